@@ -1,0 +1,33 @@
+"""Checkpoints: tensors, numbers and strings in one file, loaded without running any code from it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from marl.core.errors import CheckpointError
+from marl.core.files import write_atomically
+
+FORMAT = 1
+
+
+def save(path: Path, config: dict[str, Any], state: dict[str, Any]) -> None:
+    """Writes `state` with the configuration it belongs to; the previous checkpoint stays until this one is whole."""
+    payload = {"format": FORMAT, "config": json.dumps(config), "state": state}
+    write_atomically(path, lambda file: torch.save(payload, file))
+
+
+def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(config, state) of a checkpoint. Errors: `CheckpointError` if it is missing, damaged or of another format."""
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint at {path}; give the directory of a run that wrote one")
+    try:
+        payload = torch.load(path, weights_only=True)
+        found = payload["format"]
+        config, state = json.loads(payload["config"]), payload["state"]
+    except Exception as error:
+        raise CheckpointError(f"checkpoint {path} is damaged or not one of ours ({type(error).__name__})") from None
+    if found != FORMAT:
+        raise CheckpointError(f"checkpoint {path} has format {found}, this version reads format {FORMAT}")
+    return config, state

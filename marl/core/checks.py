@@ -1,0 +1,62 @@
+"""Checks of what a user typed. Each returns the cleaned value or raises `ConfigError` with one sentence."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from marl.core.errors import ConfigError
+
+
+def integer(name: str, value: Any, low: int) -> int:
+    """`value` as an int that is at least `low` (1e5 is accepted as 100000)."""
+    whole = isinstance(value, (int, np.integer, float)) and not isinstance(value, bool) and math.isfinite(value) and value == int(value)
+    if not whole or value < low:
+        raise ConfigError(f"{name} must be a whole number of at least {low}, got {value!r}")
+    return int(value)
+
+
+def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
+    """`value` as a finite float in [low, high]."""
+    good = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not good or not math.isfinite(value) or not low <= value <= high:
+        raise ConfigError(f"{name} must be a finite number in [{low:g}, {high:g}], got {value!r}")
+    return float(value)
+
+
+def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """`value`, one of `allowed`."""
+    if value not in allowed:
+        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    return str(value)
+
+
+def boolean(name: str, value: Any) -> bool:
+    """`value`, true or false."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be true or false, got {value!r}")
+    return value
+
+
+def _listed(name: str, value: Any, length: int, of_what: str) -> list[Any]:
+    if np.isscalar(value):
+        return [value] * length
+    try:
+        values = list(value)
+    except TypeError:
+        raise ConfigError(f"{name} must be a number or a list of {length}, got {value!r}") from None
+    if len(values) != length:
+        raise ConfigError(f"{name} needs {length} values, one for each {of_what}, got {len(values)}")
+    return values
+
+
+def probabilities(name: str, value: Any, length: int, of_what: str) -> np.ndarray:
+    """A float64 array of `length` probabilities, from one number for all or a list with one per `of_what`."""
+    return np.array([number(f"{name}[{k}]", v, 0.0, 1.0) for k, v in enumerate(_listed(name, value, length, of_what))])
+
+
+def integers(name: str, value: Any, length: int, of_what: str, low: int) -> np.ndarray:
+    """An int64 array of `length` whole numbers, from one for all or a list with one per `of_what`."""
+    listed = _listed(name, value, length, of_what)
+    return np.array([integer(f"{name}[{k}]", v, low) for k, v in enumerate(listed)], dtype=np.int64)

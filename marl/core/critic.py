@@ -1,0 +1,93 @@
+"""Truncated critics Q_i(z_{N_i^kappa}) with their average-reward estimate mu_i."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from marl.core.environment import Environment
+from marl.core.errors import ConfigError
+from marl.core.noise import Initializer, Purpose
+from marl.core.shapes import Actions, PerReplica, Rewards, States, Values
+
+
+class Transition(NamedTuple):
+    """One step of experience, z(t) -> r(t), z(t+1). Shapes: every field [B, n]."""
+
+    s: States
+    a: Actions
+    r: Rewards
+    next_s: States
+    next_a: Actions
+
+
+class Critic(nn.Module, ABC):
+    """Base class. Implement `_q`; everything else is given.
+
+    Attributes: kappa; mu [B, n]; `neighborhood` (index, mask, size of N_i^kappa); `initial`, which makes parameters
+    with the replica axis first.
+    """
+
+    mu: Tensor
+
+    def __init__(
+        self,
+        env: Environment,
+        *,
+        kappa: int = 0,
+        replicas: int = 1,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float64,
+    ):
+        super().__init__()
+        self.env = env
+        self.neighborhood = env.network.neighborhood(kappa)
+        self.kappa = kappa
+        self.replicas = replicas
+        self.dtype = dtype
+        self.initial = Initializer(seed, replicas, dtype, Purpose.CRITIC_INIT)
+        self.register_buffer("mu", torch.zeros(replicas, env.n, dtype=dtype))
+        self._weight = self.neighborhood.mask.to(dtype) / env.n
+
+    @abstractmethod
+    def _q(self, s: Tensor, a: Tensor) -> Tensor:
+        """Q_i(z_{N_i^kappa}) [B, n] at joint states and actions [B, n], differentiable in the parameters."""
+
+    def q(self, s: States, a: Actions) -> Values:
+        """Q_i(z_{N_i^kappa}). Shapes: s, a [B, n] -> [B, n]."""
+        return self._q(s, a)
+
+    def loss(self, q: Values, step: Transition) -> PerReplica:
+        """sum_i delta_i^2 / 2 with delta_i = r_i - mu_i + Q_i(z(t+1)) - q_i; only `q` = Q(z(t)) is differentiated.
+
+        A gradient step of size alpha on a table is exactly line 6. Shapes: q [B, n] -> [B].
+        """
+        with torch.no_grad():
+            target = step.r - self.mu + self._q(step.next_s, step.next_a)
+        return 0.5 * (target - q).square().sum(dim=-1)
+
+    def track_reward(self, r: Rewards, alpha: float) -> None:
+        """Line 5: mu_i <- (1 - alpha) mu_i + alpha r_i. Shapes: r [B, n]."""
+        self.mu.lerp_(r, alpha)
+
+    def advantage(self, q: Values) -> Values:
+        """Line 7's factor (1/n) sum_{j in N_i^kappa} q_j, detached. Shapes: q [B, n] -> [B, n]."""
+        return (q.detach()[:, self.neighborhood.index] * self._weight).sum(dim=-1)
+
+    def visit(self, s: States, a: Actions) -> None:
+        """Called once with every (s(t), a(t)) before it is learned; a growing table makes room here."""
+
+    def updated(self, s: States, a: Actions) -> None:
+        """Called after the entries of (s, a) changed, if the run uses `sup_norm`."""
+
+    def sup_norm(self) -> PerReplica:
+        """max_i ||Q_i||_inf per replica [B], exact; only critics that can know it implement it."""
+        raise ConfigError(
+            f"trainer.rescale=true needs the largest |Q|, which {type(self).__name__} cannot know; "
+            "set trainer.rescale=false or use critic=tabular"
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """Numbers worth logging beside the common ones."""
+        return {}

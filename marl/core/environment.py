@@ -1,0 +1,119 @@
+"""What an environment is: n agents with small local states, coupled over a network, stateless and pure.
+
+The caller hands in the randomness, so the same inputs give the same outputs in any batch and an environment can be
+sampled by a trainer, enumerated by a solver and bounded by a certificate without a second copy of its dynamics.
+Given (s, a) the next states are independent over agents and agent i's depends on its neighborhood only:
+
+    P(s'|s, a) = prod_i P_i(s_i' | z_{N_i}),  r_i depends on z_{N_i},  z_i = (s_i, a_i)
+
+(equation (1) of the paper, one step more general: neighbors' actions may enter).
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from marl.core.errors import ConfigError
+from marl.core.indexing import PairIndex
+from marl.core.network import Network
+from marl.core.shapes import ActionMask, Actions, Rewards, States, Uniforms
+
+
+class Environment(ABC):
+    """Base class. Implement `_reset` and `_step`; call `super().__init__` with the facts below.
+
+    network: who is whose neighbor.
+    num_states, num_actions [n]: sizes per agent; S and A are the largest.
+    action_mask [n, S, A]: True where agent i may take action a in state s; False for padding.
+    num_uniforms: uniforms that one agent needs for one step (the action's draw not counted).
+    reward_range: (low, high) of any r_i.
+    private_actions: P_i sees only a_i of the actions. private_rewards: r_i sees only z_i.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        num_states: Int64[Tensor, "n"],
+        num_actions: Int64[Tensor, "n"],
+        action_mask: ActionMask,
+        num_uniforms: int,
+        reward_range: tuple[float, float],
+        private_actions: bool,
+        private_rewards: bool,
+    ):
+        self.network = network
+        self.num_states = num_states
+        self.num_actions = num_actions
+        self.action_mask = action_mask
+        self.num_uniforms = num_uniforms
+        self.reward_range = reward_range
+        self.private_actions = private_actions
+        self.private_rewards = private_rewards
+        self._check_facts()
+        self.index = PairIndex(action_mask)
+
+    @property
+    def n(self) -> int:
+        """Number of agents."""
+        return self.network.n
+
+    @property
+    def pair_index(self) -> Int64[Tensor, "n S A"]:
+        """Number of every legal (s_i, a_i), compact per agent; -1 elsewhere."""
+        return self.index.table
+
+    def reset(self, u: Uniforms) -> States:
+        """Start of a run. Shapes: u [B, n, num_uniforms] in [0, 1) -> s [B, n]."""
+        return self._reset(u)
+
+    def step(self, s: States, a: Actions, u: Uniforms) -> tuple[States, Rewards]:
+        """One step of all agents: (s', r). Shapes: s, a [B, n], u [B, n, num_uniforms] -> s' [B, n], r [B, n]."""
+        return self._step(s, a, u)
+
+    @abstractmethod
+    def _reset(self, u: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _step(self, s: Tensor, a: Tensor, u: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def _check_facts(self) -> None:
+        name = type(self).__name__
+        shape = (self.n, int(self.num_states.max()), int(self.num_actions.max()))
+        if tuple(self.action_mask.shape) != shape:
+            raise ConfigError(f"{name}: action_mask must have shape {shape}, got {tuple(self.action_mask.shape)}")
+        real_state = torch.arange(shape[1]) < self.num_states[:, None]
+        real_action = torch.arange(shape[2]) < self.num_actions[:, None]
+        if (self.action_mask & ~(real_state[:, :, None] & real_action[:, None, :])).any():
+            raise ConfigError(f"{name}: action_mask allows a padded state or action")
+        if not self.action_mask.any(dim=2)[real_state].all():
+            raise ConfigError(f"{name}: every state needs at least one legal action")
+
+
+class NetworkedMDP(Environment):
+    """An environment that states its law. Implement `_transition`, `_reward` and `_reset`.
+
+    The sampler is derived: next states by inverse CDF on the last uniform, rewards equal to their expectation.
+    Override `_step` only where s_i' and r_i must be drawn jointly; a contract test holds it against the law.
+    """
+
+    def transition(self, s: Int64[Tensor, "*X n"], a: Int64[Tensor, "*X n"]) -> Float[Tensor, "*X n S"]:
+        """P_i(s_i' | z_{N_i}), float64, zero on padding. Any leading axes."""
+        return self._transition(s, a)
+
+    def reward(self, s: Int64[Tensor, "*X n"], a: Int64[Tensor, "*X n"]) -> Float[Tensor, "*X n"]:
+        """E[r_i | z_{N_i}], float64. Any leading axes."""
+        return self._reward(s, a)
+
+    @abstractmethod
+    def _transition(self, s: Tensor, a: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _reward(self, s: Tensor, a: Tensor) -> Tensor: ...
+
+    def _step(self, s: Tensor, a: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        cdf = self._transition(s, a).cumsum(dim=-1)
+        drawn = (u[..., -1:] >= cdf).sum(dim=-1)
+        return torch.minimum(drawn, self.num_states - 1), self._reward(s, a)

@@ -1,0 +1,30 @@
+"""Errors that a user can act on. Each message is one sentence or two: what was given, what is allowed, what to do."""
+
+
+class MarlError(Exception):
+    """Base class of every error the library raises on purpose; the command line prints it without a traceback."""
+
+
+class ConfigError(MarlError, ValueError):
+    """A setting is wrong: the run never started and nothing was written."""
+
+
+class NetworkError(ConfigError):
+    """A graph is malformed: a self-loop, a node out of range, an unreadable file, ..."""
+
+
+class CheckpointError(ConfigError):
+    """A checkpoint cannot be used: missing, damaged, or written under another configuration."""
+
+
+class DivergedError(MarlError):
+    """A number stopped being finite during training. `step` is the first environment step at which it happened."""
+
+    def __init__(self, step: int, replicas: list[int]):
+        self.step = step
+        self.replicas = replicas
+        shown = ", ".join(map(str, replicas[:8])) + (", ..." if len(replicas) > 8 else "")
+        super().__init__(
+            f"training diverged at step {step}: a value stopped being finite in replica {shown}; "
+            "try smaller step sizes (critic_scheduler, actor_scheduler) or trainer.rescale=true"
+        )

@@ -1,0 +1,19 @@
+"""Where the numbers of a run go."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+Metrics = Mapping[str, float | np.ndarray]
+"""tag -> one number, or one per replica [B], or one per replica and agent [B, n]."""
+
+
+class Logger(Protocol):
+    """Receives the metrics of every log point, in increasing order of `step` (environment steps so far)."""
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        """Store or show the metrics of one log point."""
+
+    def close(self) -> None:
+        """Flush. Nothing is logged afterwards."""

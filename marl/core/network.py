@@ -1,0 +1,222 @@
+"""The interaction graph G = (N, E) and its kappa-hop neighborhoods N_i^kappa."""
+
+import json
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import networkx as nx
+import numpy as np
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+from marl.core import topologies
+from marl.core.checks import integer
+from marl.core.errors import NetworkError
+
+MAX_PADDED = 2**31
+"""Largest n * width that `neighborhood` will lay out (16 GiB of indices)."""
+
+
+class Neighborhood(NamedTuple):
+    """N_i^kappa of every agent, padded to one width m.
+
+    Shapes: index [n, m], mask [n, m], size [n]. Row i lists the nodes within graph distance kappa of i, itself
+    included, in increasing order; padding repeats i and has mask False.
+    """
+
+    index: Int64[Tensor, "n m"]
+    mask: Bool[Tensor, "n m"]
+    size: Int64[Tensor, "n"]
+
+
+class Network:
+    """An undirected graph without self-loops on nodes 0..n-1, in compressed rows: nothing is n x n.
+
+    Attributes: `n`, `edges` (int64 [E, 2], each edge once, smaller node first, sorted), `labels` (the names that
+    the nodes had in the file or networkx graph they came from, or None).
+    """
+
+    def __init__(self, n: int, edges: np.ndarray, labels: list[Hashable] | None = None):
+        self.n = integer("the number of nodes", n, 1)
+        self.labels = labels
+        self.edges = _clean(self.n, edges)
+        both = np.concatenate([self.edges, self.edges[:, ::-1]])
+        both = both[np.lexsort((both[:, 1], both[:, 0]))]
+        self._column = np.ascontiguousarray(both[:, 1])
+        self._start = np.searchsorted(both[:, 0], np.arange(self.n + 1))
+        self._neighborhoods: dict[int, Neighborhood] = {}
+
+    @classmethod
+    def from_edges(cls, n: int, edges: Any) -> "Network":
+        """`edges`: pairs (i, j) of nodes in 0..n-1, in any order; repeats are merged. Isolated nodes are fine."""
+        return cls(n, _as_pairs(edges))
+
+    @classmethod
+    def from_networkx(cls, graph: nx.Graph) -> "Network":
+        """Nodes are numbered in increasing order when they are integers, else in the graph's own order."""
+        if graph.is_directed():
+            raise NetworkError("the graph is directed, but influence is mutual here: give graph.to_undirected()")
+        labels = list(graph.nodes)
+        if all(isinstance(node, (int, np.integer)) for node in labels):
+            labels.sort()
+        number = {node: k for k, node in enumerate(labels)}
+        return cls(len(labels), _as_pairs([(number[i], number[j]) for i, j in graph.edges()]), labels)
+
+    @classmethod
+    def from_file(cls, path: str | Path, *, connected: bool = True) -> "Network":
+        """Reads a graph by the ending of its name.
+
+        `.json`: {"n": 3, "edges": [[0, 1], [1, 2]]} or networkx node-link data; `.graphml`: GraphML;
+        anything else: an edge list, two node names a line, `#` starts a comment.
+
+        Errors: `NetworkError` if the file is missing or malformed, has a self-loop, or is not connected
+        (a stray node in a file is nearly always a slip; `connected=False` accepts it).
+        """
+        path = Path(path)
+        try:
+            network = cls._read(path)
+        except NetworkError as error:
+            raise NetworkError(f"graph file {path}: {error}") from None
+        except Exception as error:
+            raise NetworkError(f"graph file {path} cannot be read: {_first_line(error)}") from None
+        if connected and (parts := network.num_components()) > 1:
+            raise NetworkError(f"graph file {path} is not connected: it falls into {parts} parts")
+        return network
+
+    @classmethod
+    def _read(cls, path: Path) -> "Network":
+        if path.suffix == ".json":
+            data = json.loads(path.read_text())
+            if isinstance(data, dict) and "nodes" in data:
+                links = "links" if "links" in data else "edges"
+                return cls.from_networkx(nx.Graph(nx.node_link_graph(data, edges=links)))
+            if not isinstance(data, dict) or set(data) != {"n", "edges"}:
+                raise NetworkError('expected {"n": ..., "edges": [[i, j], ...]} or networkx node-link data')
+            return cls.from_edges(data["n"], data["edges"])
+        if path.suffix == ".graphml":
+            return cls.from_networkx(nx.read_graphml(path))
+        pairs = []
+        for number, text in enumerate(path.read_text().splitlines(), start=1):
+            words = text.split("#")[0].split()
+            if words and len(words) != 2:
+                raise NetworkError(f"line {number} has {len(words)} words, an edge list has two node names a line")
+            if words:
+                pairs.append(words)
+        if all(word.isdigit() for pair in pairs for word in pair):
+            return cls.from_networkx(nx.Graph([(int(i), int(j)) for i, j in pairs]))
+        return cls.from_networkx(nx.Graph(pairs))
+
+    @classmethod
+    def line(cls, n: int) -> "Network":
+        """0 - 1 - ... - n-1."""
+        return cls(n, topologies.line(n))
+
+    @classmethod
+    def ring(cls, n: int) -> "Network":
+        """A line whose ends are joined."""
+        return cls(n, topologies.ring(n))
+
+    @classmethod
+    def grid(cls, rows: int, cols: int) -> "Network":
+        """rows x cols nodes, row-major, four neighbors each."""
+        return cls(rows * cols, topologies.grid(rows, cols))
+
+    @classmethod
+    def king(cls, rows: int, cols: int) -> "Network":
+        """rows x cols nodes, row-major, eight neighbors each."""
+        return cls(rows * cols, topologies.king(rows, cols))
+
+    @classmethod
+    def random_geometric(cls, n: int, radius: float, seed: int = 0) -> "Network":
+        """n uniform points of the unit square, joined when closer than `radius`."""
+        return cls(n, topologies.random_geometric(n, radius, seed))
+
+    def neighborhood(self, kappa: int) -> Neighborhood:
+        """N_i^kappa = {j: dist(i, j) <= kappa}, by breadth-first search from all nodes at once over sparse pairs.
+
+        Errors: `ConfigError` if kappa < 0; `NetworkError` if the padded layout would exceed 2^31 entries.
+        """
+        kappa = integer("kappa", kappa, 0)
+        if kappa not in self._neighborhoods:
+            self._neighborhoods[kappa] = self._pad(self._ball(kappa))
+        return self._neighborhoods[kappa]
+
+    def num_components(self) -> int:
+        """Number of connected parts, by label propagation with pointer jumping."""
+        label = np.arange(self.n)
+        while True:
+            best = label.copy()
+            for left, right in ((0, 1), (1, 0)):
+                np.minimum.at(best, self.edges[:, left], label[self.edges[:, right]])
+            best = best[best]
+            if np.array_equal(best, label):
+                return int(np.unique(label).size)
+            label = best
+
+    def to_networkx(self) -> nx.Graph:
+        """The same graph on nodes 0..n-1, for networkx's algorithms and layouts."""
+        graph = nx.empty_graph(self.n)
+        graph.add_edges_from(self.edges.tolist())
+        return graph
+
+    def _ball(self, kappa: int) -> np.ndarray:
+        """Sorted codes i*n + j of all pairs within distance kappa."""
+        ball = np.arange(self.n, dtype=np.int64) * (self.n + 1)
+        frontier = ball
+        for _ in range(kappa):
+            center, node = np.divmod(frontier, self.n)
+            degree = self._start[node + 1] - self._start[node]
+            total = int(degree.sum())
+            if total > MAX_PADDED:
+                raise NetworkError(f"kappa={kappa} reaches {total:.1e} pairs of agents; choose a smaller kappa")
+            first = np.repeat(self._start[node] - (np.cumsum(degree) - degree), degree)
+            reached = np.repeat(center, degree) * self.n + self._column[np.arange(total) + first]
+            frontier = np.setdiff1d(reached, ball)
+            if frontier.size == 0:
+                break
+            ball = np.union1d(ball, frontier)
+        return ball
+
+    def _pad(self, ball: np.ndarray) -> Neighborhood:
+        center, node = np.divmod(ball, self.n)
+        size = np.bincount(center, minlength=self.n)
+        width = int(size.max())
+        if self.n * width > MAX_PADDED:
+            raise NetworkError(
+                f"a neighborhood of {width} agents among {self.n} needs {self.n * width:.1e} padded entries; "
+                "choose a smaller kappa or a graph without such hubs"
+            )
+        mask = np.arange(width) < size[:, None]
+        index = np.repeat(np.arange(self.n, dtype=np.int64)[:, None], width, axis=1)
+        index[mask] = node
+        return Neighborhood(torch.from_numpy(index), torch.from_numpy(mask), torch.from_numpy(size))
+
+
+def _as_pairs(edges: Any) -> np.ndarray:
+    edges = list(edges) if isinstance(edges, Iterable) and not isinstance(edges, np.ndarray) else edges
+    try:
+        pairs = np.asarray(edges)
+    except ValueError:
+        raise NetworkError("every edge needs two nodes") from None
+    if pairs.size == 0:
+        return np.empty((0, 2), dtype=np.int64)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
+        raise NetworkError("edges must be pairs of node numbers")
+    return pairs.astype(np.int64)
+
+
+def _clean(n: int, edges: np.ndarray) -> np.ndarray:
+    bad = (edges < 0) | (edges >= n)
+    if bad.any():
+        raise NetworkError(f"an edge names node {edges[bad][0]}, but nodes are numbered 0 to {n - 1}")
+    loops = edges[:, 0] == edges[:, 1]
+    if loops.any():
+        raise NetworkError(f"node {edges[loops][0, 0]} has an edge to itself; remove self-loops")
+    codes = np.unique(edges.min(axis=1) * n + edges.max(axis=1))
+    return np.stack(np.divmod(codes, n), axis=1)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

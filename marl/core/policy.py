@@ -1,0 +1,62 @@
+"""Localized policies zeta_i(a_i | s_i; theta_i): each agent sees its own state only."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from marl.core.environment import Environment
+from marl.core.noise import Initializer, Purpose
+from marl.core.shapes import Actions, ActionValues, States, Values
+
+
+class Policy(nn.Module, ABC):
+    """Base class. Implement `_logits`; everything else is given.
+
+    `replicas` independent copies are kept side by side; parameters start with the replica axis:
+    `self.initial.zeros(n, ...)` and `self.initial.uniform(n, ..., bound=...)` make them.
+    """
+
+    def __init__(self, env: Environment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
+        super().__init__()
+        self.env = env
+        self.replicas = replicas
+        self.dtype = dtype
+        self.initial = Initializer(seed, replicas, dtype, Purpose.POLICY_INIT)
+        states, actions = env.action_mask.shape[1:]
+        self._legal = env.action_mask.reshape(-1, actions)
+        self._last_legal = (self._legal * torch.arange(actions)).amax(dim=1)
+        self._row = torch.arange(env.n) * states
+
+    @abstractmethod
+    def _logits(self, s: Tensor) -> Tensor:
+        """Unnormalised log-probabilities [B, n, A] at states [B, n]; illegal actions are masked by the caller."""
+
+    def log_probs(self, s: States) -> ActionValues:
+        """log zeta_i(. | s_i), -inf on illegal actions. Shapes: s [B, n] -> [B, n, A]."""
+        legal = self._legal[self._row + s]
+        return torch.log_softmax(self._logits(s).masked_fill(~legal, -torch.inf), dim=-1)
+
+    def probs(self, s: States) -> ActionValues:
+        """zeta_i(. | s_i). Shapes: s [B, n] -> [B, n, A]."""
+        return self.log_probs(s).exp()
+
+    def log_prob(self, s: States, a: Actions) -> Values:
+        """log zeta_i(a_i | s_i). Shapes: s, a [B, n] -> [B, n]."""
+        return self.log_probs(s).gather(-1, a.unsqueeze(-1)).squeeze(-1)
+
+    @torch.no_grad()
+    def sample(self, s: States, u: Values) -> Actions:
+        """a_i by inverse CDF: the first action whose cumulative probability exceeds u_i in [0, 1).
+
+        Should rounding leave the whole sum at or below u_i, the last legal action is taken.
+        Shapes: s, u [B, n] -> [B, n].
+        """
+        cdf = self.probs(s).cumsum(dim=-1)
+        passed = cdf.shape[-1] - (u.unsqueeze(-1) < cdf).sum(dim=-1)  # all of them, if a probability is NaN
+        return torch.minimum(passed, self._last_legal[self._row + s])
+
+    def entropy(self, s: States) -> Values:
+        """-sum_a zeta log zeta in nats. Shapes: s [B, n] -> [B, n]."""
+        log_probs = self.log_probs(s)
+        return -(log_probs.exp() * log_probs.masked_fill(log_probs == -torch.inf, 0.0)).sum(dim=-1)

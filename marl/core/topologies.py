@@ -1,0 +1,64 @@
+"""Edge lists of the standard graphs, as int64 arrays [E, 2]. Nodes of grids are numbered row-major."""
+
+import numpy as np
+
+from marl.core.checks import integer, number
+from marl.core.errors import NetworkError
+
+
+def line(n: int) -> np.ndarray:
+    """0 - 1 - ... - n-1."""
+    nodes = np.arange(integer("n", n, 1))
+    return np.stack([nodes[:-1], nodes[1:]], axis=1)
+
+
+def ring(n: int) -> np.ndarray:
+    """A line whose ends are joined; at least three nodes."""
+    nodes = np.arange(integer("n", n, 3))
+    return np.stack([nodes, np.roll(nodes, -1)], axis=1)
+
+
+def grid(rows: int, cols: int) -> np.ndarray:
+    """Four neighbors: up, down, left, right."""
+    node = np.arange(integer("rows", rows, 1) * integer("cols", cols, 1)).reshape(rows, cols)
+    return np.concatenate([_pairs(node[:, :-1], node[:, 1:]), _pairs(node[:-1], node[1:])])
+
+
+def king(rows: int, cols: int) -> np.ndarray:
+    """Eight neighbors: the moves of a king in chess."""
+    node = np.arange(integer("rows", rows, 1) * integer("cols", cols, 1)).reshape(rows, cols)
+    diagonals = [_pairs(node[:-1, :-1], node[1:, 1:]), _pairs(node[:-1, 1:], node[1:, :-1])]
+    return np.concatenate([grid(rows, cols), *diagonals])
+
+
+def random_geometric(n: int, radius: float, seed: int) -> np.ndarray:
+    """n uniform points of the unit square, joined when closer than `radius`.
+
+    Points are sorted into cells of side `radius`, so the work grows with the number of edges, not with n^2.
+    """
+    n, radius = integer("n", n, 1), number("radius", radius, 0.0)
+    if radius == 0.0:
+        raise NetworkError("radius must be positive, got 0")
+    points = np.random.default_rng(integer("seed", seed, 0)).random((n, 2))
+    side = max(1, min(int(1.0 / radius), int(np.sqrt(n)) + 1))
+    cell_xy = np.minimum((points * side).astype(np.int64), side - 1)
+    cell = cell_xy[:, 0] * side + cell_xy[:, 1]
+    order = np.argsort(cell, kind="stable")
+    start = np.searchsorted(cell[order], np.arange(side * side + 1))
+    found = []
+    for dx in (-1, 0, 1):
+        for dy in (-1, 0, 1):
+            x, y = cell_xy[:, 0] + dx, cell_xy[:, 1] + dy
+            inside = np.flatnonzero((x >= 0) & (x < side) & (y >= 0) & (y < side))
+            other = (x * side + y)[inside]
+            count = start[other + 1] - start[other]
+            left = np.repeat(inside, count)
+            offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+            right = order[np.repeat(start[other], count) + offset]
+            near = (left < right) & (np.linalg.norm(points[left] - points[right], axis=1) < radius)
+            found.append(np.stack([left[near], right[near]], axis=1))
+    return np.concatenate(found)
+
+
+def _pairs(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.stack([left.ravel(), right.ravel()], axis=1)

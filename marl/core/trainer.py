@@ -1,0 +1,148 @@
+"""The run loop: owns time, noise and the state of the chain; knows nothing of the algorithm."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marl.core.checks import integer
+from marl.core.environment import Environment
+from marl.core.errors import CheckpointError, DivergedError
+from marl.core.evaluation import Evaluation, evaluate
+from marl.core.logger import Logger
+from marl.core.noise import Noise, Purpose
+from marl.core.policy import Policy
+
+
+class Interval:
+    """Sums over the environment steps since the last log point.
+
+    Shapes: reward [B, n], loss [B], finite [B] (steps before the first non-finite number).
+    """
+
+    def __init__(self, replicas: int, agents: int):
+        self.steps = 0
+        self.reward = torch.zeros(replicas, agents, dtype=torch.float64)
+        self.loss = torch.zeros(replicas, dtype=torch.float64)
+        self.finite = torch.zeros(replicas, dtype=torch.int64)
+
+    def add(self, r: Tensor, loss: Tensor, check: Tensor) -> None:
+        """One step: rewards [B, n], critic losses [B], and any number per replica that is finite iff all is well."""
+        self.steps += 1
+        self.reward += r
+        self.loss += loss
+        self.finite += torch.isfinite(check + loss)
+
+
+class Trainer(ABC):
+    """Base class. Implement `_advance`, `_modules` and, to log more, `_metrics`.
+
+    At time t the chain is at z(t) = (s, a), a already drawn. `noise(0)` draws z(0), `noise(t + 1)` the step from t.
+    `run` may be called in pieces of any length: the numbers are the same.
+    """
+
+    engine = "autograd"
+
+    def __init__(
+        self,
+        env: Environment,
+        policy: Policy,
+        *,
+        seed: int = 0,
+        log_every: int = 100,
+        loggers: Sequence[Logger] = (),
+    ):
+        self.env, self.policy = env, policy
+        self.seed = integer("seed", seed, 0)
+        self.log_every = integer("log_every", log_every, 1)
+        self.loggers = loggers
+        self.replicas = policy.replicas
+        self.noise = Noise(self.seed, self.replicas, env.n, env.num_uniforms + 1, Purpose.TRAINING)
+        u = self.noise(0)
+        self.t = 0
+        self.s = env.reset(u[..., :-1])
+        self.a = policy.sample(self.s, u[..., -1])
+        self.interval = Interval(self.replicas, env.n)
+        self._clock = time.perf_counter()
+
+    def run(self, steps: int) -> None:
+        """Advances `steps` environment steps, logging whenever t is a multiple of `log_every`.
+
+        Errors: `DivergedError`, with the step, as soon as a log point or the end is reached.
+        """
+        end = self.t + integer("steps", steps, 1)
+        self._clock = time.perf_counter()
+        while self.t < end:
+            self._advance(min(end, self.t - self.t % self.log_every + self.log_every) - self.t)
+            self._check_finite()
+            if self.t % self.log_every == 0:
+                self._log()
+                self.interval = Interval(self.replicas, self.env.n)
+
+    def evaluate(self, steps: int, burn_in: int | None = None) -> Evaluation:
+        """Long-run averages of the present policy, frozen, on noise of its own. See `marl.core.evaluation`."""
+        return evaluate(self.env, self.policy, steps=steps, burn_in=burn_in, seed=self.seed)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the run is, as tensors, numbers and strings."""
+        return {
+            "t": self.t,
+            "seed": self.seed,
+            "s": self.s,
+            "a": self.a,
+            "interval": dict(vars(self.interval)),
+            **{name: module.state_dict() for name, module in self._modules().items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues where `state_dict` was taken. Errors: `CheckpointError` if it is from another configuration."""
+        if state["seed"] != self.seed or state["s"].shape != self.s.shape:
+            raise CheckpointError(
+                f"the checkpoint is of another configuration: seed {state['seed']} and [replicas, agents] "
+                f"{list(state['s'].shape)}, this run has seed {self.seed} and {list(self.s.shape)}"
+            )
+        try:
+            for name, module in self._modules().items():
+                module.load_state_dict(state[name])
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise CheckpointError(f"the checkpoint is of another configuration: {' '.join(str(error).split())}") from None
+        self.t, self.s, self.a = state["t"], state["s"], state["a"]
+        vars(self.interval).update(state["interval"])
+
+    @abstractmethod
+    def _advance(self, steps: int) -> None:
+        """Moves t, s, a and all parameters `steps` steps ahead and adds each step to `self.interval`."""
+
+    @abstractmethod
+    def _modules(self) -> dict[str, Any]:
+        """name -> object with state_dict and load_state_dict: whatever is learned."""
+
+    def _metrics(self) -> dict[str, float | np.ndarray]:
+        return {}
+
+    def _check_finite(self) -> None:
+        first_bad = self.interval.finite.min().item()
+        if first_bad < self.interval.steps:
+            bad = torch.nonzero(self.interval.finite == first_bad).flatten().tolist()
+            raise DivergedError(self.t - self.interval.steps + int(first_bad), bad)
+
+    def _log(self) -> None:
+        now = time.perf_counter()
+        steps, agents = self.interval.steps, self.env.n
+        rate = steps / max(now - self._clock, 1e-9)
+        agent_reward = (self.interval.reward / steps).numpy()
+        metrics = {
+            "train/average_reward": agent_reward.mean(axis=1),
+            "train/agent_reward": agent_reward,
+            "critic/td_error": (2.0 * self.interval.loss / (steps * agents)).sqrt().numpy(),
+            **self._metrics(),
+            "perf/env_steps_per_second": rate,
+            "perf/agent_steps_per_second": rate * agents * self.replicas,
+        }
+        for logger in self.loggers:
+            logger.log(self.t, metrics)
+        self._clock = time.perf_counter()

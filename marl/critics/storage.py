@@ -1,0 +1,102 @@
+"""Where the entries of a truncated table live: key -> slot, one row of slots per replica.
+
+Slot numbers run over all rows, b * width + k. `missing`, one past the last slot, stands for "no entry".
+"""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marl.core.shapes import Pairs
+
+_FIRST_WIDTH = 2**12
+
+
+class Storage(ABC):
+    """`table` [B, width] holds the key of every slot, or is None where the key is the slot."""
+
+    width: int
+    table: Tensor | None = None
+
+    def __init__(self, replicas: int):
+        self.replicas = replicas
+
+    @property
+    def missing(self) -> int:
+        """The slot of a pair that has no entry."""
+        return self.replicas * self.width
+
+    @abstractmethod
+    def find(self, keys: Pairs) -> Pairs:
+        """Slots of keys [B, n], `missing` where there is none."""
+
+    @abstractmethod
+    def entries(self) -> Tensor:
+        """Entries per replica [B]."""
+
+
+class DenseStorage(Storage):
+    """A slot for every joint pair; good while all of them fit. `width` is rounded up to a multiple of 64."""
+
+    def __init__(self, replicas: int, total: int):
+        super().__init__(replicas)
+        self.width = -(-total // 64) * 64
+        self._total = total
+        self._row = torch.arange(replicas)[:, None] * self.width
+
+    def find(self, keys: Pairs) -> Pairs:
+        return self._row + keys
+
+    def entries(self) -> Tensor:
+        return torch.full((self.replicas,), self._total)
+
+
+class HashStorage(Storage):
+    """A slot for every joint pair visited so far; rows double before they are more than half full."""
+
+    table: Tensor
+
+    def __init__(self, replicas: int, agents: int):
+        super().__init__(replicas)
+        self._agents = agents
+        self.use(torch.full((replicas, max(_FIRST_WIDTH, 4 << agents.bit_length())), -1))
+
+    def use(self, table: Tensor) -> None:
+        """Takes over a table of keys [B, width]; width is a power of two."""
+        self.table = table
+        self.width = table.shape[1]
+        self._shift = 64 - (self.width.bit_length() - 1)
+        self._used = (table >= 0).sum(dim=1).numpy()
+
+    def find(self, keys: Pairs) -> Pairs:
+        from marl.kernels import hash_table
+
+        slots = torch.empty_like(keys)
+        hash_table.find(self.table.numpy(), keys.numpy(), self._shift, self.missing, slots.numpy())
+        return slots
+
+    def insert(self, keys: Pairs) -> None:
+        """Makes entries for keys [B, n]; the caller has seen `crowded` to be False."""
+        from marl.kernels import hash_table
+
+        hash_table.insert(self.table.numpy(), keys.numpy(), self._shift, self._used)
+
+    def crowded(self) -> bool:
+        """Whether one more step could fill a row beyond one half."""
+        return bool(self._used.max() + self._agents > self.width // 2)
+
+    def grown(self, values: np.ndarray) -> np.ndarray:
+        """Doubles every row and moves the entries along. Shapes: values [B, width] -> [B, 2 width]."""
+        from marl.kernels import hash_table
+
+        old, old_width = self.table, self.width
+        self.use(torch.full((self.replicas, 2 * old_width), -1))
+        moved = np.zeros((self.replicas, 2 * old_width), dtype=values.dtype)
+        hash_table.rehash(old.numpy(), values, self._shift, self.table.numpy(), moved)
+        self.use(self.table)
+        return moved
+
+    def entries(self) -> Tensor:
+        return torch.from_numpy(self._used.copy())

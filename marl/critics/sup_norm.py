@@ -1,0 +1,32 @@
+"""The exact largest |value| per row under point updates, without a scan of the row."""
+
+import torch
+from torch import Tensor
+
+from marl.core.shapes import Pairs, PerReplica
+
+
+class BlockMaxima:
+    """Keeps the largest |value| of every block of about sqrt(width) slots; an update rescans its own block.
+
+    Shapes: values [B, width] with width a multiple of 64, slots [B, n] as numbered by `Storage`.
+    """
+
+    def __init__(self, values: Tensor):
+        width = values.shape[1]
+        block = 8
+        while block * block < width and width % (2 * block) == 0:
+            block *= 2
+        self._block, self._blocks = block, width // block
+        self._maxima = values.view(-1, self._blocks, block).abs().amax(dim=2)
+
+    def update(self, values: Tensor, slots: Pairs) -> None:
+        """The entries in `slots` have changed."""
+        touched = (slots // self._block).flatten()
+        touched = touched[touched < self._maxima.numel()]
+        fresh = values.view(-1, self._block)[touched].abs().amax(dim=1)
+        self._maxima.view(-1)[touched] = fresh
+
+    def largest(self) -> PerReplica:
+        """max |value| of every row [B]."""
+        return self._maxima.amax(dim=1)

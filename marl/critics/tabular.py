@@ -1,0 +1,157 @@
+"""The truncated Q-table of Algorithm 1."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from marl.core.checks import choice, integer
+from marl.core.critic import Critic
+from marl.core.environment import Environment
+from marl.core.errors import ConfigError
+from marl.core.indexing import NeighborhoodKeys
+from marl.core.shapes import Actions, PerReplica, States
+from marl.critics.storage import DenseStorage, HashStorage, Storage
+from marl.critics.sup_norm import BlockMaxima
+
+AUTO_DENSE = 2**22
+"""`storage=auto` is dense up to this many entries over all replicas."""
+MAX_DENSE = 2**28
+"""`storage=dense` is refused beyond this many entries."""
+
+Dummy = int | Sequence[int] | Sequence[Sequence[int]] | None
+
+
+class TabularCritic(Critic):
+    """Q_i(z_{N_i^kappa}): one number per agent and joint pair of its neighborhood, zero until learned.
+
+    storage: `dense` holds every joint pair, `hash` those visited so far and grows by itself, `auto` decides by size.
+    Keys are exact while all agents together have fewer than 2^62 joint pairs, else fingerprints whose
+    `collision_bound` is reported (see `NeighborhoodKeys`).
+    dummy: the pair whose value stays 0 and that is never learned. None, or compact pair numbers: one for all agents,
+    one per agent (the joint pair that every neighborhood sees its part of), or one list per agent, in the order of
+    its neighborhood.
+    Learn it with plain SGD: gradients are sparse.
+
+    Shapes: parameter `values` [slots + 1, 1]; the last one stands for every missing or dummy entry and stays 0.
+    Errors: `ConfigError` if a dense table is demanded that cannot be held, or the dummy is not a legal pair.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        *,
+        kappa: int = 0,
+        storage: str = "auto",
+        dummy: Dummy = None,
+        replicas: int = 1,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float64,
+    ):
+        super().__init__(env, kappa=kappa, replicas=replicas, seed=seed, dtype=dtype)
+        self.keys = NeighborhoodKeys(self.neighborhood, env.index.num_pairs)
+        self.storage = _choose_storage(choice("critic.storage", storage, ("auto", "dense", "hash")), self)
+        self._dummy_key = None if dummy is None else self.keys.of(_joint_dummy(self, dummy))
+        self.values = nn.Parameter(torch.zeros(self.storage.missing + 1, 1, dtype=dtype))
+        self._maxima: BlockMaxima | None = None
+
+    def slots(self, s: States, a: Actions) -> Tensor:
+        """Where Q_i(z_{N_i^kappa}) stands in `values`, the last slot if it is dummy or not yet seen. [B, n]."""
+        keys = self.keys.keys(self.env.index.pairs(s, a))
+        slots = self.storage.find(keys)
+        return slots if self._dummy_key is None else slots.masked_fill(keys == self._dummy_key, self.storage.missing)
+
+    def _q(self, s: Tensor, a: Tensor) -> Tensor:
+        slots = self.slots(s, a)
+        return F.embedding(slots, self.values, padding_idx=self.storage.missing, sparse=True).squeeze(-1)
+
+    def visit(self, s: States, a: Actions) -> None:
+        """Makes entries for the pair, and room for them."""
+        if isinstance(self.storage, HashStorage):
+            if self.storage.crowded():
+                self._take(torch.from_numpy(self.storage.grown(self._rows().numpy())))
+            self.storage.insert(self.keys.keys(self.env.index.pairs(s, a)))
+
+    def updated(self, s: States, a: Actions) -> None:
+        """Keeps `sup_norm` exact after a step on (s, a)."""
+        if self._maxima is not None:
+            self._maxima.update(self._rows(), self.slots(s, a))
+
+    def sup_norm(self) -> PerReplica:
+        """max_i ||Q_i||_inf per replica [B], exact."""
+        if self._maxima is None:
+            self._maxima = BlockMaxima(self._rows())
+        return self._maxima.largest()
+
+    @property
+    def collision_bound(self) -> float:
+        """Bound on the probability that any two visited pairs of a replica share an entry; 0 with exact keys."""
+        entries = float(self.storage.entries().max())
+        return 0.5 * entries * entries * self.keys.pair_collision_bound
+
+    def metrics(self) -> dict[str, float]:
+        """Entries per replica (mean) and bytes of table and keys."""
+        table = self.storage.table
+        held = self.values.nbytes + (0 if table is None else table.nbytes)
+        return {"entries": float(self.storage.entries().double().mean()), "bytes": float(held)}
+
+    def get_extra_state(self) -> dict[str, Tensor]:
+        """The keys of a hash table, saved beside `values`."""
+        return {} if self.storage.table is None else {"table": self.storage.table}
+
+    def set_extra_state(self, state: dict[str, Tensor]) -> None:
+        """Takes over saved keys."""
+        if isinstance(self.storage, HashStorage):
+            self.storage.use(state["table"].clone())
+        self._maxima = None
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        saved = state_dict.get(prefix + "values")
+        if isinstance(self.storage, HashStorage) and saved is not None:
+            self._take(saved.new_zeros(self.replicas, (len(saved) - 1) // self.replicas).to(self.dtype))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _rows(self) -> Tensor:
+        return self.values.detach()[:-1].view(self.replicas, -1)
+
+    def _take(self, rows: Tensor) -> None:
+        self.values.data = torch.cat([rows.flatten(), rows.new_zeros(1)]).unsqueeze(1)
+        self._maxima = None
+
+
+def _choose_storage(storage: str, critic: TabularCritic) -> Storage:
+    replicas, total = critic.replicas, critic.keys.total
+    if storage == "auto":
+        storage = "dense" if replicas * total <= AUTO_DENSE else "hash"
+    if storage == "hash":
+        return HashStorage(replicas, critic.env.n)
+    if replicas * total > MAX_DENSE:
+        size = replicas * total
+        raise ConfigError(
+            f"critic.storage=dense at kappa={critic.kappa} would need {size:.3g} entries "
+            f"({size * critic.mu.element_size():.3g} bytes) for {replicas} replicas; use critic.storage=auto or a smaller kappa"
+        )
+    return DenseStorage(replicas, int(total))
+
+
+def _joint_dummy(critic: TabularCritic, dummy: Any) -> Tensor:
+    """The dummy pair of every neighborhood written out, [n, m]; padding is 0."""
+    index, mask, size = critic.neighborhood
+    num_pairs = critic.env.index.num_pairs
+    joint = torch.zeros_like(index)
+    rows = [dummy] * critic.env.n if isinstance(dummy, int) else list(dummy)
+    if len(rows) != critic.env.n:
+        raise ConfigError(f"critic.dummy needs one pair number, or {critic.env.n} of them or of lists, got {len(rows)}")
+    flat = not any(isinstance(row, Sequence) for row in rows)
+    for i, row in enumerate(rows):
+        members = index[i, mask[i]].tolist()
+        pairs = [rows[j] for j in members] if flat else list(row)
+        if len(pairs) != int(size[i]):
+            raise ConfigError(f"critic.dummy[{i}] needs {int(size[i])} pair numbers, one per neighbor, got {len(pairs)}")
+        for k, (j, pair) in enumerate(zip(members, pairs, strict=True)):
+            if integer(f"critic.dummy[{i}]", pair, 0) >= int(num_pairs[j]):
+                raise ConfigError(f"critic.dummy: agent {j} has pairs 0 to {int(num_pairs[j]) - 1}, got {pair}")
+            joint[i, k] = pair
+    return joint

@@ -1,0 +1,5 @@
+"""Environments."""
+
+from marl.envs.wireless import WirelessAccess
+
+__all__ = ["WirelessAccess"]

@@ -1,0 +1,74 @@
+"""Which user reaches which access point: the two grid placements of the paper, or the user's own lists."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from marl.core.checks import choice, integer
+from marl.core.errors import ConfigError
+
+Access = list[list[int]]
+"""access[i]: the access points Y_i of user i, increasing."""
+
+
+def grid_access(rows: int, cols: int, placement: str, users_per_cell: int) -> Access:
+    """Users in the cells of a rows x cols grid, access points on cell corners.
+
+    `interior`: the (rows-1)(cols-1) corners inside the grid. `corners`: all (rows+1)(cols+1).
+    Points are numbered row-major; users row-major by cell, users of one cell adjacent.
+    """
+    rows, cols = integer("env.rows", rows, 1), integer("env.cols", cols, 1)
+    users_per_cell = integer("env.users_per_cell", users_per_cell, 1)
+    inside = choice("env.access_points", placement, ("interior", "corners")) == "interior"
+    height, width = (rows - 1, cols - 1) if inside else (rows + 1, cols + 1)
+    shift = 1 if inside else 0
+    cells = []
+    for row in range(rows):
+        for col in range(cols):
+            corners = [(row + down - shift, col + right - shift) for down in (0, 1) for right in (0, 1)]
+            cells.append([y * width + x for y, x in corners if 0 <= y < height and 0 <= x < width])
+    access = [points for points in cells for _ in range(users_per_cell)]
+    _refuse_pointless(access, "; access_points=corners gives every cell four" if inside else "")
+    return access
+
+
+def listed_access(source: Any) -> Access:
+    """`source`: a list with one list of access-point numbers per user, or the path of a JSON file that holds one."""
+    if isinstance(source, (str, Path)):
+        try:
+            source = json.loads(Path(source).read_text())
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"env.incidence file {source!r} cannot be read as JSON: {error}") from None
+    if not isinstance(source, Iterable) or isinstance(source, dict):
+        raise ConfigError(f"env.incidence must be a list with one list of access points per user, got {source!r}")
+    access = []
+    for user, points in enumerate(source):
+        if not isinstance(points, Iterable) or isinstance(points, (str, dict)):
+            raise ConfigError(f"env.incidence[{user}] must be a list of access points, got {points!r}")
+        numbers = [integer(f"env.incidence[{user}]", point, 0) for point in points]
+        if len(set(numbers)) != len(numbers):
+            raise ConfigError(f"env.incidence[{user}] names an access point twice: {numbers}")
+        access.append(sorted(numbers))
+    if not access:
+        raise ConfigError("env.incidence must list at least one user")
+    _refuse_pointless(access, "")
+    return access
+
+
+def conflict_edges(access: Access) -> np.ndarray:
+    """Edges [E, 2] of the conflict graph: users are neighbors iff they share an access point."""
+    users_at: dict[int, list[int]] = {}
+    for user, points in enumerate(access):
+        for point in points:
+            users_at.setdefault(point, []).append(user)
+    shared = {(i, j) for users in users_at.values() for k, i in enumerate(users) for j in users[k + 1 :]}
+    return np.array(sorted(shared), dtype=np.int64).reshape(-1, 2)
+
+
+def _refuse_pointless(access: Access, hint: str) -> None:
+    for user, points in enumerate(access):
+        if not points:
+            raise ConfigError(f"user {user} has no access point in reach{hint}")

@@ -1,0 +1,156 @@
+"""The multi-access wireless network of section 4 and appendix E."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from marl.core.checks import choice, integer, integers, probabilities
+from marl.core.environment import NetworkedMDP
+from marl.core.errors import ConfigError
+from marl.core.network import Network
+from marl.envs.incidence import conflict_edges, grid_access, listed_access
+
+MAX_MASK = 2**30
+"""Largest n * S * A that is laid out as the table of legal actions."""
+
+
+class WirelessAccess(NetworkedMDP):
+    """n users send packets with deadlines to shared access points; two senders at one point collide.
+
+    State s_i = sum_m e_m 2^(m-1), e_m = 1 iff a packet with m steps left is queued. In a step, user i
+    1. sends a packet to a point y of Y_i or stays silent; if it is the only one at y, the packet goes through with
+       probability q_y, earns reward 1 and leaves the queue;
+    2. every other packet has one step less left, and is discarded at 0;
+    3. with probability p_i a packet with d_i steps arrives.
+
+    `earliest`: action 0 is silence, action j sends the packet with the fewest steps left to the j-th point of Y_i
+    (increasing); an empty queue means silence, and only action 0 is legal there.
+    `any_slot`: action 1 + (m-1)|Y_i| + (j-1) sends slot m to the j-th point, legal whether or not the slot holds a
+    packet: an empty slot earns nothing but still occupies the point.
+
+    rows, cols, users_per_cell, access_points: the grid (see `grid_access`); or `incidence`, a list of access-point
+    lists or a JSON file of one, in place of the grid.
+    deadline: d_i, one for all or a list. arrival p_i, success q_y: a number, a list, or None = U[0,1] drawn from
+    `numpy.random.default_rng(instance_seed)`, p first, then q.
+    A run starts with one fresh packet at each user with probability p_i.
+
+    Uniforms per agent and step: success, arrival. Errors: `ConfigError`.
+    """
+
+    def __init__(
+        self,
+        rows: int = 5,
+        cols: int = 5,
+        access_points: str = "interior",
+        users_per_cell: int = 1,
+        deadline: int | list[int] = 2,
+        arrival: float | list[float] | None = None,
+        success: float | list[float] | None = None,
+        action_set: str = "earliest",
+        instance_seed: int = 0,
+        incidence: Any = None,
+    ):
+        grid = incidence is None
+        access = grid_access(rows, cols, access_points, users_per_cell) if grid else listed_access(incidence)
+        n, self.num_points = len(access), 1 + max(max(points) for points in access)
+        if grid:
+            self.num_points = (rows - 1) * (cols - 1) if access_points == "interior" else (rows + 1) * (cols + 1)
+            cell = np.arange(n) // users_per_cell
+            spread = (np.arange(n) % users_per_cell + 0.5) / users_per_cell - 0.5
+            self.positions = np.stack([cell % cols + 0.6 * spread, -(cell // cols) + 0.3 * spread], axis=1)
+        self.access = access
+        self.any_slot = choice("env.action_set", action_set, ("earliest", "any_slot")) == "any_slot"
+        deadlines = integers("env.deadline", deadline, n, "user", 1)
+        draw = np.random.default_rng(integer("env.instance_seed", instance_seed, 0))
+        drawn_p, drawn_q = draw.random(n), draw.random(self.num_points)
+        p = drawn_p if arrival is None else probabilities("env.arrival", arrival, n, "user")
+        q = drawn_q if success is None else probabilities("env.success", success, self.num_points, "access point")
+        self.arrival, self.success = torch.from_numpy(p), torch.from_numpy(q)
+
+        slots = deadlines if self.any_slot else np.ones(n, dtype=np.int64)
+        reach = np.array([len(points) for points in access])
+        num_actions = 1 + slots * reach
+        if int(deadlines.max()) > 30 or n * 2 ** int(deadlines.max()) * int(num_actions.max()) > MAX_MASK:
+            raise ConfigError(
+                f"env.deadline={int(deadlines.max())} gives {n} users 2^{int(deadlines.max())} states and up to "
+                f"{int(num_actions.max())} actions each: too many to list; choose shorter deadlines"
+            )
+        # Per action: the point it occupies (num_points = none) and, for any_slot, the bit of the packet it sends.
+        self._target = torch.full((n, int(num_actions.max())), self.num_points)
+        self._bit = torch.zeros_like(self._target)
+        for user, points in enumerate(access):
+            for slot in range(int(slots[user])):
+                first = 1 + slot * len(points)
+                self._target[user, first : first + len(points)] = torch.tensor(points)
+                self._bit[user, first : first + len(points)] = 1 << slot
+        self._row = torch.arange(n) * self._target.shape[1]
+        self._deadline = torch.from_numpy(deadlines)
+        self._success_or_none = torch.cat([self.success, torch.zeros(1, dtype=torch.float64)])
+        network = Network(n, conflict_edges(access))
+        super().__init__(
+            network,
+            num_states=2**self._deadline,
+            num_actions=torch.from_numpy(num_actions),
+            action_mask=self._legal(torch.from_numpy(num_actions)),
+            num_uniforms=2,
+            reward_range=(0.0, 1.0),
+            private_actions=len(network.edges) == 0,
+            private_rewards=len(network.edges) == 0,
+        )
+
+    def sending_weights(self) -> Float[Tensor, "n S A"]:
+        """ALOHA's choice given that it sends: the earliest packet, point y with weight q_y / (users that reach y).
+
+        Rows sum to 1, or are zero where nothing can be sent (empty queue, or no point with q_y > 0).
+        """
+        reached_by = torch.bincount(torch.tensor([y for points in self.access for y in points]), minlength=self.num_points)
+        weight = torch.cat([self.success / reached_by.clamp(min=1), torch.zeros(1, dtype=torch.float64)])[self._target]
+        s = torch.arange(self.action_mask.shape[1])
+        sends = (self._bit[:, None, :] == (s & -s)[:, None]) | torch.tensor(not self.any_slot)
+        weights = torch.where(self.action_mask & sends & (s > 0)[:, None], weight[:, None, :], 0.0)
+        return weights / weights.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+
+    def _legal(self, num_actions: Tensor) -> Tensor:
+        states, actions = torch.arange(2 ** int(self._deadline.max())), torch.arange(int(num_actions.max()))
+        real = (states < 2 ** self._deadline[:, None])[:, :, None] & (actions < num_actions[:, None])[:, None, :]
+        return real & (self.any_slot | (states > 0)[:, None] | (actions == 0))
+
+    def _attempt(self, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
+        """(bit of the packet sent or 0, probability that the transmission goes through). Any leading axes."""
+        flat = self._row + a
+        target = torch.take(self._target, flat)
+        if self.any_slot:
+            bit = torch.take(self._bit, flat) & s
+        else:
+            target = torch.where(s > 0, target, self.num_points)
+            bit = s & -s
+        senders = torch.zeros(*s.shape[:-1], self.num_points + 1, dtype=torch.int64)
+        senders.scatter_add_(-1, target, torch.ones_like(target))
+        alone = senders.gather(-1, target) == 1
+        chance = self._success_or_none[target] * (alone & (bit > 0))
+        return bit, chance
+
+    def _reset(self, u: Tensor) -> Tensor:
+        return (u[..., 1] < self.arrival).long() << (self._deadline - 1)
+
+    def _step(self, s: Tensor, a: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        bit, chance = self._attempt(s, a)
+        sent = u[..., 0] < chance
+        left = torch.where(sent, s - bit, s) >> 1
+        fresh = (u[..., 1] < self.arrival).long() << (self._deadline - 1)
+        return left | fresh, sent.to(u.dtype)
+
+    def _transition(self, s: Tensor, a: Tensor) -> Tensor:
+        bit, chance = self._attempt(s, a)
+        fresh = (1 << (self._deadline - 1)).expand(s.shape)
+        law = torch.zeros(*s.shape, self.action_mask.shape[1], dtype=torch.float64)
+        for left, weight in ((s - bit) >> 1, chance), (s >> 1, 1.0 - chance):
+            for arrived, probability in (fresh, self.arrival), (0, 1.0 - self.arrival):
+                law.scatter_add_(-1, (left | arrived).unsqueeze(-1), (weight * probability).unsqueeze(-1))
+        return law
+
+    def _reward(self, s: Tensor, a: Tensor) -> Tensor:
+        return self._attempt(s, a)[1]

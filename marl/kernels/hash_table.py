@@ -1,0 +1,62 @@
+"""Open addressing with linear probing: one row of slots per replica, shared by its agents.
+
+A slot holds a key (int64 >= 0) or -1. Rows have a power of two of slots; every probe loop is bounded by the row, and
+a caller that keeps rows at most half full never meets the bound.
+"""
+
+import numpy as np
+from numba import njit
+
+EMPTY = -1
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+@njit(cache=True)
+def _home(key: int, shift: int) -> int:
+    return np.int64((np.uint64(key) * _GOLDEN) >> np.uint64(shift))
+
+
+@njit(cache=True)
+def _probe(row: np.ndarray, key: int, shift: int) -> int:
+    """The slot of `key`, or of the gap where it belongs; -1 if the row is full."""
+    slot = _home(key, shift)
+    last = len(row) - 1
+    for _ in range(len(row)):
+        if row[slot] == key or row[slot] == EMPTY:
+            return slot
+        slot = (slot + 1) & last
+    return -1
+
+
+@njit(cache=True)
+def find(table: np.ndarray, keys: np.ndarray, shift: int, missing: int, slots: np.ndarray) -> None:
+    """slots[b, i] = b * width + slot of keys[b, i] in row b, or `missing`. Shapes: table [B, width], keys, slots [B, n]."""
+    width = table.shape[1]
+    for b in range(table.shape[0]):
+        for i in range(keys.shape[1]):
+            slot = _probe(table[b], keys[b, i], shift)
+            slots[b, i] = b * width + slot if slot >= 0 and table[b, slot] != EMPTY else missing
+
+
+@njit(cache=True)
+def insert(table: np.ndarray, keys: np.ndarray, shift: int, used: np.ndarray) -> None:
+    """Adds the keys that are missing and counts them in used [B]. Shapes: table [B, width], keys [B, n]."""
+    for b in range(table.shape[0]):
+        for i in range(keys.shape[1]):
+            slot = _probe(table[b], keys[b, i], shift)
+            if slot < 0:
+                raise MemoryError("hash table row is full")
+            if table[b, slot] == EMPTY:
+                table[b, slot] = keys[b, i]
+                used[b] += 1
+
+
+@njit(cache=True)
+def rehash(old: np.ndarray, old_values: np.ndarray, shift: int, table: np.ndarray, values: np.ndarray) -> None:
+    """Moves every entry of old into the empty, wider table. Shapes: old, old_values [B, w], table, values [B, W]."""
+    for b in range(old.shape[0]):
+        for k in range(old.shape[1]):
+            if old[b, k] != EMPTY:
+                slot = _probe(table[b], old[b, k], shift)
+                table[b, slot] = old[b, k]
+                values[b, slot] = old_values[b, k]

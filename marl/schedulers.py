@@ -1,0 +1,99 @@
+"""Step sizes, and Assumption 3 of the paper checked on a pair of them."""
+
+import math
+from dataclasses import dataclass
+
+from marl.core.checks import integer, number
+from marl.core.scheduler import Scheduler
+
+
+class Constant(Scheduler):
+    """value, at every t."""
+
+    exponent = 0.0
+    non_increasing = True
+
+    def __init__(self, value: float):
+        self.value = number("the step size value", value, 0.0)
+
+    def _value(self, t: int) -> float:
+        return self.value
+
+
+class PowerLaw(Scheduler):
+    """scale * (t + offset)^-exponent."""
+
+    non_increasing = True
+
+    def __init__(self, scale: float, exponent: float, offset: float = 1.0):
+        self.scale = number("the step size scale", scale, 0.0)
+        self.exponent = number("the step size exponent", exponent, 0.0)
+        self.offset = number("the step size offset", offset, 1e-9)
+
+    def _value(self, t: int) -> float:
+        return self.scale * (t + self.offset) ** -self.exponent
+
+
+class Restarting(Scheduler):
+    """scale / sqrt(t mod period + 1): decays, and starts again every `period` steps."""
+
+    exponent = 0.0
+    non_increasing = False
+
+    def __init__(self, scale: float, period: int):
+        self.scale = number("the step size scale", scale, 0.0)
+        self.period = integer("the step size period", period, 1)
+
+    def _value(self, t: int) -> float:
+        return self.scale / math.sqrt(t % self.period + 1)
+
+
+@dataclass(frozen=True)
+class TwoTimescale:
+    """Assumption 3 for (alpha, eta): each part True, False, or None where a scheduler does not say enough.
+
+    positive: both step sizes are positive. non_increasing: neither ever rises.
+    square_summable: sum alpha^2 and sum eta^2 are finite. not_summable: sum alpha and sum eta are infinite.
+    ratio_summable: sum (eta/alpha)^d is finite for some d > 0.
+    For power laws with exponents a (critic) and b (actor) the whole is 1/2 < a < b <= 1.
+    """
+
+    positive: bool
+    non_increasing: bool | None
+    square_summable: bool | None
+    not_summable: bool | None
+    ratio_summable: bool | None
+
+    @classmethod
+    def check(cls, alpha: Scheduler, eta: Scheduler) -> "TwoTimescale":
+        """Decides each part from the exponents that the two schedulers declare."""
+        a, b = alpha.exponent, eta.exponent
+        return cls(
+            positive=alpha(0) > 0.0 and eta(0) > 0.0,
+            non_increasing=_both(alpha.non_increasing, eta.non_increasing),
+            square_summable=_both(_decided(a, a is not None and a > 0.5), _decided(b, b is not None and b > 0.5)),
+            not_summable=_both(_decided(a, a is not None and a <= 1.0), _decided(b, b is not None and b <= 1.0)),
+            ratio_summable=None if a is None or b is None else b > a,
+        )
+
+    @property
+    def holds(self) -> bool | None:
+        """True, False, or None if undecided."""
+        parts = list(vars(self).values())
+        return False if False in parts else None if None in parts else True
+
+    def __str__(self) -> str:
+        if self.holds:
+            return "Assumption 3 holds"
+        fails = [name.replace("_", " ") for name, part in vars(self).items() if part is False]
+        open_ = [name.replace("_", " ") for name, part in vars(self).items() if part is None]
+        said = [f"{verb}: {', '.join(names)}" for verb, names in (("fails", fails), ("undecided", open_)) if names]
+        return f"Assumption 3 does not hold for certain ({'; '.join(said)})" if not fails else f"Assumption 3 {'; '.join(said)}"
+
+
+def _decided(exponent: float | None, verdict: bool) -> bool | None:
+    return None if exponent is None else verdict
+
+
+def _both(left: bool | None, right: bool | None) -> bool | None:
+    return False if False in (left, right) else None if None in (left, right) else True

@@ -1,0 +1,5 @@
+"""Learning algorithms."""
+
+from marl.trainers.scalable_actor_critic import ScalableActorCritic
+
+__all__ = ["ScalableActorCritic"]

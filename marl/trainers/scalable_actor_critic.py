@@ -1,0 +1,130 @@
+"""Scalable Actor-Critic: Algorithm 1 of Qu, Lin, Wierman and Li (NeurIPS 2020)."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.optim import SGD, Optimizer
+
+from marl.core.checks import boolean, choice
+from marl.core.critic import Critic, Transition
+from marl.core.environment import Environment
+from marl.core.errors import ConfigError
+from marl.core.logger import Logger
+from marl.core.policy import Policy
+from marl.core.scheduler import Scheduler
+from marl.core.trainer import Trainer
+
+ENGINES = ("auto", "autograd", "fused")
+
+log = logging.getLogger(__name__)
+
+
+class ScalableActorCritic(Trainer):
+    """One trajectory, never reset; every agent learns from its kappa-hop neighborhood.
+
+    critic_scheduler, actor_scheduler: alpha_t of lines 5-6 and eta_t of line 8.
+    rescale: Gamma = 1 / (1 + max_j ||Q_j||_inf) of line 8 if true, 1 if false (as in the paper's experiments).
+    engine: `autograd` takes every gradient with torch autograd; `auto` picks the fastest engine that can run the
+    given policy, critic and environment, and logs which and why.
+    critic_optimizer, actor_optimizer: parameters -> torch optimizer; its learning rate is set to alpha_t, eta_t before
+    each step. Plain SGD is Algorithm 1.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        policy: Policy,
+        critic: Critic,
+        *,
+        critic_scheduler: Scheduler,
+        actor_scheduler: Scheduler,
+        rescale: bool = False,
+        engine: str = "auto",
+        critic_optimizer: Callable[..., Optimizer] = SGD,
+        actor_optimizer: Callable[..., Optimizer] = SGD,
+        seed: int = 0,
+        log_every: int = 100,
+        loggers: Sequence[Logger] = (),
+    ):
+        super().__init__(env, policy, seed=seed, log_every=log_every, loggers=loggers)
+        self.critic = critic
+        self.alpha, self.eta = critic_scheduler, actor_scheduler
+        self.rescale = boolean("trainer.rescale", rescale)
+        self.engine = _choose_engine(engine)
+        if critic.replicas != policy.replicas:
+            raise ConfigError(f"the policy has {policy.replicas} replicas and the critic {critic.replicas}; give both the same")
+        if self.rescale:
+            critic.sup_norm()
+        self.critic_optimizer = critic_optimizer(critic.parameters(), lr=self.alpha(0))
+        nothing = [torch.nn.Parameter(torch.empty(0))]  # a policy without parameters is evaluated, not improved
+        self.actor_optimizer = actor_optimizer(list(policy.parameters()) or nothing, lr=self.eta(0))
+        critic.visit(self.s, self.a)
+
+    def _advance(self, steps: int) -> None:
+        for _ in range(steps):
+            self._step()
+
+    def _step(self) -> None:
+        policy, critic, s, a = self.policy, self.critic, self.s, self.a
+        alpha, eta = self.alpha(self.t), self.eta(self.t)
+        u = self.noise(self.t + 1)
+        next_s, r = self.env.step(s, a, u[..., :-1])  # line 3, first half of 4
+        next_a = policy.sample(next_s, u[..., -1])  # line 4: a(t+1) from theta(t)
+        critic.visit(next_s, next_a)
+        step = Transition(s, a, r.to(critic.dtype), next_s, next_a)
+
+        q = critic.q(s, a)  # Q^t(z(t)), before line 6
+        critic_loss = critic.loss(q, step)  # line 6, with mu before line 5
+        score = policy.log_prob(s, a)  # at theta(t)
+        objective = (score * critic.advantage(q)).sum(dim=-1)  # line 7
+        if self.rescale:
+            objective = objective / (1.0 + critic.sup_norm())  # Gamma of line 8
+        self.critic_optimizer.zero_grad()
+        self.actor_optimizer.zero_grad()
+        (critic_loss.sum() - objective.sum()).backward()
+
+        critic.track_reward(step.r, alpha)  # line 5
+        _apply(self.critic_optimizer, alpha)  # line 6
+        _apply(self.actor_optimizer, eta)  # line 8
+        if self.rescale:
+            critic.updated(s, a)
+        self.interval.add(r, critic_loss.detach(), objective.detach())
+        self.s, self.a = next_s, next_a
+        self.t += 1
+
+    def _modules(self) -> dict[str, Any]:
+        return {
+            "policy": self.policy,
+            "critic": self.critic,
+            "critic_optimizer": self.critic_optimizer,
+            "actor_optimizer": self.actor_optimizer,
+        }
+
+    def _metrics(self) -> dict[str, float | np.ndarray]:
+        with torch.no_grad():
+            entropy = self.policy.entropy(self.s).mean(dim=1)
+        return {
+            "critic/mu": self.critic.mu.mean(dim=1).double().numpy(),
+            **{f"critic/{name}": value for name, value in self.critic.metrics().items()},
+            "actor/entropy": entropy.double().numpy(),
+            "schedule/alpha": self.alpha(self.t - 1),
+            "schedule/eta": self.eta(self.t - 1),
+        }
+
+
+def _apply(optimizer: Optimizer, step_size: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = step_size
+    optimizer.step()
+
+
+def _choose_engine(engine: str) -> str:
+    choice("trainer.engine", engine, ENGINES)
+    if engine == "fused":
+        raise ConfigError("trainer.engine=fused is not part of this version; use auto or autograd")
+    if engine == "auto":
+        log.info("engine: autograd, the only one in this version")
+    return "autograd"
