@@ -1,0 +1,82 @@
+"""Networked multi-agent reinforcement learning. This file is the table of contents.
+
+Names are imported on first use, so that `marl --help` need not wait for torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from marl.core.critic import Critic, Transition
+    from marl.core.environment import Environment, NetworkedMDP
+    from marl.core.errors import CheckpointError, ConfigError, DivergedError, MarlError, NetworkError
+    from marl.core.evaluation import Evaluation, evaluate
+    from marl.core.logger import Logger
+    from marl.core.network import Network
+    from marl.core.policy import Policy
+    from marl.core.scheduler import Scheduler
+    from marl.core.trainer import Trainer
+    from marl.critics import NeuralCritic, TabularCritic
+    from marl.envs import WirelessAccess
+    from marl.policies import Aloha, NeuralPolicy, TabularSoftmax, Uniform
+    from marl.schedulers import Constant, PowerLaw, Restarting, TwoTimescale
+    from marl.trainers import ScalableActorCritic
+
+_CONTENTS = {
+    "marl.core.critic": ("Critic", "Transition"),
+    "marl.core.environment": ("Environment", "NetworkedMDP"),
+    "marl.core.errors": ("CheckpointError", "ConfigError", "DivergedError", "MarlError", "NetworkError"),
+    "marl.core.evaluation": ("Evaluation", "evaluate"),
+    "marl.core.logger": ("Logger",),
+    "marl.core.network": ("Network",),
+    "marl.core.policy": ("Policy",),
+    "marl.core.scheduler": ("Scheduler",),
+    "marl.core.trainer": ("Trainer",),
+    "marl.critics": ("NeuralCritic", "TabularCritic"),
+    "marl.envs": ("WirelessAccess",),
+    "marl.policies": ("Aloha", "NeuralPolicy", "TabularSoftmax", "Uniform"),
+    "marl.schedulers": ("Constant", "PowerLaw", "Restarting", "TwoTimescale"),
+    "marl.trainers": ("ScalableActorCritic",),
+}
+
+__all__ = [
+    "Aloha",
+    "CheckpointError",
+    "ConfigError",
+    "Constant",
+    "Critic",
+    "DivergedError",
+    "Environment",
+    "Evaluation",
+    "Logger",
+    "MarlError",
+    "Network",
+    "NetworkError",
+    "NetworkedMDP",
+    "NeuralCritic",
+    "NeuralPolicy",
+    "Policy",
+    "PowerLaw",
+    "Restarting",
+    "ScalableActorCritic",
+    "Scheduler",
+    "TabularCritic",
+    "TabularSoftmax",
+    "Trainer",
+    "Transition",
+    "TwoTimescale",
+    "Uniform",
+    "WirelessAccess",
+    "evaluate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _CONTENTS.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
+    raise AttributeError(f"module 'marl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -27,7 +27,7 @@ class PowerLaw(Scheduler):
 
     def __init__(self, scale: float, exponent: float, offset: float = 1.0):
         self.scale = number("the step size scale", scale, 0.0)
-        self.exponent = number("the step size exponent", exponent, 0.0)
+        self.exponent: float = number("the step size exponent", exponent, 0.0)
         self.offset = number("the step size offset", offset, 1e-9)
 
     def _value(self, t: int) -> float:
@@ -88,7 +88,11 @@ class TwoTimescale:
         fails = [name.replace("_", " ") for name, part in vars(self).items() if part is False]
         open_ = [name.replace("_", " ") for name, part in vars(self).items() if part is None]
         said = [f"{verb}: {', '.join(names)}" for verb, names in (("fails", fails), ("undecided", open_)) if names]
-        return f"Assumption 3 does not hold for certain ({'; '.join(said)})" if not fails else f"Assumption 3 {'; '.join(said)}"
+        return (
+            f"Assumption 3 does not hold for certain ({'; '.join(said)})"
+            if not fails
+            else f"Assumption 3 {'; '.join(said)}"
+        )
 
 
 def _decided(exponent: float | None, verdict: bool) -> bool | None:

@@ -11,7 +11,8 @@ from marl.core.errors import ConfigError
 
 def integer(name: str, value: Any, low: int) -> int:
     """`value` as an int that is at least `low` (1e5 is accepted as 100000)."""
-    whole = isinstance(value, (int, np.integer, float)) and not isinstance(value, bool) and math.isfinite(value) and value == int(value)
+    real = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    whole = real and math.isfinite(value) and value == int(value)
     if not whole or value < low:
         raise ConfigError(f"{name} must be a whole number of at least {low}, got {value!r}")
     return int(value)

@@ -20,7 +20,7 @@ class PairIndex:
     def __init__(self, action_mask: ActionMask):
         n, states, actions = action_mask.shape
         flat = action_mask.reshape(n, -1)
-        self.num_pairs: Int64[Tensor, "n"] = flat.sum(dim=1)
+        self.num_pairs: Int64[Tensor, n] = flat.sum(dim=1)
         self.table: Int64[Tensor, "n S A"] = torch.where(flat, flat.cumsum(dim=1) - 1, -1).reshape(action_mask.shape)
         self._actions = actions
         self._offset = torch.arange(n) * (states * actions)

@@ -1,7 +1,7 @@
 """Where the numbers of a run go."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -9,6 +9,7 @@ Metrics = Mapping[str, float | np.ndarray]
 """tag -> one number, or one per replica [B], or one per replica and agent [B, n]."""
 
 
+@runtime_checkable
 class Logger(Protocol):
     """Receives the metrics of every log point, in increasing order of `step` (environment steps so far)."""
 

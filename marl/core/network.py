@@ -26,7 +26,7 @@ class Neighborhood(NamedTuple):
     included, in increasing order; padding repeats i and has mask False.
     """
 
-    index: Int64[Tensor, "n m"]
+    index: Int64[Tensor, "n m"]  # type: ignore[assignment]  # hides tuple.index
     mask: Bool[Tensor, "n m"]
     size: Int64[Tensor, "n"]
 
@@ -54,7 +54,7 @@ class Network:
         return cls(n, _as_pairs(edges))
 
     @classmethod
-    def from_networkx(cls, graph: nx.Graph) -> "Network":
+    def from_networkx(cls, graph: "nx.Graph[Any]") -> "Network":
         """Nodes are numbered in increasing order when they are integers, else in the graph's own order."""
         if graph.is_directed():
             raise NetworkError("the graph is directed, but influence is mutual here: give graph.to_undirected()")
@@ -106,7 +106,7 @@ class Network:
                 pairs.append(words)
         if all(word.isdigit() for pair in pairs for word in pair):
             return cls.from_networkx(nx.Graph([(int(i), int(j)) for i, j in pairs]))
-        return cls.from_networkx(nx.Graph(pairs))
+        return cls.from_networkx(nx.Graph([(i, j) for i, j in pairs]))
 
     @classmethod
     def line(cls, n: int) -> "Network":
@@ -155,7 +155,7 @@ class Network:
                 return int(np.unique(label).size)
             label = best
 
-    def to_networkx(self) -> nx.Graph:
+    def to_networkx(self) -> "nx.Graph[int]":
         """The same graph on nodes 0..n-1, for networkx's algorithms and layouts."""
         graph = nx.empty_graph(self.n)
         graph.add_edges_from(self.edges.tolist())

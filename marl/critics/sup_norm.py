@@ -1,6 +1,5 @@
 """The exact largest |value| per row under point updates, without a scan of the row."""
 
-import torch
 from torch import Tensor
 
 from marl.core.shapes import Pairs, PerReplica

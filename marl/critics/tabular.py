@@ -131,17 +131,18 @@ def _choose_storage(storage: str, critic: TabularCritic) -> Storage:
         size = replicas * total
         raise ConfigError(
             f"critic.storage=dense at kappa={critic.kappa} would need {size:.3g} entries "
-            f"({size * critic.mu.element_size():.3g} bytes) for {replicas} replicas; use critic.storage=auto or a smaller kappa"
+            f"({size * critic.mu.element_size():.3g} bytes) for {replicas} replicas; "
+            "use critic.storage=auto or a smaller kappa"
         )
     return DenseStorage(replicas, int(total))
 
 
-def _joint_dummy(critic: TabularCritic, dummy: Any) -> Tensor:
+def _joint_dummy(critic: TabularCritic, dummy: int | Sequence[Any]) -> Tensor:
     """The dummy pair of every neighborhood written out, [n, m]; padding is 0."""
     index, mask, size = critic.neighborhood
     num_pairs = critic.env.index.num_pairs
     joint = torch.zeros_like(index)
-    rows = [dummy] * critic.env.n if isinstance(dummy, int) else list(dummy)
+    rows: list[Any] = [dummy] * critic.env.n if isinstance(dummy, int) else list(dummy)
     if len(rows) != critic.env.n:
         raise ConfigError(f"critic.dummy needs one pair number, or {critic.env.n} of them or of lists, got {len(rows)}")
     flat = not any(isinstance(row, Sequence) for row in rows)

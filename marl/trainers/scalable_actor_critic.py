@@ -53,11 +53,13 @@ class ScalableActorCritic(Trainer):
         self.critic = critic
         self.alpha, self.eta = critic_scheduler, actor_scheduler
         self.rescale = boolean("trainer.rescale", rescale)
-        self.engine = _choose_engine(engine)
         if critic.replicas != policy.replicas:
-            raise ConfigError(f"the policy has {policy.replicas} replicas and the critic {critic.replicas}; give both the same")
+            raise ConfigError(
+                f"the policy has {policy.replicas} replicas and the critic {critic.replicas}; give both the same"
+            )
         if self.rescale:
             critic.sup_norm()
+        self.engine = _choose_engine(engine)
         self.critic_optimizer = critic_optimizer(critic.parameters(), lr=self.alpha(0))
         nothing = [torch.nn.Parameter(torch.empty(0))]  # a policy without parameters is evaluated, not improved
         self.actor_optimizer = actor_optimizer(list(policy.parameters()) or nothing, lr=self.eta(0))

@@ -1,0 +1,1 @@
+"""The configuration groups that `marl train` composes; installed as `marl.conf`."""

@@ -1,0 +1,38 @@
+"""Progress for the person who waits: a bar on a terminal, a plain line now and then otherwise."""
+
+import sys
+
+import numpy as np
+from tqdm import tqdm
+
+from marl.core.logger import Metrics
+
+LINES = 10
+
+
+class ProgressLogger:
+    """Shows the step, the average reward, the rate and the time left on standard error."""
+
+    def __init__(self, steps: int, start: int = 0):
+        self._steps = steps
+        self._told = start
+        self._bar = tqdm(total=steps, initial=start, unit="step", leave=False) if sys.stderr.isatty() else None
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        reward = float(np.mean(metrics["train/average_reward"]))
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"average reward {reward:.4f}", refresh=False)
+            self._bar.update(step - self._bar.n)
+        elif step - self._told >= self._steps / LINES:
+            self._told = step
+            rate = float(np.mean(metrics["perf/env_steps_per_second"]))
+            left = (self._steps - step) / rate
+            print(
+                f"step {step}/{self._steps}  average reward {reward:.4f}  {rate:.0f} steps/s  {left:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

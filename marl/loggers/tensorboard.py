@@ -1,0 +1,88 @@
+"""Curves, hyperparameters and a picture of the network in one TensorBoard event file."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from marl.core.environment import Environment
+from marl.core.logger import Metrics
+
+BANDED = ("train/average_reward",)
+"""Tags that get their 10 % and 90 % quantile over replicas beside the mean."""
+
+MAX_PICTURE = 1000
+"""Largest network that is drawn."""
+
+log = logging.getLogger(__name__)
+
+
+class TensorBoardLogger:
+    """Scalars are means over replicas; the x-axis is the environment step.
+
+    per_agent: also one scalar per agent. picture: the network colored by the last per-agent reward, at the end.
+    purge_step: on resume, events from this step on are dropped.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        env: Environment,
+        config: dict[str, Any],
+        per_agent: bool = False,
+        picture: bool = True,
+        purge_step: int | None = None,
+    ):
+        self._env, self._per_agent, self._picture = env, per_agent, picture
+        self._writer = SummaryWriter(str(directory), purge_step=purge_step)
+        self._last_step = 0
+        self._agent_reward: np.ndarray | None = None
+        for summary in hparams(_flat(config), {BANDED[0]: 0.0}):
+            self._writer._get_file_writer().add_summary(summary)
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        self._last_step = step
+        for tag, value in metrics.items():
+            array = np.asarray(value)
+            if array.ndim == 2:
+                self._log_agents(step, tag, array)
+                continue
+            self._writer.add_scalar(tag, float(array.mean()), step)
+            if tag in BANDED:
+                for percent in (10, 90):
+                    self._writer.add_scalar(f"{tag}_p{percent}", float(np.percentile(array, percent)), step)
+
+    def close(self) -> None:
+        if self._picture and self._agent_reward is not None and self._env.n <= MAX_PICTURE:
+            self._draw(self._agent_reward)
+        self._writer.close()
+
+    def _log_agents(self, step: int, tag: str, array: np.ndarray) -> None:
+        self._agent_reward = array.mean(axis=0)
+        if self._per_agent:
+            for agent, value in enumerate(self._agent_reward):
+                self._writer.add_scalar(f"{tag}/{agent}", float(value), step)
+
+    def _draw(self, agent_reward: np.ndarray) -> None:
+        try:
+            from marl.plotting import network_picture
+        except ModuleNotFoundError:
+            log.info("the network picture needs matplotlib: pip install marl[plots]")
+            return
+        picture = network_picture(self._env, agent_reward, "reward per agent and step")
+        self._writer.add_image("network/agent_reward", picture, self._last_step, dataformats="HWC")
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys joined by dots; values that TensorBoard's hyperparameter table can hold."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value if isinstance(value, (bool, int, float, str)) else str(value)
+    return flat

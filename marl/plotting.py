@@ -1,0 +1,31 @@
+"""Pictures. The only module of the package that imports matplotlib; import it where a picture is wanted."""
+
+import networkx as nx
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from marl.core.environment import Environment
+
+
+def network_picture(env: Environment, values: np.ndarray, label: str) -> np.ndarray:
+    """The network with agent i colored by values[i]; uint8 [height, width, 3].
+
+    Agents stand at `env.positions` [n, 2] where the environment has them, else where a spring layout puts them.
+    """
+    positions = getattr(env, "positions", None)
+    if positions is None:
+        layout = nx.spring_layout(env.network.to_networkx(), seed=0)
+        positions = np.array([layout[i] for i in range(env.n)])
+    figure = Figure(figsize=(5, 4), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    axes.add_collection(LineCollection(list(positions[env.network.edges]), colors="0.8", zorder=1))
+    size = np.clip(6000 / env.n, 10, 300)
+    dots = axes.scatter(positions[:, 0], positions[:, 1], c=values, s=size, cmap="viridis", edgecolors="0.3", zorder=2)
+    figure.colorbar(dots, ax=axes, label=label)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,0 +1,117 @@
+"""A run directory: what is in it, whether it may be used, and writing it so that nothing is ever half there."""
+
+import io
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from marl.core import checkpoint
+from marl.core.errors import CheckpointError, ConfigError
+from marl.core.files import write_atomically
+from marl.core.trainer import Trainer
+from marl.loggers import ArrayLogger
+
+NOT_IDENTITY = ("steps", "eval", "checkpoint", "log_every", "logger", "resume", "force", "threads")
+"""Keys that may differ between two runs whose numbers agree as far as both go."""
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The keys in which two configurations are different runs, each as "key: value there, value here"."""
+    found = []
+    for key in [*there, *(key for key in here if key not in there)]:
+        old, new = there.get(key), here.get(key)
+        if old == new or (not prefix and key in NOT_IDENTITY):
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, f"{prefix}{key}.")
+        else:
+            found.append(f"{prefix}{key} is {old!r} there and {new!r} here")
+    return found
+
+
+class RunDirectory:
+    """`.hydra/` (settings), `tb/`, `checkpoint.pt`, `metrics.npz`, and `summary.json`, written last."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def config(self) -> dict[str, Any] | None:
+        """The configuration that the directory belongs to, None if it belongs to no run."""
+        try:
+            config = yaml.safe_load((self.path / ".hydra" / "config.yaml").read_text())
+        except (OSError, yaml.YAMLError):
+            return None
+        return config if isinstance(config, dict) else None
+
+    def finished(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The summary, if exactly this run is finished here. Errors: `ConfigError` if another run is here."""
+        there = self.config()
+        if there is None:
+            return None
+        if other := differences(there, config):
+            raise ConfigError(
+                f"{self.path} holds a run of another configuration ({'; '.join(other)}); "
+                "choose another hydra.run.dir, or force=true to replace it"
+            )
+        try:
+            summary: dict[str, Any] = json.loads((self.path / "summary.json").read_text())
+        except (OSError, ValueError):
+            return None
+        if summary.get("status") != "finished":
+            return None
+        if summary["steps"] == config["steps"]:
+            return summary
+        if summary["steps"] < config["steps"] and config["resume"]:
+            return None
+        raise ConfigError(
+            f"{self.path} holds a finished run of {summary['steps']} steps, not {config['steps']}; "
+            f"use resume={self.path} to go on to more steps, another hydra.run.dir, or force=true to replace it"
+        )
+
+    def saved(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The state to continue from, if there is one. Errors: `CheckpointError` if it is of another configuration."""
+        path = self.path / "checkpoint.pt"
+        if not path.exists():
+            if config["resume"]:
+                raise CheckpointError(f"resume={self.path}: there is no checkpoint.pt; give the directory of a run")
+            return None
+        there, state = checkpoint.load(path)
+        if other := differences(there, config):
+            raise CheckpointError(f"{path} is of another configuration ({'; '.join(other)}); force=true starts anew")
+        if state["trainer"]["t"] > config["steps"]:
+            raise ConfigError(f"{path} is at step {state['trainer']['t']}, beyond steps={config['steps']}; give more steps")
+        return state
+
+    def open(self, config: Mapping[str, Any], provenance: Mapping[str, str], *, fresh: bool) -> None:
+        """Takes the directory for a run; `fresh` removes what an earlier one left."""
+        settings = self.path / ".hydra"
+        settings.mkdir(parents=True, exist_ok=True)
+        (self.path / "summary.json").unlink(missing_ok=True)
+        if fresh:
+            shutil.rmtree(self.path / "tb", ignore_errors=True)
+            for name in ("checkpoint.pt", "metrics.npz"):
+                (self.path / name).unlink(missing_ok=True)
+        texts = {**provenance, "config.yaml": yaml.safe_dump(dict(config), sort_keys=False)}
+        for name, text in texts.items():
+            _write(settings / name, text.encode())
+
+    def save(self, config: Mapping[str, Any], trainer: Trainer, arrays: ArrayLogger) -> None:
+        """Replaces the checkpoint."""
+        state = {"trainer": trainer.state_dict(), "arrays": arrays.state_dict(), "log_every": trainer.log_every}
+        checkpoint.save(self.path / "checkpoint.pt", dict(config), state)
+
+    def close(self, arrays: ArrayLogger, summary: Mapping[str, Any]) -> None:
+        """Writes metrics.npz, then summary.json: the run is over."""
+        held = io.BytesIO()
+        np.savez(held, **arrays.arrays())  # type: ignore[arg-type]
+        _write(self.path / "metrics.npz", held.getvalue())
+        _write(self.path / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    write_atomically(path, lambda file: file.write(content))

@@ -1,0 +1,34 @@
+"""Shapes are checked in every test, never in runs: annotations of the package are enforced by beartype."""
+
+from jaxtyping import install_import_hook
+
+CHECKED = ["core", "envs", "policies", "critics", "schedulers", "trainers", "loggers"]  # compiled kernels cannot be wrapped
+hook = install_import_hook([f"marl.{part}" for part in CHECKED], "beartype.beartype")
+hook.__enter__()
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from marl.core.environment import Environment  # noqa: E402
+from marl.envs import WirelessAccess  # noqa: E402
+from tests.oracles import Wireless  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def small() -> WirelessAccess:
+    """Two by three users at inner corners: at most four conflicting users, mixed sizes."""
+    return WirelessAccess(rows=2, cols=3, access_points="interior", instance_seed=3)
+
+
+def written_out(env: Environment) -> Wireless:
+    """The oracle's picture of a wireless environment."""
+    assert isinstance(env, WirelessAccess)
+    return Wireless(
+        access=env.access,
+        arrival=env.arrival.tolist(),
+        success=env.success.tolist(),
+        deadline=[int(states).bit_length() - 1 for states in env.num_states],
+        action_set="any_slot" if env.any_slot else "earliest",
+    )
