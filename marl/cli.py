@@ -218,7 +218,8 @@ def _report(error: Exception) -> int:
     elif isinstance(error, OSError):
         text = f"cannot write {error.filename}: {error.strerror}" if error.filename else str(error)
     else:
-        text, code = f"{type(error).__name__}: {error} (MARL_DEBUG=1 shows where)", 1
+        gist = str(error).partition("\n")[0]
+        text, code = f"{type(error).__name__}: {gist} (MARL_DEBUG=1 shows where)", 1
     print(f"marl: {text}", file=sys.stderr)
     return code
 

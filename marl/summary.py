@@ -13,13 +13,9 @@ from marl.loggers import ArrayLogger
 PACKAGES = ("marl", "torch", "numpy", "numba", "networkx", "hydra-core", "tensorboard")
 
 
-def last_tenth(arrays: ArrayLogger, tag: str) -> list[float]:
-    """Mean of a per-replica metric over the log points of the last 10 % of steps (at least the last one); [B]."""
-    logged = arrays.arrays()
-    if tag not in logged:
-        return []
-    late = logged["step"] > 0.9 * logged["step"][-1]
-    return [float(mean) for mean in logged[tag][late].mean(axis=0)]
+def last_tenth_of(step: np.ndarray, metric: np.ndarray) -> list[float]:
+    """Mean of a per-replica metric [L, B] over the log points of the last 10 % of steps (at least the last one); [B]."""
+    return [float(mean) for mean in metric[step > 0.9 * step[-1]].mean(axis=0)] if len(step) else []
 
 
 def summary_of(
@@ -36,9 +32,10 @@ def summary_of(
     env_steps_per_second counts steps of the clock; agent_steps_per_second multiplies by replicas and agents.
     status: `finished`, `diverged` or `failed`, the latter two with `reason`.
     """
+    logged = arrays.arrays()
     summary: dict[str, Any] = {
         "status": status,
-        "average_reward": last_tenth(arrays, "train/average_reward"),
+        "average_reward": last_tenth_of(logged["step"], logged.get("train/average_reward", np.empty(0))),
         "steps": trainer.t,
         "replicas": trainer.replicas,
         "seed": trainer.seed,

@@ -24,7 +24,7 @@ ENVS = {
 
 @pytest.fixture(scope="module")
 def large() -> tuple[WirelessAccess, NeighborhoodKeys]:
-    """49 agents, 20 joint pairs each at most: neighborhoods of up to 49 agents have 20^49."""
+    """49 agents with 36 pairs each: the middle one, which sees all, has 36^49 joint pairs."""
     env = WirelessAccess(rows=7, cols=7, access_points="corners", action_set="any_slot")
     return env, NeighborhoodKeys(env.network.neighborhood(3), env.index.num_pairs)
 
@@ -76,8 +76,6 @@ def test_exact_keys_fill_0_to_total_without_gaps(name: str, kappa: int) -> None:
         radices = [int(env.index.num_pairs[j]) for j in members]
         expected_total += math.prod(radices)
         assert keys.count[i] == math.prod(radices)
-        if math.prod(radices) > 50_000:
-            pytest.skip("too many to enumerate")
         z = torch.zeros(math.prod(radices), env.n, dtype=torch.int64)
         z[:, members] = torch.tensor(list(itertools.product(*map(range, radices))))
         seen.append(keys.keys(elsewhere(z, members, env.index.num_pairs, i))[:, i])
@@ -103,16 +101,59 @@ def test_padding_and_outsiders_do_not_enter_a_key(large: tuple[WirelessAccess, N
     assert torch.equal(keys.of(written.unsqueeze(1)).squeeze(1), keys.keys(z))
 
 
-@pytest.mark.parametrize("agents, exact", [(61, True), (62, False)])
-def test_exact_as_long_as_all_keys_fit(agents: int, exact: bool) -> None:
-    """A ring in which every agent sees everyone has agents * 2^agents joint pairs; a line far fewer at kappa = 0."""
-    num_pairs = torch.full((agents,), 2)
-    whole = NeighborhoodKeys(Network.ring(agents).neighborhood(agents), num_pairs)
-    assert not whole.exact
-    star = torch.cat([torch.tensor([2]), torch.ones(agents, dtype=torch.int64)])
-    star[1:] = 2
-    hub = Network.from_edges(agents + 1, [(0, j) for j in range(1, agents + 1)])
-    assert NeighborhoodKeys(hub.neighborhood(0), star).exact
-    counted = torch.ones(agents + 1, dtype=torch.int64)
-    counted[1 : agents + 1] = 2
-    del exact
+@pytest.mark.parametrize("first, second, exact", [(2**30, 2**30, True), (2**31, 2**30, False), (2**40, 2**40, False)])
+def test_exact_up_to_the_last_key_that_fits(first: int, second: int, exact: bool) -> None:
+    keys = NeighborhoodKeys(Network.line(2).neighborhood(1), torch.tensor([first, second]))
+    assert keys.total == 2.0 * first * second
+    assert keys.exact == exact
+    ends = keys.keys(torch.tensor([[0, 0], [first - 1, second - 1]]))
+    assert (ends >= 0).all()
+    if exact:
+        assert ends.tolist() == [[0, first * second], [first * second - 1, 2 * first * second - 1]]
+
+
+def test_fingerprints_of_random_joint_pairs_do_not_collide(large: tuple[WirelessAccess, NeighborhoodKeys]) -> None:
+    """107,800 random joint pairs of 49 agents; by the stated bound two collide with probability below 3e-8."""
+    env, keys = large
+    assert not keys.exact
+    z = random_pairs(env.index.num_pairs, 2200, 0).unique(dim=0)
+    assert len(z) == 2200
+    found = keys.keys(z)
+    assert found.min() >= 0
+    assert found.unique().numel() == found.numel() >= 10**5
+    assert 0.5 * found.numel() ** 2 * keys.pair_collision_bound < 3e-8
+    assert torch.equal(keys.keys(z.clone()), found)
+    again = NeighborhoodKeys(env.network.neighborhood(3), env.index.num_pairs)
+    assert torch.equal(again.keys(z), found), "a resumed run must find its entries"
+
+
+def test_fingerprints_of_near_joint_pairs_do_not_collide(large: tuple[WirelessAccess, NeighborhoodKeys]) -> None:
+    """8,000 joint pairs of the middle agent that differ in three agents only: a collision has probability below 2e-10."""
+    env, keys = large
+    z = random_pairs(env.index.num_pairs, 1, 3).repeat(20**3, 1)
+    z[:, [0, 24, 25]] = torch.tensor(list(itertools.product(range(20), repeat=3)))
+    found = keys.keys(z)[:, 24]
+    assert found.min() >= 0
+    assert found.unique().numel() == 20**3
+
+
+@pytest.mark.parametrize("most", [2, 3, 5, 8, 9, 17, 33, 34])
+def test_collision_bound_is_the_worst_difference(most: int) -> None:
+    """x d = 0 modulo 2^63 has gcd(d, 2^63) solutions x, so a uniform stride x hides d with gcd(d, 2^63) / 2^63."""
+    keys = NeighborhoodKeys(Network.king(9, 9).neighborhood(8), torch.full((81,), most))
+    assert not keys.exact
+    assert keys.pair_collision_bound == max(math.gcd(d, WORD) for d in range(1, most)) / WORD
+    for d in range(1, most):  # the count of solutions, by enumeration in a small word
+        assert sum(x * d % 2**7 == 0 for x in range(2**7)) == math.gcd(d, 2**7)
+
+
+def test_strides_are_uniform_in_every_bit(large: tuple[WirelessAccess, NeighborhoodKeys]) -> None:
+    """The bound needs it. 1,369 strides: a share of ones off 1/2 by 0.1 in any of 63 bits has probability below 2e-10."""
+    env, keys = large
+    index, mask, _ = env.network.neighborhood(3)
+    start = torch.zeros(1, env.n, dtype=torch.int64)
+    steps = keys.keys(torch.eye(env.n, dtype=torch.int64)) - keys.keys(start)  # [j, i]: stride of j in the key of i
+    strides = [int(steps[j, i]) % WORD for i in range(env.n) for j in index[i, mask[i]].tolist()]
+    assert len(set(strides)) == len(strides) == int(mask.sum())
+    for bit in range(63):
+        assert abs(sum(stride >> bit & 1 for stride in strides) / len(strides) - 0.5) < 0.1
