@@ -1,5 +1,6 @@
 """The run loop: owns time, noise and the state of the chain; knows nothing of the algorithm."""
 
+import copy
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from marl.core.checks import integer
 from marl.core.environment import Environment
@@ -107,11 +108,12 @@ class Trainer(ABC):
             )
         try:
             for name, module in self._modules().items():
-                module.load_state_dict(state[name])
+                copied = isinstance(module, nn.Module)  # optimizers would share tensors with `state`
+                module.load_state_dict(state[name] if copied else copy.deepcopy(state[name]))
         except (RuntimeError, KeyError, ValueError) as error:
             raise CheckpointError(f"the checkpoint is of another configuration: {' '.join(str(error).split())}") from None
         self.t, self.s, self.a = state["t"], state["s"], state["a"]
-        vars(self.interval).update(state["interval"])
+        vars(self.interval).update(copy.deepcopy(state["interval"]))
 
     @abstractmethod
     def _advance(self, steps: int) -> None:

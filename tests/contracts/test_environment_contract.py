@@ -31,7 +31,9 @@ class Rumor(NetworkedMDP):
         }
         super().__init__(network or Network.line(3), **(known | facts))  # type: ignore[arg-type]
         draw = torch.Generator().manual_seed(0)
-        weight = torch.rand(3, 3, 3, 5, 3, generator=draw, dtype=torch.float64)  # [i, s_i, a_i, sum of neighbors' s, s_i']
+        weight = torch.rand(
+            3, 3, 3, 5, 3, generator=draw, dtype=torch.float64
+        )  # [i, s_i, a_i, sum of neighbors' s, s_i']
         weight[[0, 2], ..., 2] = 0.0
         self.law = weight / weight.sum(dim=-1, keepdim=True)
         self.paid = torch.rand(3, 3, 3, generator=draw, dtype=torch.float64)
@@ -137,7 +139,9 @@ def test_derived_sampler_inverts_the_distribution_function() -> None:
     s_next, r = env.step(s, a, grid[:, None, None].expand(201, 3, 1))
     cdf = env.transition(s, a)[0].cumsum(dim=-1)
     for i in range(3):
-        assert s_next[:, i].tolist() == [next(x for x in range(3) if u < cdf[i, x] or x + 1 == env.num_states[i]) for u in grid]
+        assert s_next[:, i].tolist() == [
+            next(x for x in range(3) if u < cdf[i, x] or x + 1 == env.num_states[i]) for u in grid
+        ]
     assert torch.equal(r, env.reward(s, a))
 
 

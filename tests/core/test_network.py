@@ -80,7 +80,9 @@ def test_topologies_against_networkx_and_loops() -> None:
         assert nx.utils.graphs_equal(Network.ring(n).to_networkx(), nx.cycle_graph(n))
     for rows, cols in [(1, 1), (1, 4), (3, 1), (2, 2), (3, 5)]:
         place = [divmod(node, cols) for node in range(rows * cols)]
-        steps = [(i, j, abs(x - v), abs(y - w)) for i, (x, y) in enumerate(place) for j, (v, w) in enumerate(place) if i < j]
+        steps = [
+            (i, j, abs(x - v), abs(y - w)) for i, (x, y) in enumerate(place) for j, (v, w) in enumerate(place) if i < j
+        ]
         assert pairs(Network.grid(rows, cols)) == [(i, j) for i, j, down, right in steps if down + right == 1]
         assert pairs(Network.king(rows, cols)) == [(i, j) for i, j, down, right in steps if max(down, right) == 1]
     assert [len(Network.grid(4, 7).edges), len(Network.king(4, 7).edges)] == [4 * 6 + 3 * 7, 4 * 6 + 3 * 7 + 2 * 3 * 6]
@@ -93,12 +95,17 @@ def test_random_geometric_equals_the_double_loop(n: int, radius: float) -> None:
     for seed in (0, 5):
         points = np.random.default_rng(seed).random((n, 2)).tolist()
         near = [
-            (i, j) for i, (x, y) in enumerate(points) for j, (v, w) in enumerate(points) if i < j and (x - v) ** 2 + (y - w) ** 2 < radius**2
+            (i, j)
+            for i, (x, y) in enumerate(points)
+            for j, (v, w) in enumerate(points)
+            if i < j and (x - v) ** 2 + (y - w) ** 2 < radius**2
         ]
         assert pairs(Network.random_geometric(n, radius, seed)) == near
 
 
-@pytest.mark.parametrize("n, probability, seed", [(1, 0.5, 0), (12, 0.05, 1), (15, 0.12, 2), (15, 0.3, 3), (9, 1.0, 4), (20, 0.1, 5)])
+@pytest.mark.parametrize(
+    "n, probability, seed", [(1, 0.5, 0), (12, 0.05, 1), (15, 0.12, 2), (15, 0.3, 3), (9, 1.0, 4), (20, 0.1, 5)]
+)
 def test_neighborhood_equals_breadth_first_search(n: int, probability: float, seed: int) -> None:
     graph = nx.gnp_random_graph(n, probability, seed=seed)
     network = Network.from_edges(n, list(graph.edges))

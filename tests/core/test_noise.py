@@ -29,7 +29,13 @@ def splitmix64(state: int, count: int) -> list[int]:
 
 
 def test_splitmix64_known_answer() -> None:
-    published = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
+    published = [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
     assert splitmix64(1234567, 5) == published
     drawn = uniforms(np.array([1234567, WORD - 5], dtype=np.uint64), 1, 5)
     assert drawn[0].tolist() == [(x >> 11) * 2.0**-53 for x in published]
@@ -41,7 +47,10 @@ def test_every_number_is_where_the_definition_puts_it(monkeypatch: pytest.Monkey
     noise = Noise(8, 2, 3, 4, Purpose.EVALUATION)
     keys = stream_keys(8, 2, Purpose.EVALUATION)
     for t in range(17):
-        expected = [[[uniforms(keys[b : b + 1], (t * 3 + i) * 4 + k, 1).item() for k in range(4)] for i in range(3)] for b in (0, 1)]
+        expected = [
+            [[uniforms(keys[b : b + 1], (t * 3 + i) * 4 + k, 1).item() for k in range(4)] for i in range(3)]
+            for b in (0, 1)
+        ]
         assert noise(t).tolist() == expected
 
 
@@ -66,7 +75,9 @@ def test_replica_b_of_seed_s_is_the_solo_run_of_seed_s_plus_b() -> None:
 
 
 def test_streams_of_different_purposes_and_seeds_share_no_number() -> None:
-    streams = {(seed, purpose): Noise(seed, 1, 50, 20, purpose)(0).flatten().tolist() for seed in (0, 1) for purpose in Purpose}
+    streams = {
+        (seed, purpose): Noise(seed, 1, 50, 20, purpose)(0).flatten().tolist() for seed in (0, 1) for purpose in Purpose
+    }
     numbers = [set(stream) for stream in streams.values()]
     assert len(set.union(*numbers)) == 2 * 4 * 1000
 

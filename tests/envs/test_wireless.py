@@ -22,9 +22,13 @@ THREE = [[0], [0, 1], [1]]
 ENVS: dict[str, Callable[[], WirelessAccess]] = {
     "interior": lambda: WirelessAccess(rows=3, cols=2, deadline=[1, 2, 3, 1, 2, 3]),
     "corners": lambda: WirelessAccess(rows=2, cols=2, access_points="corners", deadline=3, instance_seed=1),
-    "pairs": lambda: WirelessAccess(rows=2, cols=2, users_per_cell=2, deadline=[1, 2] * 4, success=0.9, action_set="any_slot"),
+    "pairs": lambda: WirelessAccess(
+        rows=2, cols=2, users_per_cell=2, deadline=[1, 2] * 4, success=0.9, action_set="any_slot"
+    ),
     "crowds": lambda: WirelessAccess(rows=2, cols=3, users_per_cell=3, instance_seed=2),
-    "any_slot": lambda: WirelessAccess(rows=1, cols=3, access_points="corners", deadline=[3, 1, 2], action_set="any_slot"),
+    "any_slot": lambda: WirelessAccess(
+        rows=1, cols=3, access_points="corners", deadline=[3, 1, 2], action_set="any_slot"
+    ),
     "listed": lambda: WirelessAccess(incidence=[[5, 0], [0], [2, 5, 3], [2]], deadline=[2, 3, 1, 2], instance_seed=3),
     "alone": lambda: WirelessAccess(incidence=[[0, 1], [2]], deadline=2, action_set="any_slot"),
 }
@@ -80,7 +84,9 @@ def test_equals_the_oracle(name: str) -> None:
 
 @pytest.mark.parametrize("action_set", ["earliest", "any_slot"])
 @pytest.mark.parametrize("incidence", [[[0]], [[0], [0]], [[0], [0], [0]], THREE], ids=str)
-def test_samples_follow_the_joint_law_of_all_next_states_and_rewards(incidence: list[list[int]], action_set: str) -> None:
+def test_samples_follow_the_joint_law_of_all_next_states_and_rewards(
+    incidence: list[list[int]], action_set: str
+) -> None:
     """Bernstein's inequality for every joint outcome of 12 (s, a); all bounds hold together but for 1e-7."""
     n, draws, pairs = len(incidence), 40_000, 12
     env = WirelessAccess(incidence=incidence, deadline=[2, 1, 2][:n], action_set=action_set, arrival=0.6, success=0.7)
@@ -89,7 +95,9 @@ def test_samples_follow_the_joint_law_of_all_next_states_and_rewards(incidence: 
     s[0], a[0] = env.num_states - 1, 1  # full queues, all at the first point
     for k in range(pairs):
         law: dict[tuple[tuple[int, float], ...], float] = {}
-        for outcome in itertools.product(*[user.items() for user in oracles.wireless_joint(model, s[k].tolist(), a[k].tolist())]):
+        for outcome in itertools.product(
+            *[user.items() for user in oracles.wireless_joint(model, s[k].tolist(), a[k].tolist())]
+        ):
             law[tuple(z for z, _ in outcome)] = math.prod(p for _, p in outcome)
         _, _, u = random_inputs(env, draws, 100 + k)
         s_next, r = env.step(s[k].expand(draws, n), a[k].expand(draws, n), u)

@@ -66,13 +66,17 @@ def test_equals_a_dict_per_row_while_it_grows(width: int, bits: int) -> None:
         if used.max() + agents > width // 2:
             wider, _, wider_shift = empty(rows, 2 * width)
             moved = np.zeros(wider.shape)
-            hash_table.rehash(table, values, shift, wider, moved)
+            hash_table.rehash(table, values, wider_shift, wider, moved)
             table, values, shift, width = wider, moved, wider_shift, 2 * width
     for b in range(rows):
         for key, value in written[b].items():
             slot = found(table, np.full((rows, 1), key), shift)[b, 0]
             assert (table[b, slot - b * width], values.ravel()[slot]) == (key, value)
-    absent = [key for key in draw.integers(0, 2**bits - 1, 200, endpoint=True).tolist() if all(key not in row for row in written)]
+    absent = [
+        key
+        for key in draw.integers(0, 2**bits - 1, 200, endpoint=True).tolist()
+        if all(key not in row for row in written)
+    ]
     assert (found(table, np.tile(np.array(absent, dtype=np.int64), (rows, 1)), shift) == MISSING).all()
     assert bits == 6 or len(absent) == 200
 
@@ -82,7 +86,6 @@ def test_homes_are_those_of_fibonacci_hashing() -> None:
         for key in [0, 1, 2, 3, 12345, 2**40 + 1, 2**63 - 1]:
             table, used, shift = empty(1, width)
             hash_table.insert(table, np.array([[key]]), shift, used)
-            assert table[0].nonzero()[0].size >= 1
             assert table[0, home(key, width)] == key
 
 
@@ -102,7 +105,7 @@ def test_clusters_wrap_around_the_end_of_a_row() -> None:
     assert found(table, np.array([[beyond], [beyond]]), shift).tolist() == [[MISSING], [MISSING]]
     wider, _, wider_shift = empty(2, 2 * width)
     values = np.zeros((2, 2 * width))
-    hash_table.rehash(table, np.arange(2.0 * width).reshape(2, width), shift, wider, values)
+    hash_table.rehash(table, np.arange(2.0 * width).reshape(2, width), wider_shift, wider, values)
     slots = found(wider, np.array([[*last, *first]] * 2), wider_shift)
     assert values.ravel()[slots[0]].tolist() == [15.0, 0.0, 1.0, 2.0, 3.0, 4.0]
     assert values.ravel()[slots[1, 4]] == 16.0

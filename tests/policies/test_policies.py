@@ -65,7 +65,9 @@ def test_sample_inverts_the_distribution_function(kind: str, action_set: str) ->
     for seed in range(40):
         s, _, u = random_inputs(env, B, seed)
         rows = policy.probs(s).tolist()
-        expected = [[oracles.inverse_cdf(row, x) for row, x in zip(rows[b], u[b, :, 0].tolist(), strict=True)] for b in range(B)]
+        expected = [
+            [oracles.inverse_cdf(row, x) for row, x in zip(rows[b], u[b, :, 0].tolist(), strict=True)] for b in range(B)
+        ]
         assert policy.sample(s, u[..., 0]).tolist() == expected
 
 
@@ -88,8 +90,13 @@ def test_rounding_never_takes_an_action_of_probability_zero() -> None:
     """float32 probabilities may sum to less than the largest uniform; point 1 is dead, so ALOHA never sends to it."""
     env = WirelessAccess(incidence=[[0, 1]] * 500, deadline=1, success=[1.0, 0.0])
     replicas = 40
-    policy = Aloha(env, send_probability=[(k + 1) / 41 for k in range(replicas)], replicas=replicas, dtype=torch.float32)
-    s, u = torch.ones(replicas, 500, dtype=torch.int64), torch.full((replicas, 500), 1.0 - 2.0**-53, dtype=torch.float64)
+    policy = Aloha(
+        env, send_probability=[(k + 1) / 41 for k in range(replicas)], replicas=replicas, dtype=torch.float32
+    )
+    s, u = (
+        torch.ones(replicas, 500, dtype=torch.int64),
+        torch.full((replicas, 500), 1.0 - 2.0**-53, dtype=torch.float64),
+    )
     assert (policy.probs(s).gather(-1, policy.sample(s, u).unsqueeze(-1)) > 0.0).all()
 
 
@@ -148,12 +155,18 @@ def test_entropy_by_hand() -> None:
 
 def test_aloha_by_hand() -> None:
     """Point 0 has two users and q = 0.8, point 1 three users and q = 0.3, point 2 none of use (q = 0)."""
-    env = WirelessAccess(incidence=[[0], [0, 1], [1, 2], [1], [2]], deadline=2, success=[0.8, 0.3, 0.0], instance_seed=1)
+    env = WirelessAccess(
+        incidence=[[0], [0, 1], [1, 2], [1], [2]], deadline=2, success=[0.8, 0.3, 0.0], instance_seed=1
+    )
     x, first = 0.6, 0.4 / (0.4 + 0.1)
     sends = [[1 - x, x, 0], [1 - x, x * first, x * (1 - first)], [1 - x, x, 0], [1 - x, x, 0], [1, 0, 0]]
     for state in (1, 2, 3):
-        assert Aloha(env, send_probability=x).probs(torch.full((1, 5), state))[0].flatten().tolist() == pytest.approx(sum(sends, []))
-    assert Aloha(env, send_probability=x).probs(torch.zeros(1, 5, dtype=torch.int64))[0].tolist() == [[1.0, 0.0, 0.0]] * 5
+        assert Aloha(env, send_probability=x).probs(torch.full((1, 5), state))[0].flatten().tolist() == pytest.approx(
+            sum(sends, [])
+        )
+    assert (
+        Aloha(env, send_probability=x).probs(torch.zeros(1, 5, dtype=torch.int64))[0].tolist() == [[1.0, 0.0, 0.0]] * 5
+    )
     slots = WirelessAccess(incidence=[[0], [0, 1]], deadline=2, success=[0.8, 0.3], action_set="any_slot")
     found = Aloha(slots, send_probability=x).probs(torch.tensor([[2, 3]]))[0].flatten().tolist()
     near = 0.4 / (0.4 + 0.3)

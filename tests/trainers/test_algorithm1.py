@@ -55,7 +55,10 @@ def run_both(
     return trainer, algorithm1(written_out(env), kappa, uniforms, ALPHA, ETA, dummy_written, rescale)
 
 
-def neighborhood_values(trainer: ScalableActorCritic, entries: list[tuple[int, tuple[tuple[int, int], ...]]]) -> list[float]:
+Entry = tuple[int, tuple[tuple[int, int], ...]]
+
+
+def neighborhood_values(trainer: ScalableActorCritic, entries: list[Entry]) -> list[float]:
     """Q_i at the given neighborhood pairs, one query each; agents outside play pair 0 and must not matter."""
     env, critic = trainer.env, trainer.critic
     found = []
@@ -69,7 +72,7 @@ def neighborhood_values(trainer: ScalableActorCritic, entries: list[tuple[int, t
 
 
 @pytest.mark.parametrize("storage", ["dense", "hash"])
-@pytest.mark.parametrize("with_dummy, rescale", list(itertools.product([False, True], repeat=2)))
+@pytest.mark.parametrize(("with_dummy", "rescale"), list(itertools.product([False, True], repeat=2)))
 @pytest.mark.parametrize("kappa", [0, 1, 2])
 @pytest.mark.parametrize("name", ["mixed", "any_slot", "grid"])
 def test_equals_the_loops(name: str, kappa: int, with_dummy: bool, rescale: bool, storage: str) -> None:

@@ -1,0 +1,46 @@
+"""What the critic tests share: random experience, one learning step, and the pairs that a neighborhood sees."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.optim import SGD
+
+from marl.core.critic import Critic, Transition
+from marl.core.environment import Environment
+from tests.contracts.environment import random_inputs
+
+REPLICAS = 2
+ALPHA = 0.3
+
+
+def experience(env: Environment, steps: int, seed: int = 0) -> Iterator[Transition]:
+    """Random legal pairs with random rewards of both signs; no dynamics, so that every pair is met."""
+    draw = torch.Generator().manual_seed(seed)
+    for t in range(steps):
+        s, a, _ = random_inputs(env, 2 * REPLICAS, seed * 10**6 + t)
+        yield Transition(
+            s[:REPLICAS],
+            a[:REPLICAS],
+            torch.randn(REPLICAS, env.n, generator=draw, dtype=torch.float64),
+            s[REPLICAS:],
+            a[REPLICAS:],
+        )
+
+
+def learn(critic: Critic, step: Transition) -> None:
+    optimizer = SGD(critic.parameters(), lr=ALPHA)
+    critic.visit(step.s, step.a)
+    critic.visit(step.next_s, step.next_a)
+    optimizer.zero_grad()
+    critic.loss(critic.q(step.s, step.a), step).sum().backward()
+    critic.track_reward(step.r, ALPHA)
+    optimizer.step()
+    critic.updated(step.s, step.a)
+
+
+def neighborhood_pairs(critic: Critic, s: Tensor, a: Tensor, b: int) -> list[tuple[int, ...]]:
+    """(i, z_{N_i^kappa}) of every agent in replica b."""
+    index, mask, _ = critic.neighborhood
+    z = critic.env.index.pairs(s, a)[b].tolist()
+    return [(i, *(z[j] for j in index[i, mask[i]].tolist())) for i in range(critic.env.n)]

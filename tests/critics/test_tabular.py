@@ -1,0 +1,222 @@
+"""The table: hash against dense, its growth and memory, the dummy pair, sup norms and checkpoints."""
+
+import io
+
+import jaxtyping
+import pytest
+import torch
+from torch import Tensor
+
+from marl.core.errors import ConfigError
+from marl.critics import TabularCritic, storage
+from marl.critics.storage import DenseStorage, HashStorage
+from marl.envs import WirelessAccess
+from marl.policies import TabularSoftmax
+from marl.schedulers import Constant, PowerLaw
+from marl.trainers import ScalableActorCritic
+from tests.critics.experience import REPLICAS as B
+from tests.critics.experience import experience, learn, neighborhood_pairs
+
+
+@pytest.fixture
+def tiny_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash tables start with so few slots that they grow many times."""
+    monkeypatch.setattr(storage, "_FIRST_WIDTH", 8)
+
+
+def scanned(critic: TabularCritic) -> Tensor:
+    return critic.values.detach()[:-1].view(critic.replicas, -1).abs().amax(dim=1)
+
+
+@pytest.mark.parametrize("kappa", [0, 1, 2])
+def test_hash_equals_dense_while_it_grows(tiny_rows: None, small: WirelessAccess, kappa: int) -> None:
+    dense = TabularCritic(small, kappa=kappa, storage="dense", replicas=B)
+    hashed = TabularCritic(small, kappa=kappa, storage="hash", replicas=B)
+    visited: list[set[tuple[int, ...]]] = [set() for _ in range(B)]
+    widths = set()
+    for step in experience(small, 150):
+        for critic in (dense, hashed):
+            learn(critic, step)
+            assert torch.equal(critic.sup_norm(), scanned(critic))
+        for b in range(B):
+            visited[b] |= {
+                *neighborhood_pairs(dense, step.s, step.a, b),
+                *neighborhood_pairs(dense, step.next_s, step.next_a, b),
+            }
+        assert hashed.storage.entries().tolist() == [len(pairs) for pairs in visited]
+        assert torch.equal(hashed.sup_norm(), dense.sup_norm())
+        widths.add(hashed.storage.width)
+    assert len(widths) >= (4 if kappa else 3)
+    for step in [*experience(small, 150), *experience(small, 20, seed=1)]:
+        assert torch.equal(hashed.q(step.s, step.a), dense.q(step.s, step.a))
+    assert torch.equal(hashed.mu, dense.mu)
+    assert hashed.values[-1] == dense.values[-1] == 0.0
+
+
+def test_unseen_pairs_read_zero_and_asking_makes_no_entry(small: WirelessAccess) -> None:
+    critic = TabularCritic(small, kappa=1, storage="hash", replicas=B)
+    steps = list(experience(small, 30))
+    learn(critic, steps[0])
+    entries = critic.storage.entries().tolist()
+    seen = [{*neighborhood_pairs(critic, steps[0].s, steps[0].a, b)} for b in range(B)]
+    assert (critic.q(steps[0].s, steps[0].a) != 0.0).all()
+    for step in steps[1:]:
+        q = critic.q(step.s, step.a)
+        critic.loss(q, step)
+        for b in range(B):
+            for i, pairs in enumerate(neighborhood_pairs(critic, step.s, step.a, b)):
+                assert q[b, i] == 0.0 or pairs in seen[b]
+    assert critic.storage.entries().tolist() == entries
+
+
+@pytest.mark.parametrize("dtype, size", [(torch.float64, 8), (torch.float32, 4)])
+def test_metrics_count_entries_and_bytes(mixed: WirelessAccess, dtype: torch.dtype, size: int) -> None:
+    dense = TabularCritic(mixed, kappa=1, storage="dense", replicas=3, dtype=dtype)
+    assert dense.metrics() == {"entries": 252.0, "bytes": (3 * 256 + 1) * size}
+    hashed = TabularCritic(mixed, kappa=1, storage="hash", replicas=3, dtype=dtype)
+    assert hashed.metrics() == {"entries": 0.0, "bytes": 3 * 4096 * (8 + size) + size}
+    s = torch.tensor([[0, 0, 0], [0, 0, 0], [1, 1, 1]])
+    hashed.visit(s, torch.zeros_like(s))
+    hashed.visit(torch.zeros_like(s), torch.zeros_like(s))
+    assert hashed.metrics()["entries"] == (3 + 3 + 6) / 3
+
+
+def test_auto_storage_goes_by_size(mixed: WirelessAccess) -> None:
+    assert isinstance(TabularCritic(mixed, kappa=1).storage, DenseStorage)
+    assert isinstance(TabularCritic(WirelessAccess(), kappa=1).storage, HashStorage)
+
+
+def test_a_dense_table_that_cannot_be_held_is_refused_with_its_size() -> None:
+    env = WirelessAccess(access_points="corners")  # 1 + 3 * 5 = 16 pairs each; 3 x 3 neighborhoods, cut at the border
+    size = 2 * sum(16 ** ((3 - (row in (0, 4))) * (3 - (col in (0, 4)))) for row in range(5) for col in range(5))
+    words = rf"critic.storage=dense at kappa=1 would need {size:.3g} entries \({4 * size:.3g} bytes\)".replace(
+        "+", r"\+"
+    )
+    with pytest.raises(ConfigError, match=words):
+        TabularCritic(env, kappa=1, storage="dense", replicas=2, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("kind", ["dense", "hash"])
+@pytest.mark.parametrize("dummy", [1, [1, 0, 2], [[1, 0], [1, 0, 2], [0, 2]], [[0, 3], [6, 3, 5], [1, 1]]], ids=str)
+def test_the_dummy_pair_stays_zero(mixed: WirelessAccess, dummy: int | list[int] | list[list[int]], kind: str) -> None:
+    critic = TabularCritic(mixed, kappa=1, storage=kind, dummy=dummy, replicas=B)
+    members = [[0, 1], [0, 1, 2], [1, 2]]
+    rows = [dummy] * 3 if isinstance(dummy, int) else dummy
+    full = [row if isinstance(row, list) else [rows[j] for j in members[i]] for i, row in enumerate(rows)]
+    where = [
+        {int(mixed.pair_index[j, s, a]): (s, a) for s, a in (mixed.pair_index[j] >= 0).nonzero().tolist()}
+        for j in range(3)
+    ]
+    plain = TabularCritic(mixed, kappa=1, storage=kind, replicas=B)
+    for k, step in enumerate(experience(mixed, 300)):
+        i = k % 4
+        if i < 3:  # the dummy pair of agent i
+            for j, pair in zip(members[i], full[i], strict=True):
+                step.s[:, j], step.a[:, j] = torch.tensor(where[j][pair])
+        is_dummy = torch.tensor(
+            [
+                [(i, *full[i]) == z for i, z in enumerate(neighborhood_pairs(critic, step.s, step.a, b))]
+                for b in range(B)
+            ]
+        )
+        for learner in (critic, plain):
+            learn(learner, step)
+        q = critic.q(step.s, step.a)
+        assert torch.equal(q == 0.0, is_dummy)
+        assert (plain.q(step.s, step.a) != 0.0).all()
+    assert critic.values[-1] == 0.0
+    torch.testing.assert_close(critic.mu, plain.mu, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "dummy, words",
+    [
+        (7, r"critic.dummy: agent 0 has pairs 0 to 6, got 7"),
+        (5, r"critic.dummy: agent 1 has pairs 0 to 3, got 5"),
+        (-1, r"critic.dummy\[0\] must be a whole number of at least 0, got -1"),
+        (True, r"critic.dummy\[0\] must be a whole number"),
+        (0.5, "critic.dummy"),
+        ([0, 0], "critic.dummy needs one pair number, or 3 of them or of lists, got 2"),
+        ([0, 0, 0.5], r"critic.dummy\[1\] must be a whole number"),
+        ([[0, 0], [0, 0], [0, 0]], r"critic.dummy\[1\] needs 3 pair numbers, one per neighbor, got 2"),
+        ([[0, 0], [0, 4, 0], [0, 0]], r"critic.dummy: agent 1 has pairs 0 to 3, got 4"),
+        ([0, [0, 0, 0], [0, 0]], "critic.dummy"),
+    ],
+    ids=str,
+)
+def test_dummies_that_are_no_legal_pair_are_refused(
+    monkeypatch: pytest.MonkeyPatch, mixed: WirelessAccess, dummy: object, words: str
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ConfigError, match=words):
+        TabularCritic(mixed, kappa=1, dummy=dummy)  # type: ignore[arg-type]
+
+
+def test_checkpoint_of_a_grown_table(tiny_rows: None, monkeypatch: pytest.MonkeyPatch, small: WirelessAccess) -> None:
+    written = TabularCritic(small, kappa=1, storage="hash", replicas=B)
+    steps = list(experience(small, 120))
+    for step in steps[:60]:
+        learn(written, step)
+    file = io.BytesIO()
+    torch.save(written.state_dict(), file)
+    for first_width in (8, 2**14):
+        monkeypatch.setattr(storage, "_FIRST_WIDTH", first_width)
+        read = TabularCritic(small, kappa=1, storage="hash", replicas=B)
+        assert read.storage.width != written.storage.width
+        learn(read, steps[-1])
+        assert read.sup_norm().max() > 0.0
+        file.seek(0)
+        read.load_state_dict(torch.load(file, weights_only=True))
+        reference = TabularCritic(small, kappa=1, storage="dense", replicas=B)
+        for step in steps[:60]:
+            learn(reference, step)
+        assert torch.equal(read.sup_norm(), reference.sup_norm())
+        for step in steps[60:]:
+            learn(read, step)
+            learn(reference, step)
+        for step in steps:
+            assert torch.equal(read.q(step.s, step.a), reference.q(step.s, step.a))
+        assert torch.equal(read.sup_norm(), reference.sup_norm())
+        assert torch.equal(read.mu, reference.mu)
+
+
+def test_a_loaded_table_is_a_copy(small: WirelessAccess) -> None:
+    written, read = (TabularCritic(small, kappa=1, storage="hash", replicas=B) for _ in range(2))
+    first, second = experience(small, 2)
+    learn(written, first)
+    read.load_state_dict(written.state_dict())
+    learn(written, second)
+    assert (read.q(second.s, second.a) == 0.0).all()
+    assert read.storage.entries().tolist() == [2 * small.n] * B
+
+
+@pytest.mark.parametrize("kind, other", [("hash", "dense"), ("dense", "hash")])
+def test_a_checkpoint_of_the_other_storage_is_refused(
+    monkeypatch: pytest.MonkeyPatch, mixed: WirelessAccess, kind: str, other: str
+) -> None:
+    monkeypatch.setattr(storage, "_FIRST_WIDTH", 256)  # as wide as the dense table: the shapes do not tell
+    written = TabularCritic(mixed, kappa=1, storage=kind)
+    with pytest.raises((RuntimeError, KeyError, ValueError)):
+        TabularCritic(mixed, kappa=1, storage=other).load_state_dict(written.state_dict())
+
+
+def test_fingerprints_train_and_state_their_collision_probability() -> None:
+    env = WirelessAccess(rows=7, cols=7)
+    critic = TabularCritic(env, kappa=3)
+    trainer = ScalableActorCritic(
+        env,
+        TabularSoftmax(env),
+        critic,
+        critic_scheduler=PowerLaw(0.9, 0.3),
+        actor_scheduler=Constant(5.0),
+        rescale=True,
+    )
+    trainer.run(25)
+    entries = int(critic.storage.entries()[0])
+    assert not critic.keys.exact
+    assert 49 * 20 < entries <= 49 * 26
+    assert critic.collision_bound == 0.5 * entries**2 * critic.keys.pair_collision_bound < 1e-11
+    assert critic.values.isfinite().all()
+    assert torch.equal(critic.sup_norm(), scanned(critic))
+    assert scanned(critic) > 0.0
+    assert TabularCritic(env, kappa=1, storage="hash").collision_bound == 0.0

@@ -1,0 +1,120 @@
+"""What the trainer refuses, reports and survives."""
+
+import functools
+import logging
+
+import pytest
+import torch
+
+from marl.core.errors import CheckpointError, ConfigError, DivergedError
+from marl.critics import NeuralCritic, TabularCritic
+from marl.envs import WirelessAccess
+from marl.policies import Aloha, NeuralPolicy, TabularSoftmax
+from marl.schedulers import Constant
+from marl.trainers import ScalableActorCritic
+
+SIZES = {"critic_scheduler": Constant(0.1), "actor_scheduler": Constant(3.0)}
+
+
+def make(env: WirelessAccess, **changes: object) -> ScalableActorCritic:
+    return ScalableActorCritic(env, TabularSoftmax(env), TabularCritic(env), **{**SIZES, **changes})
+
+
+def test_fused_is_refused_and_auto_says_what_it_took(small: WirelessAccess, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ConfigError, match="fused is not part of this version"):
+        make(small, engine="fused")
+    with caplog.at_level(logging.INFO):
+        assert make(small, engine="auto").engine == "autograd"
+    assert "autograd" in caplog.text
+
+
+def test_replicas_must_agree(small: WirelessAccess) -> None:
+    with pytest.raises(ConfigError, match="2 replicas and the critic 3"):
+        ScalableActorCritic(small, TabularSoftmax(small, replicas=2), TabularCritic(small, replicas=3), **SIZES)
+
+
+def test_rescaling_needs_a_critic_that_knows_its_norm(small: WirelessAccess) -> None:
+    with pytest.raises(ConfigError, match="NeuralCritic cannot know"):
+        ScalableActorCritic(small, TabularSoftmax(small), NeuralCritic(small), **SIZES, rescale=True)
+
+
+def test_divergence_names_the_first_bad_step_and_replica(small: WirelessAccess) -> None:
+    trainer = ScalableActorCritic(
+        small, TabularSoftmax(small, replicas=3), TabularCritic(small, replicas=3), **SIZES, log_every=50
+    )
+    trainer.run(70)
+    trainer.policy.theta.data[1] = torch.nan
+    with pytest.raises(DivergedError, match=r"step 70: .* replica 1;") as caught:
+        trainer.run(60)
+    assert caught.value.step == 70
+    assert caught.value.replicas == [1]
+
+
+@pytest.mark.parametrize("sizes", [(1e200, 3.0), (5.0, 0.0)])
+def test_huge_step_sizes_diverge_cleanly(small: WirelessAccess, sizes: tuple[float, float]) -> None:
+    alpha, eta = map(Constant, sizes)
+    with pytest.raises(DivergedError, match="smaller step sizes"):
+        make(small, critic_scheduler=alpha, actor_scheduler=eta).run(3000)
+
+
+def test_a_policy_without_parameters_is_evaluated(small: WirelessAccess) -> None:
+    trainer = ScalableActorCritic(small, Aloha(small, send_probability=0.7), TabularCritic(small), **SIZES)
+    trainer.run(200)
+    assert trainer.critic.mu.mean() > 0.05
+    assert trainer.critic.values.abs().max() > 0.1
+
+
+def test_a_frozen_actor_stays(small: WirelessAccess) -> None:
+    trainer = make(small, actor_scheduler=Constant(0.0))
+    trainer.run(100)
+    assert torch.equal(trainer.policy.theta, torch.zeros_like(trainer.policy.theta))
+
+
+def test_optimizers_can_be_exchanged(small: WirelessAccess) -> None:
+    adam = functools.partial(torch.optim.Adam, betas=(0.0, 0.99))
+    trainer = ScalableActorCritic(
+        small,
+        NeuralPolicy(small),
+        NeuralCritic(small),
+        critic_scheduler=Constant(0.01),
+        actor_scheduler=Constant(0.01),
+        critic_optimizer=adam,
+        actor_optimizer=adam,
+    )
+    trainer.run(50)
+    again = ScalableActorCritic(
+        small,
+        NeuralPolicy(small),
+        NeuralCritic(small),
+        critic_scheduler=Constant(0.01),
+        actor_scheduler=Constant(0.01),
+        critic_optimizer=adam,
+        actor_optimizer=adam,
+    )
+    again.load_state_dict(trainer.state_dict())
+    for resumed in (trainer, again):
+        resumed.run(20)
+    assert torch.equal(trainer.policy.weight, again.policy.weight)
+    assert trainer.policy.weight.abs().max() > 0
+
+
+def test_checkpoints_of_other_configurations_are_refused(small: WirelessAccess) -> None:
+    state = make(small).state_dict()
+    with pytest.raises(CheckpointError, match="seed 0"):
+        make(small, seed=1).load_state_dict(state)
+    other = ScalableActorCritic(small, TabularSoftmax(small), TabularCritic(small, kappa=1), **SIZES)
+    with pytest.raises(CheckpointError, match="another configuration"):
+        other.load_state_dict(state)
+    neural = ScalableActorCritic(small, NeuralPolicy(small), TabularCritic(small), **SIZES)
+    with pytest.raises(CheckpointError, match="another configuration"):
+        neural.load_state_dict(state)
+
+
+@pytest.mark.parametrize("critic", [TabularCritic, NeuralCritic])
+def test_float32(small: WirelessAccess, critic: type[TabularCritic] | type[NeuralCritic]) -> None:
+    dtype = torch.float32
+    trainer = ScalableActorCritic(small, TabularSoftmax(small, dtype=dtype), critic(small, dtype=dtype, kappa=1), **SIZES)
+    trainer.run(100)
+    assert {parameter.dtype for parameter in trainer.critic.parameters()} == {dtype}
+    assert trainer.critic.mu.dtype == trainer.policy.theta.dtype == dtype
+    assert trainer.policy.theta.abs().max() > 0
