@@ -115,7 +115,7 @@ def check_privacy(env: Environment, inputs: Inputs) -> None:
 
 
 def check_law(env: NetworkedMDP, inputs: Inputs) -> None:
-    """Rows of the law are probabilities of real states; expected rewards are in range; any leading axes are the same."""
+    """Rows of the law are probabilities of real states, expected rewards in range; any leading axes give the same."""
     s, a, _ = inputs
     law, mean = env.transition(s, a), env.reward(s, a)
     assert (law.shape, law.dtype) == ((*s.shape, env.action_mask.shape[1]), torch.float64)

@@ -31,9 +31,7 @@ class Rumor(NetworkedMDP):
         }
         super().__init__(network or Network.line(3), **(known | facts))  # type: ignore[arg-type]
         draw = torch.Generator().manual_seed(0)
-        weight = torch.rand(
-            3, 3, 3, 5, 3, generator=draw, dtype=torch.float64
-        )  # [i, s_i, a_i, sum of neighbors' s, s_i']
+        weight = torch.rand(3, 3, 3, 5, 3, generator=draw, dtype=torch.float64)  # [i, s_i, a_i, sum of neighbors' s, s_i']
         weight[[0, 2], ..., 2] = 0.0
         self.law = weight / weight.sum(dim=-1, keepdim=True)
         self.paid = torch.rand(3, 3, 3, generator=draw, dtype=torch.float64)
@@ -112,7 +110,7 @@ class PaysForOthers(Rumor):
 
 
 @pytest.mark.parametrize(
-    "build, check",
+    ("build", "check"),
     [
         (SeesTooFar, "check_only_neighbors_matter"),
         (ActsOnOthers, "check_privacy"),
@@ -146,7 +144,7 @@ def test_derived_sampler_inverts_the_distribution_function() -> None:
 
 
 @pytest.mark.parametrize(
-    "mask, words",
+    ("mask", "words"),
     [
         (torch.ones(3, 3, 2, dtype=torch.bool), r"Rumor: action_mask must have shape \(3, 3, 3\), got \(3, 3, 2\)"),
         (torch.ones(3, 3, 3, dtype=torch.bool), "Rumor: action_mask allows a padded state or action"),

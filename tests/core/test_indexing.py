@@ -101,7 +101,7 @@ def test_padding_and_outsiders_do_not_enter_a_key(large: tuple[WirelessAccess, N
     assert torch.equal(keys.of(written.unsqueeze(1)).squeeze(1), keys.keys(z))
 
 
-@pytest.mark.parametrize("first, second, exact", [(2**30, 2**30, True), (2**31, 2**30, False), (2**40, 2**40, False)])
+@pytest.mark.parametrize(("first", "second", "exact"), [(2**30, 2**30, True), (2**31, 2**30, False), (2**40, 2**40, False)])
 def test_exact_up_to_the_last_key_that_fits(first: int, second: int, exact: bool) -> None:
     keys = NeighborhoodKeys(Network.line(2).neighborhood(1), torch.tensor([first, second]))
     assert keys.total == 2.0 * first * second
@@ -128,7 +128,7 @@ def test_fingerprints_of_random_joint_pairs_do_not_collide(large: tuple[Wireless
 
 
 def test_fingerprints_of_near_joint_pairs_do_not_collide(large: tuple[WirelessAccess, NeighborhoodKeys]) -> None:
-    """8,000 joint pairs of the middle agent that differ in three agents only: a collision has probability below 2e-10."""
+    """8,000 joint pairs of the middle agent that differ in three agents: two collide with probability below 2e-10."""
     env, keys = large
     z = random_pairs(env.index.num_pairs, 1, 3).repeat(20**3, 1)
     z[:, [0, 24, 25]] = torch.tensor(list(itertools.product(range(20), repeat=3)))
@@ -148,7 +148,7 @@ def test_collision_bound_is_the_worst_difference(most: int) -> None:
 
 
 def test_strides_are_uniform_in_every_bit(large: tuple[WirelessAccess, NeighborhoodKeys]) -> None:
-    """The bound needs it. 1,369 strides: a share of ones off 1/2 by 0.1 in any of 63 bits has probability below 2e-10."""
+    """The bound needs it. 1,369 strides: a share of ones off by 0.1 in any of 63 bits has probability below 2e-10."""
     env, keys = large
     index, mask, _ = env.network.neighborhood(3)
     start = torch.zeros(1, env.n, dtype=torch.int64)

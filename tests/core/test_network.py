@@ -31,11 +31,11 @@ def pairs(network: Network) -> list[tuple[int, int]]:
     return [(i, j) for i, j in network.edges.tolist()]
 
 
-def node_link(graph: nx.Graph, name: str) -> str:
+def node_link(graph: "nx.Graph[int]", name: str) -> str:
     return json.dumps(nx.node_link_data(graph, edges=name))
 
 
-def graphml(graph: nx.Graph) -> str:
+def graphml(graph: "nx.Graph[int]") -> str:
     return "\n".join(nx.generate_graphml(graph))
 
 
@@ -55,7 +55,7 @@ def test_from_networkx_numbers_integers_in_order_and_names_as_they_come() -> Non
 
 
 @pytest.mark.parametrize(
-    "name, text",
+    ("name", "text"),
     [
         ("edges.txt", EDGE_LIST),
         ("noending", EDGE_LIST),
@@ -104,7 +104,7 @@ def test_random_geometric_equals_the_double_loop(n: int, radius: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "n, probability, seed", [(1, 0.5, 0), (12, 0.05, 1), (15, 0.12, 2), (15, 0.3, 3), (9, 1.0, 4), (20, 0.1, 5)]
+    ("n", "probability", "seed"), [(1, 0.5, 0), (12, 0.05, 1), (15, 0.12, 2), (15, 0.3, 3), (9, 1.0, 4), (20, 0.1, 5)]
 )
 def test_neighborhood_equals_breadth_first_search(n: int, probability: float, seed: int) -> None:
     graph = nx.gnp_random_graph(n, probability, seed=seed)
@@ -120,7 +120,7 @@ def test_neighborhood_equals_breadth_first_search(n: int, probability: float, se
 
 
 @pytest.mark.parametrize(
-    "build, words",
+    ("build", "words"),
     [
         (lambda: Network.from_edges(3, [(0, 1), (2, 2)]), "node 2 has an edge to itself"),
         (lambda: Network.from_edges(3, [(0, 3)]), "names node 3, but nodes are numbered 0 to 2"),
@@ -152,7 +152,7 @@ def test_refusals_say_what_is_wrong(unchecked: None, build: Callable[[], object]
 
 
 @pytest.mark.parametrize(
-    "name, text, words",
+    ("name", "text", "words"),
     [
         ("loop.txt", "0 1\n1 1\n", "node 1 has an edge to itself"),
         ("loop_named.txt", "10 20\n20 20\n", "node 20 has an edge to itself"),
@@ -184,9 +184,13 @@ def test_a_file_in_parts_is_read_on_request(tmp_path: Path) -> None:
     assert (network.labels, pairs(network)) == (["a", "b", "c", "d"], [(0, 1), (2, 3)])
 
 
-def test_sizes_are_never_raw_errors(unchecked: None) -> None:
+def test_whole_numbers_may_be_written_as_floats(unchecked: None) -> None:
     assert pairs(Network.grid(2.0, 2)) == [(0, 1), (0, 2), (1, 3), (2, 3)]  # type: ignore[arg-type]
-    assert len(Network.random_geometric(20, 1e-320).edges) == 0  # 1 / radius is infinite
+    assert len(Network.king(3.0, 1).edges) == 2  # type: ignore[arg-type]
+
+
+def test_a_radius_whose_inverse_is_infinite() -> None:
+    assert len(Network.random_geometric(20, 1e-320).edges) == 0
 
 
 def test_a_million_nodes_need_no_table_of_pairs() -> None:

@@ -48,8 +48,7 @@ def test_every_number_is_where_the_definition_puts_it(monkeypatch: pytest.Monkey
     keys = stream_keys(8, 2, Purpose.EVALUATION)
     for t in range(17):
         expected = [
-            [[uniforms(keys[b : b + 1], (t * 3 + i) * 4 + k, 1).item() for k in range(4)] for i in range(3)]
-            for b in (0, 1)
+            [[uniforms(keys[b : b + 1], (t * 3 + i) * 4 + k, 1).item() for k in range(4)] for i in range(3)] for b in (0, 1)
         ]
         assert noise(t).tolist() == expected
 

@@ -95,7 +95,7 @@ def test_a_zero_step_size_is_not_positive(zero: Scheduler) -> None:
 
 
 @pytest.mark.parametrize(
-    "build, words",
+    ("build", "words"),
     [
         (lambda: Constant(-0.1), "step size value"),
         (lambda: Constant(math.nan), "step size value"),

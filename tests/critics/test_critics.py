@@ -36,9 +36,7 @@ class OneHotCritic(Critic):
 
 def trainer(env: WirelessAccess, critic: Critic, rescale: bool = False) -> ScalableActorCritic:
     policy, alpha, eta = TabularSoftmax(env, replicas=critic.replicas), PowerLaw(0.9, 0.3), Constant(5.0)
-    return ScalableActorCritic(
-        env, policy, critic, critic_scheduler=alpha, actor_scheduler=eta, rescale=rescale, seed=2
-    )
+    return ScalableActorCritic(env, policy, critic, critic_scheduler=alpha, actor_scheduler=eta, rescale=rescale, seed=2)
 
 
 @pytest.mark.parametrize("kappa", [0, 1])
@@ -94,7 +92,7 @@ def test_neural_critic_starts_at_zero_and_its_replicas_equal_solo_critics(mixed:
         for together, alone in zip(batched.parameters(), solo.parameters(), strict=True):
             assert torch.equal(together[b], alone[0])
     assert not torch.equal(batched.embedding[0], batched.embedding[1])
-    with pytest.raises(ConfigError, match="critic.hidden must be a whole number of at least 1, got 0"):
+    with pytest.raises(ConfigError, match=r"critic.hidden must be a whole number of at least 1, got 0"):
         NeuralCritic(mixed, hidden=0)
 
 

@@ -69,7 +69,7 @@ def test_unseen_pairs_read_zero_and_asking_makes_no_entry(small: WirelessAccess)
     assert critic.storage.entries().tolist() == entries
 
 
-@pytest.mark.parametrize("dtype, size", [(torch.float64, 8), (torch.float32, 4)])
+@pytest.mark.parametrize(("dtype", "size"), [(torch.float64, 8), (torch.float32, 4)])
 def test_metrics_count_entries_and_bytes(mixed: WirelessAccess, dtype: torch.dtype, size: int) -> None:
     dense = TabularCritic(mixed, kappa=1, storage="dense", replicas=3, dtype=dtype)
     assert dense.metrics() == {"entries": 252.0, "bytes": (3 * 256 + 1) * size}
@@ -89,9 +89,7 @@ def test_auto_storage_goes_by_size(mixed: WirelessAccess) -> None:
 def test_a_dense_table_that_cannot_be_held_is_refused_with_its_size() -> None:
     env = WirelessAccess(access_points="corners")  # 1 + 3 * 5 = 16 pairs each; 3 x 3 neighborhoods, cut at the border
     size = 2 * sum(16 ** ((3 - (row in (0, 4))) * (3 - (col in (0, 4)))) for row in range(5) for col in range(5))
-    words = rf"critic.storage=dense at kappa=1 would need {size:.3g} entries \({4 * size:.3g} bytes\)".replace(
-        "+", r"\+"
-    )
+    words = rf"critic.storage=dense at kappa=1 would need {size:.3g} entries \({4 * size:.3g} bytes\)".replace("+", r"\+")
     with pytest.raises(ConfigError, match=words):
         TabularCritic(env, kappa=1, storage="dense", replicas=2, dtype=torch.float32)
 
@@ -104,8 +102,7 @@ def test_the_dummy_pair_stays_zero(mixed: WirelessAccess, dummy: int | list[int]
     rows = [dummy] * 3 if isinstance(dummy, int) else dummy
     full = [row if isinstance(row, list) else [rows[j] for j in members[i]] for i, row in enumerate(rows)]
     where = [
-        {int(mixed.pair_index[j, s, a]): (s, a) for s, a in (mixed.pair_index[j] >= 0).nonzero().tolist()}
-        for j in range(3)
+        {int(mixed.pair_index[j, s, a]): (s, a) for s, a in (mixed.pair_index[j] >= 0).nonzero().tolist()} for j in range(3)
     ]
     plain = TabularCritic(mixed, kappa=1, storage=kind, replicas=B)
     for k, step in enumerate(experience(mixed, 300)):
@@ -114,10 +111,7 @@ def test_the_dummy_pair_stays_zero(mixed: WirelessAccess, dummy: int | list[int]
             for j, pair in zip(members[i], full[i], strict=True):
                 step.s[:, j], step.a[:, j] = torch.tensor(where[j][pair])
         is_dummy = torch.tensor(
-            [
-                [(i, *full[i]) == z for i, z in enumerate(neighborhood_pairs(critic, step.s, step.a, b))]
-                for b in range(B)
-            ]
+            [[(i, *full[i]) == z for i, z in enumerate(neighborhood_pairs(critic, step.s, step.a, b))] for b in range(B)]
         )
         for learner in (critic, plain):
             learn(learner, step)
@@ -129,7 +123,7 @@ def test_the_dummy_pair_stays_zero(mixed: WirelessAccess, dummy: int | list[int]
 
 
 @pytest.mark.parametrize(
-    "dummy, words",
+    ("dummy", "words"),
     [
         (7, r"critic.dummy: agent 0 has pairs 0 to 6, got 7"),
         (5, r"critic.dummy: agent 1 has pairs 0 to 3, got 5"),
@@ -190,7 +184,7 @@ def test_a_loaded_table_is_a_copy(small: WirelessAccess) -> None:
     assert read.storage.entries().tolist() == [2 * small.n] * B
 
 
-@pytest.mark.parametrize("kind, other", [("hash", "dense"), ("dense", "hash")])
+@pytest.mark.parametrize(("kind", "other"), [("hash", "dense"), ("dense", "hash")])
 def test_a_checkpoint_of_the_other_storage_is_refused(
     monkeypatch: pytest.MonkeyPatch, mixed: WirelessAccess, kind: str, other: str
 ) -> None:

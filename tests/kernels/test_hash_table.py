@@ -1,7 +1,6 @@
 """The compiled hash table against Python dicts, clusters that wrap around the end of a row, and full rows."""
 
 import faulthandler
-import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,7 +14,7 @@ MISSING = -7
 @pytest.fixture(autouse=True)
 def watchdog() -> Iterator[None]:
     """A probe loop that never ends would hang the suite: end it with a traceback after two minutes instead."""
-    faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(120, exit=True, file=2)
     yield
     faulthandler.cancel_dump_traceback_later()
 
@@ -39,7 +38,7 @@ def home(key: int, width: int) -> int:
 
 def keys_at(slot: int, width: int, count: int, above: int = 0) -> list[int]:
     """The first `count` keys from `above` whose home is `slot`."""
-    keys = []
+    keys: list[int] = []
     while len(keys) < count:
         keys += [above] if home(above, width) == slot else []
         above += 1
@@ -73,9 +72,7 @@ def test_equals_a_dict_per_row_while_it_grows(width: int, bits: int) -> None:
             slot = found(table, np.full((rows, 1), key), shift)[b, 0]
             assert (table[b, slot - b * width], values.ravel()[slot]) == (key, value)
     absent = [
-        key
-        for key in draw.integers(0, 2**bits - 1, 200, endpoint=True).tolist()
-        if all(key not in row for row in written)
+        key for key in draw.integers(0, 2**bits - 1, 200, endpoint=True).tolist() if all(key not in row for row in written)
     ]
     assert (found(table, np.tile(np.array(absent, dtype=np.int64), (rows, 1)), shift) == MISSING).all()
     assert bits == 6 or len(absent) == 200
