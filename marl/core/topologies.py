@@ -40,7 +40,7 @@ def random_geometric(n: int, radius: float, seed: int) -> np.ndarray:
     if radius == 0.0:
         raise NetworkError("radius must be positive, got 0")
     points = np.random.default_rng(integer("seed", seed, 0)).random((n, 2))
-    side = max(1, min(int(1.0 / radius), int(np.sqrt(n)) + 1))
+    side = max(1, int(min(1.0 / radius, np.sqrt(n) + 1)))
     cell_xy = np.minimum((points * side).astype(np.int64), side - 1)
     cell = cell_xy[:, 0] * side + cell_xy[:, 1]
     order = np.argsort(cell, kind="stable")

@@ -1,0 +1,87 @@
+"""Starting: quick, without torch before it is needed, and with help for every command."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from marl import build
+from marl.cli import COMMANDS, compose, conf_dir
+from tests.cli.command import Marl
+
+HEAVY = ("torch", "hydra", "omegaconf", "numba", "numpy", "networkx", "tensorboard", "matplotlib")
+REPOSITORY = Path(__file__).parents[2]
+
+
+def process(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A process of its own, with this checkout's marl."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run([*command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "--help"], [], ["fly"]], ids=str)
+def test_help_imports_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
+    program = (
+        f"import sys; sys.argv = {['marl', *arguments]}; from marl.cli import main; main(); "
+        f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    )
+    assert process(sys.executable, "-c", program, cwd=tmp_path).stderr.splitlines()[-1] == "[]"
+
+
+def test_help_is_quick(tmp_path: Path) -> None:
+    """A tenth of a second where it was measured; importing torch alone takes two."""
+    start = time.perf_counter()
+    process(sys.executable, "-m", "marl", "--help", cwd=tmp_path)
+    assert time.perf_counter() - start < 3.0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[sys.executable, "-m", "marl"], [str(Path(sysconfig.get_path("scripts")) / "marl")]],
+    ids=["python -m", "marl"],
+)
+def test_both_ways_to_start(tmp_path: Path, command: list[str]) -> None:
+    good, bad = process(*command, "--help", cwd=tmp_path), process(*command, "train", "steps=0", cwd=tmp_path)
+    assert good.returncode == 0
+    assert good.stdout.startswith("usage: marl COMMAND")
+    assert bad.returncode == 2
+    assert bad.stderr == "marl: steps must be a whole number of at least 1, got 0\n"
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(marl: Marl, command: str, flag: str) -> None:
+    outcome = marl(command, flag)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith(f"usage: marl {command}")
+    assert f"marl {command} " in marl("--help").out
+
+
+def test_help_lists_every_key_and_option(marl: Marl) -> None:
+    words = marl("train", "--help").out
+    for key in build.SETTINGS:
+        assert key in words
+    for part in build.PARTS:
+        assert f"{part}.*" in words
+        options = ", ".join(sorted(path.stem for path in (conf_dir() / part).glob("*.yaml")))
+        assert f"{part}: {options}" in words
+
+
+def test_the_configuration_can_be_printed(marl: Marl, tmp_path: Path) -> None:
+    outcome = marl("train", "--cfg", "job", "env.rows=7")
+    assert outcome.code == 0
+    printed = yaml.safe_load(outcome.out)
+    printed.pop("experiment", None)
+    assert printed == compose(["env.rows=7"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_users_module_beside_the_working_directory_is_found(marl: Marl, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from marl.policies import Uniform\n\n\nclass Mine(Uniform):\n    pass\n")
+    overrides = ["env.rows=2", "env.cols=3", "steps=20", "eval.steps=0", "logger=none"]
+    assert marl("train", "policy=uniform", "policy._target_=mine.Mine", *overrides).code == 0

@@ -1,0 +1,102 @@
+"""Every yaml composes, builds what it names, and says the same as the class it mirrors."""
+
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from marl import build
+from marl.cli import compose, conf_dir
+from marl.core.critic import Critic
+from marl.core.environment import Environment
+from marl.core.policy import Policy
+from marl.core.scheduler import Scheduler
+from marl.core.trainer import Trainer
+from marl.run import train
+
+CONF = conf_dir()
+OPTIONS = sorted((path.parent.name, path.stem) for part in build.PARTS for path in (CONF / part).glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+BASES = {"envs": Environment, "policies": Policy, "critics": Critic, "schedulers": Scheduler, "trainers": Trainer}
+
+GIVEN = {"env", "policy", "critic", "critic_scheduler", "actor_scheduler", "replicas", "seed", "dtype", "log_every"}
+GIVEN |= {"loggers", "directory", "config", "purge_step"}
+"""Arguments that `marl.build` and `marl.run` hand in; every other one is the yaml's."""
+
+
+def node_of(group: str, option: str) -> dict[str, Any]:
+    return dict(compose([f"{group}={option}"])[group])
+
+
+def located(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def test_every_group_is_looked_at() -> None:
+    assert {group for group, _ in OPTIONS} == set(build.PARTS)
+    assert EXPERIMENTS
+    assert set(compose([])) == {*build.PARTS, *build.SETTINGS}
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_builds(group: str, option: str, tmp_path: Path) -> None:
+    config = compose([f"{group}={option}", "env.rows=2", "env.cols=3"])
+    env = build.environment(config)
+    trainer = build.trainer(config, env, log_every=10)
+    assert isinstance(trainer, Trainer)
+    trainer.run(3)
+    if config["logger"]["_target_"]:
+        given = {"directory": tmp_path, "env": env, "config": config, "purge_step": None}
+        build.instantiate("logger", config["logger"], **given).close()
+
+
+@pytest.mark.parametrize(("group", "option"), [pair for pair in OPTIONS if pair != ("logger", "none")])
+def test_yaml_and_constructor_agree(group: str, option: str) -> None:
+    """The same arguments, with the same defaults where the constructor has any."""
+    node = node_of(group, option)
+    arguments = dict(inspect.signature(located(node.pop("_target_"))).parameters)
+    assert set(node) == set(arguments) - GIVEN
+    for name, value in node.items():
+        default = arguments[name].default
+        if isinstance(value, dict):
+            assert default is located(value["_target_"])
+        elif default is not inspect.Parameter.empty:
+            assert (value, type(value)) == (default, type(default)), name
+
+
+@pytest.mark.parametrize("kind", BASES)
+def test_every_class_has_a_yaml(kind: str) -> None:
+    there = vars(importlib.import_module(f"marl.{kind}")).values()
+    classes = {x for x in there if inspect.isclass(x) and issubclass(x, BASES[kind]) and not inspect.isabstract(x)}
+    targets = [yaml.safe_load(path.read_text()).get("_target_") for path in CONF.glob("*/*.yaml")]
+    assert classes
+    assert {f"marl.{kind}.{made.__name__}" for made in classes} <= set(targets)
+
+
+@pytest.mark.parametrize("name", ["constant", "power_law", "restarting"])
+def test_both_step_sizes_have_every_schedule(name: str) -> None:
+    alpha, eta = node_of("critic_scheduler", name), node_of("actor_scheduler", name)
+    assert alpha.keys() == eta.keys()
+    assert alpha["_target_"] == eta["_target_"]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_trains(experiment: str, tmp_path: Path) -> None:
+    summary = train(compose([f"experiment={experiment}", "steps=20", "replicas=2", "eval.steps=20"]), tmp_path / "run")
+    assert summary["status"] == "finished"
+    assert len(summary["average_reward"]) == 2
+
+
+@pytest.mark.parametrize("placement", ["interior", "corners"])
+def test_fig5_is_the_setting_of_the_paper(placement: str) -> None:
+    """25 users of deadline 2 on 5x5 cells, unknown p and q, earliest slot first, as in section 4."""
+    config = compose([f"experiment=fig5_{placement}"])
+    assert config["env"] == {**node_of("env", "wireless"), "access_points": placement}
+    env = build.environment(config)
+    assert env.n == 25
+    assert env.num_states.tolist() == [4] * 25
+    assert config["trainer"]["rescale"] is False

@@ -1,0 +1,62 @@
+"""A project outside the library works as its README says."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.contracts.environment import check_environment
+
+REPOSITORY = Path(__file__).parents[1]
+PROJECT = REPOSITORY / "examples" / "my_project"
+
+
+def test_the_sweep_of_the_readme(tmp_path: Path) -> None:
+    """The very command, with fewer steps, in a process of its own: six pairs of parts, two seeds each."""
+    shutil.copytree(PROJECT, tmp_path / "mine", ignore=shutil.ignore_patterns("outputs", "__pycache__"))
+    (told,) = [line for line in (PROJECT / "README.md").read_text().splitlines() if line.startswith("marl train -m")]
+    assert "steps=2000" in told
+    arguments = shlex.split(told.replace("steps=2000", "steps=40"))[1:]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "marl", *arguments, "eval.steps=20"],
+        cwd=tmp_path / "mine",
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    summaries = [json.loads(path.read_text()) for path in (tmp_path / "mine" / "outputs").rglob("summary.json")]
+    assert len(summaries) == 12
+    assert {summary["status"] for summary in summaries} == {"finished"}
+    parts = {(summary["config"]["env"]["_target_"], summary["config"]["critic"]["_target_"]) for summary in summaries}
+    assert parts == {
+        (env, critic)
+        for env in ("marl.envs.WirelessAccess", "epidemic.Epidemic")
+        for critic in ("marl.critics.TabularCritic", "marl.critics.NeuralCritic", "pooled_critic.PooledCritic")
+    }
+    assert len(list((tmp_path / "mine" / "outputs").rglob("events.out.tfevents.*"))) == 12
+
+
+def test_a_critic_of_ones_own_is_short() -> None:
+    assert len((PROJECT / "pooled_critic.py").read_text().splitlines()) < 30
+
+
+def test_the_epidemic_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On its ring, and on a star, where one agent has many neighbors and the others one."""
+    monkeypatch.syspath_prepend(PROJECT)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    from epidemic import Epidemic  # type: ignore[import-not-found]
+
+    (tmp_path / "star.txt").write_text("0 1\n0 2\n0 3\n0 4\n")
+    try:
+        for env in (Epidemic(), Epidemic(graph=str(tmp_path / "star.txt"), spontaneous=0.3, cost=0.5)):
+            check_environment(env)
+    finally:
+        del sys.modules["epidemic"]

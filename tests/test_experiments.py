@@ -1,0 +1,93 @@
+"""The scripts of experiments/ and benchmarks/ run from the command line and write what they promise."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+PLACEMENTS, KAPPAS = ("interior", "corners"), ("kappa=0", "kappa=1")
+
+
+def script(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run(
+        [sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+Fig5 = tuple[subprocess.CompletedProcess[str], Path, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def fig5(tmp_path_factory: pytest.TempPathFactory) -> Fig5:
+    """What experiments/fig5_wireless.py printed, where it wrote, and the numbers."""
+    directory = tmp_path_factory.mktemp("fig5")
+    program = str(REPOSITORY / "experiments" / "fig5_wireless.py")
+    done = script(program, "--steps", "400", "--replicas", "2", "--out", "out", cwd=directory)
+    assert done.returncode in (0, 1), done.stderr
+    return done, directory / "out", json.loads((directory / "out" / "results.json").read_text())
+
+
+def test_fig5_writes_a_picture_and_one_run_per_curve(fig5: Fig5) -> None:
+    done, out, _ = fig5
+    assert (out / "figure.png").read_bytes().startswith(b"\x89PNG")
+    runs = {str(path.parent.relative_to(out)) for path in out.rglob("summary.json")}
+    assert runs == {f"{placement},{kappa}" for placement in PLACEMENTS for kappa in KAPPAS}
+    assert "out/figure.png" in done.stdout
+    assert "out/results.json" in done.stdout
+
+
+def test_fig5_numbers(fig5: Fig5) -> None:
+    _, out, results = fig5
+    assert {"date", "command", *PLACEMENTS} == set(results)
+    assert "--replicas 2" in results["command"]
+    for placement in PLACEMENTS:
+        base = results[placement]["baselines"]
+        scan = {float(x): reward for x, reward in base["aloha_scan"].items()}
+        assert sorted(scan) == pytest.approx(np.arange(1, 21) / 20)
+        assert scan[round(base["aloha_send_probability"], 2)] == max(scan.values())
+        assert 0.0 < base["uniform"] < 1.0
+        for kappa in KAPPAS:
+            curve = results[placement][kappa]
+            with np.load(out / f"{placement},{kappa}" / "metrics.npz") as metrics:
+                step, reward = metrics["step"], metrics["train/average_reward"]
+            assert curve["step"] == step.tolist() == list(range(2, 401, 2))
+            assert curve["median"] == pytest.approx(np.median(reward, axis=1).tolist())
+            assert curve["last_tenth"] == pytest.approx(reward[step > 360].mean(axis=0).tolist())
+            assert all(low <= high for low, high in zip(curve["p10"], curve["p90"], strict=True))
+            assert len(curve["evaluated"]) == 2
+            assert {f"critic.{kappa}", "steps=400", "replicas=2", f"experiment=fig5_{placement}"} <= set(curve["overrides"])
+
+
+def test_fig5_says_whether_the_order_holds(fig5: Fig5) -> None:
+    """Exit code, printed verdict and the numbers agree (after 400 steps the order need not hold)."""
+    done, _, results = fig5
+    holds = True
+    for placement in PLACEMENTS:
+        base = results[placement]["baselines"]
+        learned = min(float(np.mean(results[placement][kappa]["last_tenth"])) for kappa in KAPPAS)
+        holds = holds and base["uniform"] < base["aloha"] < learned
+        (row,) = [line.split() for line in done.stdout.splitlines() if line.startswith(placement)]
+        assert row[1:3] == [f"{base['uniform']:.3f}", f"{base['aloha']:.3f}"]
+    assert done.returncode == (0 if holds else 1)
+    assert ("does NOT hold" in done.stdout) == (not holds)
+
+
+def test_speed_prints_one_json_line_per_setting(tmp_path: Path) -> None:
+    program = str(REPOSITORY / "benchmarks" / "speed.py")
+    done = script(program, "--steps", "20", "--repeats", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    settings = [(line["critic"], line["kappa"], line["replicas"]) for line in lines]
+    assert len(set(settings)) == len(settings)
+    assert {(critic, kappa, b) for critic in ("tabular", "neural") for kappa in (0, 1) for b in (1, 32)} <= set(settings)
+    for line in lines:
+        assert line["replica_steps_per_second"] == pytest.approx(line["replicas"] * line["env_steps_per_second"], rel=1e-2)
+        assert 0.0 < line["slowest"] <= line["env_steps_per_second"] + 0.1
+        assert (line["steps"], line["repeats"]) == (20, 1)

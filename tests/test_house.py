@@ -1,0 +1,99 @@
+"""The rules of the house that no linter knows."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "marl"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+NAMES = [str(path.relative_to(PACKAGE)) for path in MODULES]
+
+ONLY_IN = {  # third-party package -> where it may be imported, at any depth
+    "hydra": ("cli.py",),
+    "omegaconf": ("cli.py",),
+    "tensorboard": ("loggers/tensorboard.py",),
+    "torch.utils.tensorboard": ("loggers/tensorboard.py",),
+    "matplotlib": ("plotting.py",),
+    "numba": ("kernels/",),
+}
+
+STEP = {  # what runs once per environment step
+    "trainers/scalable_actor_critic.py": ["ScalableActorCritic._step", "_apply"],
+    "core/trainer.py": ["Interval.add"],
+    "core/critic.py": ["Critic.q", "Critic.loss", "Critic.track_reward", "Critic.advantage"],
+    "core/policy.py": ["Policy.log_probs", "Policy.log_prob", "Policy.sample", "Policy.probs"],
+    "core/environment.py": ["Environment.step", "NetworkedMDP._step"],
+    "core/indexing.py": ["PairIndex.pairs", "NeighborhoodKeys.keys", "NeighborhoodKeys.of"],
+    "critics/tabular.py": ["TabularCritic._q", "TabularCritic.slots", "TabularCritic.updated", "TabularCritic.sup_norm"],
+    "critics/neural.py": ["NeuralCritic._q"],
+    "critics/storage.py": ["DenseStorage.find", "HashStorage.find", "HashStorage.insert"],
+    "critics/sup_norm.py": ["BlockMaxima.update", "BlockMaxima.largest"],
+    "envs/wireless.py": ["WirelessAccess._step", "WirelessAccess._attempt"],
+    "policies/softmax.py": ["TabularSoftmax._logits"],
+    "policies/neural.py": ["NeuralPolicy._logits"],
+}
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Full names of all modules that are imported anywhere in a file."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def forbidden_in_a_step(function: ast.AST) -> list[str]:
+    """Loops, and calls that take a number out of a tensor."""
+    loops = (ast.For, ast.While, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+    found = [f"loop in line {node.lineno}" for node in ast.walk(function) if isinstance(node, loops)]
+    calls = [node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute)]
+    return found + [name for name in calls if name in ("item", "tolist", "cpu")]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_modules_are_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_modules_have_a_docstring_and_a_name_of_their_own(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text()))
+    assert not {"utils", "util", "common", "helpers", "misc"} & {*path.relative_to(PACKAGE).parts, path.stem}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_third_party_imports_are_where_they_belong(path: Path) -> None:
+    here = str(path.relative_to(PACKAGE))
+    for name in imported(ast.parse(path.read_text())):
+        for package, places in ONLY_IN.items():
+            if f"{name}.".startswith(f"{package}."):
+                assert here.startswith(places), f"{here} imports {name}"
+
+
+def test_the_places_exist() -> None:
+    """... or the rule above says nothing."""
+    for package, places in ONLY_IN.items():
+        files = [path for path, name in zip(MODULES, NAMES, strict=True) if name.startswith(places)]
+        assert any(package in name for path in files for name in imported(ast.parse(path.read_text())))
+
+
+@pytest.mark.parametrize(("file", "function"), [(file, name) for file in STEP for name in STEP[file]])
+def test_no_number_leaves_a_tensor_and_nothing_loops_inside_a_step(file: str, function: str) -> None:
+    node: ast.AST = ast.parse((PACKAGE / file).read_text())
+    for name in function.split("."):
+        (node,) = [child for child in ast.iter_child_nodes(node) if getattr(child, "name", None) == name]
+    found = forbidden_in_a_step(node)
+    if function == "_apply":  # over the parameter groups of an optimizer
+        found = [fault for fault in found if not fault.startswith("loop")]
+    assert found == []
+
+
+def test_the_checks_see_what_they_look_for() -> None:
+    assert "torch.utils.tensorboard" in imported(ast.parse("def f():\n    from torch.utils import tensorboard"))
+    assert forbidden_in_a_step(ast.parse("x.sum().item()")) == ["item"]
+    assert forbidden_in_a_step(ast.parse("for i in range(n): pass")) == ["loop in line 1"]
+    assert forbidden_in_a_step(ast.parse("torch.stack([f(i) for i in x])")) == ["loop in line 1"]

@@ -1,0 +1,70 @@
+"""The wheel alone, away from the checkout, trains: the yaml files are in it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+BUILT_FROM = ("marl", "conf", "pyproject.toml", "README.md", "LICENSE")
+
+PROGRAM = """
+import sys
+import marl.cli
+code = marl.cli.main()
+print("package", marl.__file__)
+print("conf", marl.cli.conf_dir())
+sys.exit(code)
+"""
+
+
+def run(*command: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy, so that no build folder is left in the checkout."""
+    directory = tmp_path_factory.mktemp("wheel")
+    source = directory / "source"
+    source.mkdir()
+    for name in BUILT_FROM:
+        path = REPOSITORY / name
+        if path.is_dir():
+            shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(path, source / name)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    run(*pip, "wheel", ".", "--no-deps", "--quiet", "--wheel-dir", str(directory), cwd=source)
+    (built,) = directory.glob("*.whl")
+    return built
+
+
+def test_every_module_and_yaml_is_in_it(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    held = {name for name in names if ".dist-info/" not in name}
+    files = [*(REPOSITORY / "marl").rglob("*.py"), *(REPOSITORY / "conf").rglob("*.yaml"), REPOSITORY / "conf/__init__.py"]
+    relative = [str(path.relative_to(REPOSITORY)) for path in files]
+    assert held == {f"marl/{name}" if name.startswith("conf/") else name for name in relative}
+    assert [name for name in names if name.endswith("LICENSE")]
+
+
+def test_it_trains_from_anywhere(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
+    run(*pip, "--target", str(site), str(wheel), cwd=tmp_path)
+    overrides = ["env.rows=2", "env.cols=3", "steps=40", "eval.steps=20", f"hydra.run.dir={tmp_path}/run"]
+    program = [sys.executable, "-W", "error", "-c", PROGRAM, "train", *overrides]
+    lines = run(*program, cwd=Path("/"), PYTHONPATH=str(site)).stdout.splitlines()
+    assert lines[-2:] == [f"package {site}/marl/__init__.py", f"conf {site}/marl/conf"]
+    assert (tmp_path / "run" / "summary.json").is_file()
+    script = run(str(site / "bin" / "marl"), "--help", cwd=Path("/"), PYTHONPATH=str(site))
+    assert script.stdout.startswith("usage: marl COMMAND")
