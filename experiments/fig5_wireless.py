@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from marl import Aloha, Environment, Uniform, build, evaluate
-from marl.cli import compose
+from marl.cli.train import compose
 from marl.run import train
 from marl.summary import last_tenth_of
 

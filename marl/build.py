@@ -3,7 +3,8 @@
 import functools
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from marl.core.checks import choice, integer
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
+from marl.core.logger import Logger
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
 from marl.core.trainer import Trainer
@@ -19,16 +21,14 @@ Config = Mapping[str, Any]
 
 PARTS = ("env", "policy", "critic", "critic_scheduler", "actor_scheduler", "trainer", "logger")
 SETTINGS = ("steps", "replicas", "seed", "dtype", "log_every", "threads", "eval", "checkpoint", "resume", "force")
+NESTED = {"eval": ("steps", "burn_in"), "checkpoint": ("every",)}
 
 
 def check_keys(config: Config) -> None:
-    """Errors: `ConfigError` if a top-level key is unknown or missing."""
-    for key in config:
-        if key not in PARTS + SETTINGS:
-            raise ConfigError(f"there is no key {key!r}; there are: {', '.join(PARTS + SETTINGS)}")
-    for key in PARTS + SETTINGS:
-        if key not in config:
-            raise ConfigError(f"the configuration lacks {key!r}")
+    """Errors: `ConfigError` if a key outside the parts is unknown or missing."""
+    _check_names("", config, PARTS + SETTINGS)
+    for group, names in NESTED.items():
+        _check_names(f"{group}.", config[group], names)
 
 
 def environment(config: Config) -> Environment:
@@ -60,6 +60,15 @@ def step_sizes(config: Config) -> tuple[Scheduler, Scheduler]:
     return alpha, eta
 
 
+def logger(config: Config, env: Environment, directory: Path, start: int) -> list[Logger]:
+    """The logger of `config["logger"]` for the event files in `directory`, or none."""
+    if isinstance(config["logger"], Mapping) and config["logger"].get("_target_") is None:
+        return []
+    purge_step = start + 1 if start else None
+    given = {"directory": directory, "env": env, "config": config, "purge_step": purge_step}
+    return [instantiate("logger", config["logger"], **given)]
+
+
 def instantiate(key: str, node: Config, **given: Any) -> Any:
     """The object that `node` describes: `_target_` names a class, the other keys are its arguments.
 
@@ -80,7 +89,24 @@ def instantiate(key: str, node: Config, **given: Any) -> Any:
         inspect.signature(target).bind(**arguments, **given)
     except TypeError as error:
         raise ConfigError(f"{key} ({node['_target_']}): {error}") from None
-    return target(**arguments, **given)
+    try:
+        return target(**arguments, **given)
+    except ConfigError as error:
+        if key in str(error):
+            raise
+        raise type(error)(f"{key}: {error}") from None
+
+
+def _check_names(prefix: str, config: Any, known: Sequence[str]) -> None:
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"{prefix[:-1]} must hold {', '.join(known)}, got {config!r}")
+    for key in config:
+        if key not in known:
+            names = ", ".join(prefix + name for name in known)
+            raise ConfigError(f"there is no key {prefix + str(key)!r}; there are: {names}")
+    for key in known:
+        if key not in config:
+            raise ConfigError(f"the configuration lacks {prefix + key!r}")
 
 
 def _replicated(config: Config) -> dict[str, Any]:

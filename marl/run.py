@@ -11,7 +11,6 @@ import torch
 from marl import build
 from marl.core import checkpoint
 from marl.core.checks import boolean, integer
-from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError, DivergedError
 from marl.core.evaluation import BATCHES, Evaluation, evaluate
 from marl.core.logger import Logger
@@ -53,6 +52,7 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
     if saved is not None and config["log_every"] is None:
         log_every = saved["log_every"]
     env = build.environment(config)
+    board = build.logger(config, env, directory / "tb", saved["trainer"]["t"] if saved else 0)
     trainer = build.trainer(config, env, log_every)
     arrays = ArrayLogger()
     if saved is not None:
@@ -60,9 +60,8 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
         arrays.load_state_dict(saved["arrays"])
         log.info("continuing %s at step %d", directory, trainer.t)
     folder.open(config, provenance or {}, fresh=saved is None)
-    board = _tensorboard(config, env, directory, trainer.t)
-    trainer.loggers = [arrays, *board, ProgressLogger(steps, trainer.t)]
     log.info("%s", TwoTimescale.check(*build.step_sizes(config)))
+    trainer.loggers = [arrays, *board, ProgressLogger(steps, trainer.t)]
     return _run(config, folder, trainer, arrays, board, steps, checkpoint_every)
 
 
@@ -113,14 +112,6 @@ def _run(
             summary = summary_of(config, trainer, arrays, evaluation, rate, status, reason)
             folder.close(arrays, summary)
     return summary
-
-
-def _tensorboard(config: dict[str, Any], env: Environment, directory: Path, start: int) -> list[Logger]:
-    if config["logger"].get("_target_") is None:
-        return []
-    purge_step = start + 1 if start else None
-    given = {"directory": directory / "tb", "env": env, "config": config, "purge_step": purge_step}
-    return [build.instantiate("logger", config["logger"], **given)]
 
 
 def _or_share(name: str, value: Any, steps: int, parts: int) -> int:

@@ -1,6 +1,7 @@
 """Step sizes, and Assumption 3 of the paper checked on a pair of them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from marl.core.checks import integer, number
@@ -71,8 +72,8 @@ class TwoTimescale:
         return cls(
             positive=alpha(0) > 0.0 and eta(0) > 0.0,
             non_increasing=_both(alpha.non_increasing, eta.non_increasing),
-            square_summable=_both(_decided(a, a is not None and a > 0.5), _decided(b, b is not None and b > 0.5)),
-            not_summable=_both(_decided(a, a is not None and a <= 1.0), _decided(b, b is not None and b <= 1.0)),
+            square_summable=_both(_decided(a, lambda x: x > 0.5), _decided(b, lambda x: x > 0.5)),
+            not_summable=_both(_decided(a, lambda x: x <= 1.0), _decided(b, lambda x: x <= 1.0)),
             ratio_summable=None if a is None or b is None else b > a,
         )
 
@@ -88,15 +89,11 @@ class TwoTimescale:
         fails = [name.replace("_", " ") for name, part in vars(self).items() if part is False]
         open_ = [name.replace("_", " ") for name, part in vars(self).items() if part is None]
         said = [f"{verb}: {', '.join(names)}" for verb, names in (("fails", fails), ("undecided", open_)) if names]
-        return (
-            f"Assumption 3 does not hold for certain ({'; '.join(said)})"
-            if not fails
-            else f"Assumption 3 {'; '.join(said)}"
-        )
+        return f"Assumption 3 {'; '.join(said)}"
 
 
-def _decided(exponent: float | None, verdict: bool) -> bool | None:
-    return None if exponent is None else verdict
+def _decided(exponent: float | None, test: Callable[[float], bool]) -> bool | None:
+    return None if exponent is None else test(exponent)
 
 
 def _both(left: bool | None, right: bool | None) -> bool | None:

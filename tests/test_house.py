@@ -10,8 +10,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [str(path.relative_to(PACKAGE)) for path in MODULES]
 
 ONLY_IN = {  # third-party package -> where it may be imported, at any depth
-    "hydra": ("cli.py",),
-    "omegaconf": ("cli.py",),
+    "hydra": ("cli/",),
+    "omegaconf": ("cli/",),
     "tensorboard": ("loggers/tensorboard.py",),
     "torch.utils.tensorboard": ("loggers/tensorboard.py",),
     "matplotlib": ("plotting.py",),

@@ -15,9 +15,11 @@ BUILT_FROM = ("marl", "conf", "pyproject.toml", "README.md", "LICENSE")
 PROGRAM = """
 import sys
 import marl.cli
+import marl.cli.help
+import marl.cli.help
 code = marl.cli.main()
 print("package", marl.__file__)
-print("conf", marl.cli.conf_dir())
+print("conf", marl.cli.help.conf_dir())
 sys.exit(code)
 """
 

@@ -8,22 +8,31 @@ import numpy as np
 
 from marl.core.errors import ConfigError
 
+LARGEST = 2**62
+
 
 def integer(name: str, value: Any, low: int) -> int:
     """`value` as an int that is at least `low` (1e5 is accepted as 100000)."""
-    real = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    whole = real and math.isfinite(value) and value == int(value)
-    if not whole or value < low:
+    if not (_is_real(value) and value == int(value)) or not low <= value < LARGEST:
         raise ConfigError(f"{name} must be a whole number of at least {low}, got {value!r}")
     return int(value)
 
 
 def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
     """`value` as a finite float in [low, high]."""
-    good = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not good or not math.isfinite(value) or not low <= value <= high:
+    if not _is_real(value) or not low <= value <= high:
         raise ConfigError(f"{name} must be a finite number in [{low:g}, {high:g}], got {value!r}")
     return float(value)
+
+
+def _is_real(value: Any) -> bool:
+    """Whether `value` is a finite number that a float can hold."""
+    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
 
 
 def choice(name: str, value: Any, allowed: Sequence[str]) -> str:

@@ -41,7 +41,7 @@ class Network:
     def __init__(self, n: int, edges: np.ndarray, labels: list[Hashable] | None = None):
         self.n = integer("the number of nodes", n, 1)
         self.labels = labels
-        self.edges = _clean(self.n, edges)
+        self.edges = _clean(self.n, edges, labels)
         both = np.sort(np.concatenate([self.edges @ (self.n, 1), self.edges @ (1, self.n)]))  # codes i*n + j, i first
         row, self._column = np.divmod(both, self.n)
         self._start = np.searchsorted(row, np.arange(self.n + 1))
@@ -90,7 +90,7 @@ class Network:
             data = json.loads(path.read_text())
             if isinstance(data, dict) and "nodes" in data:
                 links = "links" if "links" in data else "edges"
-                return cls.from_networkx(nx.Graph(nx.node_link_graph(data, edges=links)))
+                return cls.from_networkx(nx.node_link_graph(data, edges=links))
             if not isinstance(data, dict) or set(data) != {"n", "edges"}:
                 raise NetworkError('expected {"n": ..., "edges": [[i, j], ...]} or networkx node-link data')
             return cls.from_edges(data["n"], data["edges"])
@@ -207,13 +207,14 @@ def _as_pairs(edges: Any) -> np.ndarray:
     return pairs.astype(np.int64)
 
 
-def _clean(n: int, edges: np.ndarray) -> np.ndarray:
+def _clean(n: int, edges: np.ndarray, labels: list[Hashable] | None) -> np.ndarray:
     bad = (edges < 0) | (edges >= n)
     if bad.any():
         raise NetworkError(f"an edge names node {edges[bad][0]}, but nodes are numbered 0 to {n - 1}")
     loops = edges[:, 0] == edges[:, 1]
     if loops.any():
-        raise NetworkError(f"node {edges[loops][0, 0]} has an edge to itself; remove self-loops")
+        node = int(edges[loops][0, 0])
+        raise NetworkError(f"node {labels[node] if labels else node} has an edge to itself; remove self-loops")
     codes = _sorted_unique(edges.min(axis=1) * n + edges.max(axis=1))
     return np.stack(np.divmod(codes, n), axis=1)
 

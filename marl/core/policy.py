@@ -9,6 +9,8 @@ from marl.core.environment import Environment
 from marl.core.noise import Initializer, Purpose
 from marl.core.shapes import Actions, ActionValues, States, Values
 
+_ALMOST_ONE = 1.0 - 2.0**-53
+
 
 class Policy(nn.Module, ABC):
     """Base class. Implement `_logits`; everything else is given.
@@ -49,11 +51,12 @@ class Policy(nn.Module, ABC):
     def sample(self, s: States, u: Values) -> Actions:
         """a_i by inverse CDF: the first action whose cumulative probability exceeds u_i in [0, 1).
 
-        Should rounding leave the whole sum at or below u_i, the last legal action is taken.
+        Should rounding leave the whole sum at or below u_i, it is the last action of positive probability.
         Shapes: s, u [B, n] -> [B, n].
         """
         cdf = self.probs(s).cumsum(dim=-1)
-        passed = cdf.shape[-1] - (u.unsqueeze(-1) < cdf).sum(dim=-1)  # all of them, if a probability is NaN
+        below = torch.minimum(u, cdf[..., -1] * _ALMOST_ONE).unsqueeze(-1)
+        passed = cdf.shape[-1] - (below < cdf).sum(dim=-1)  # all of them, if a probability is NaN
         return torch.minimum(passed, self._last_legal[self._row + s])
 
     def entropy(self, s: States) -> Values:

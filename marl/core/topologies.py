@@ -20,13 +20,13 @@ def ring(n: int) -> np.ndarray:
 
 def grid(rows: int, cols: int) -> np.ndarray:
     """Four neighbors: up, down, left, right."""
-    node = np.arange(integer("rows", rows, 1) * integer("cols", cols, 1)).reshape(rows, cols)
+    node = _numbered(rows, cols)
     return np.concatenate([_pairs(node[:, :-1], node[:, 1:]), _pairs(node[:-1], node[1:])])
 
 
 def king(rows: int, cols: int) -> np.ndarray:
     """Eight neighbors: the moves of a king in chess."""
-    node = np.arange(integer("rows", rows, 1) * integer("cols", cols, 1)).reshape(rows, cols)
+    node = _numbered(rows, cols)
     diagonals = [_pairs(node[:-1, :-1], node[1:, 1:]), _pairs(node[:-1, 1:], node[1:, :-1])]
     return np.concatenate([grid(rows, cols), *diagonals])
 
@@ -58,6 +58,11 @@ def random_geometric(n: int, radius: float, seed: int) -> np.ndarray:
             near = (left < right) & (np.linalg.norm(points[left] - points[right], axis=1) < radius)
             found.append(np.stack([left[near], right[near]], axis=1))
     return np.concatenate(found)
+
+
+def _numbered(rows: int, cols: int) -> np.ndarray:
+    rows, cols = integer("rows", rows, 1), integer("cols", cols, 1)
+    return np.arange(rows * cols).reshape(rows, cols)
 
 
 def _pairs(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -98,11 +98,14 @@ class TabularCritic(Critic):
         return {"entries": float(self.storage.entries().double().mean()), "bytes": float(held)}
 
     def get_extra_state(self) -> dict[str, Tensor]:
-        """The keys of a hash table, saved beside `values`."""
-        return {} if self.storage.table is None else {"table": self.storage.table}
+        """What `values` means: kappa, and the keys of a hash table."""
+        table = self.storage.table
+        return {"kappa": torch.tensor(self.kappa), **({} if table is None else {"table": table})}
 
     def set_extra_state(self, state: dict[str, Tensor]) -> None:
-        """Takes over saved keys."""
+        """Takes over saved keys. Errors: ValueError if they are of another table."""
+        if int(state["kappa"]) != self.kappa or ("table" in state) != isinstance(self.storage, HashStorage):
+            raise ValueError("the saved table has another kappa or storage")
         if isinstance(self.storage, HashStorage):
             self.storage.use(state["table"].clone())
         self._maxima = None
@@ -142,15 +145,16 @@ def _joint_dummy(critic: TabularCritic, dummy: int | Sequence[Any]) -> Tensor:
     index, mask, size = critic.neighborhood
     num_pairs = critic.env.index.num_pairs
     joint = torch.zeros_like(index)
-    rows: list[Any] = [dummy] * critic.env.n if isinstance(dummy, int) else list(dummy)
+    rows: list[Any] = list(dummy) if isinstance(dummy, Sequence) else [dummy] * critic.env.n
     if len(rows) != critic.env.n:
         raise ConfigError(f"critic.dummy needs one pair number, or {critic.env.n} of them or of lists, got {len(rows)}")
     flat = not any(isinstance(row, Sequence) for row in rows)
     for i, row in enumerate(rows):
         members = index[i, mask[i]].tolist()
-        pairs = [rows[j] for j in members] if flat else list(row)
-        if len(pairs) != int(size[i]):
-            raise ConfigError(f"critic.dummy[{i}] needs {int(size[i])} pair numbers, one per neighbor, got {len(pairs)}")
+        pairs = [rows[j] for j in members] if flat else row
+        if not isinstance(pairs, Sequence) or len(pairs) != int(size[i]):
+            got = len(pairs) if isinstance(pairs, Sequence) else repr(pairs)
+            raise ConfigError(f"critic.dummy[{i}] needs {int(size[i])} pair numbers, one per neighbor, got {got}")
         for k, (j, pair) in enumerate(zip(members, pairs, strict=True)):
             if integer(f"critic.dummy[{i}]", pair, 0) >= int(num_pairs[j]):
                 raise ConfigError(f"critic.dummy: agent {j} has pairs 0 to {int(num_pairs[j]) - 1}, got {pair}")

@@ -7,22 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from marl.core.checks import choice, integer
+from marl.core.checks import integer
 from marl.core.errors import ConfigError
+
+MAX_POINTS = 2**26
 
 Access = list[list[int]]
 """access[i]: the access points Y_i of user i, increasing."""
 
 
-def grid_access(rows: int, cols: int, placement: str, users_per_cell: int) -> Access:
+def grid_access(rows: int, cols: int, inside: bool, users_per_cell: int) -> Access:
     """Users in the cells of a rows x cols grid, access points on cell corners.
 
-    `interior`: the (rows-1)(cols-1) corners inside the grid. `corners`: all (rows+1)(cols+1).
+    inside: the (rows-1)(cols-1) corners inside the grid; else all (rows+1)(cols+1).
     Points are numbered row-major; users row-major by cell, users of one cell adjacent.
     """
-    rows, cols = integer("env.rows", rows, 1), integer("env.cols", cols, 1)
-    users_per_cell = integer("env.users_per_cell", users_per_cell, 1)
-    inside = choice("env.access_points", placement, ("interior", "corners")) == "interior"
+    if rows * cols * users_per_cell > MAX_POINTS:
+        raise ConfigError(f"env.rows={rows} x env.cols={cols} x env.users_per_cell={users_per_cell} users are too many")
     height, width = (rows - 1, cols - 1) if inside else (rows + 1, cols + 1)
     shift = 1 if inside else 0
     cells = []
@@ -52,6 +53,8 @@ def listed_access(source: Any) -> Access:
         if len(set(numbers)) != len(numbers):
             raise ConfigError(f"env.incidence[{user}] names an access point twice: {numbers}")
         access.append(sorted(numbers))
+        if max(numbers, default=0) >= MAX_POINTS:
+            raise ConfigError(f"env.incidence[{user}] names access point {max(numbers)}; number them from 0 without gaps")
     if not access:
         raise ConfigError("env.incidence must list at least one user")
     _refuse_pointless(access, "")

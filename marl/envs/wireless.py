@@ -53,11 +53,14 @@ class WirelessAccess(NetworkedMDP):
         instance_seed: int = 0,
         incidence: Any = None,
     ):
+        rows, cols = integer("env.rows", rows, 1), integer("env.cols", cols, 1)
+        users_per_cell = integer("env.users_per_cell", users_per_cell, 1)
+        inside = choice("env.access_points", access_points, ("interior", "corners")) == "interior"
         grid = incidence is None
-        access = grid_access(rows, cols, access_points, users_per_cell) if grid else listed_access(incidence)
+        access = grid_access(rows, cols, inside, users_per_cell) if grid else listed_access(incidence)
         n, self.num_points = len(access), 1 + max(max(points) for points in access)
         if grid:
-            self.num_points = (rows - 1) * (cols - 1) if access_points == "interior" else (rows + 1) * (cols + 1)
+            self.num_points = (rows - 1) * (cols - 1) if inside else (rows + 1) * (cols + 1)
             cell = np.arange(n) // users_per_cell
             spread = (np.arange(n) % users_per_cell + 0.5) / users_per_cell - 0.5
             self.positions = np.stack([cell % cols + 0.6 * spread, -(cell // cols) + 0.3 * spread], axis=1)

@@ -1,5 +1,6 @@
 """Curves, hyperparameters and a picture of the network in one TensorBoard event file."""
 
+import functools
 import logging
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from marl.core.checks import boolean
 from marl.core.environment import Environment
 from marl.core.logger import Metrics
 
@@ -37,12 +39,19 @@ class TensorBoardLogger:
         picture: bool = True,
         purge_step: int | None = None,
     ):
-        self._env, self._per_agent, self._picture = env, per_agent, picture
-        self._writer = SummaryWriter(str(directory), purge_step=purge_step)
+        self._env, self._directory, self._config, self._purge_step = env, directory, config, purge_step
+        self._per_agent = boolean("logger.per_agent", per_agent)
+        self._picture = boolean("logger.picture", picture)
         self._last_step = 0
         self._agent_reward: np.ndarray | None = None
-        for summary in hparams(_flat(config), {BANDED[0]: 0.0}):
-            self._writer._get_file_writer().add_summary(summary)
+
+    @functools.cached_property
+    def _writer(self) -> SummaryWriter:
+        """Opened with the first number, so that a logger that is never used leaves no file."""
+        writer = SummaryWriter(str(self._directory), purge_step=self._purge_step)
+        for summary in hparams(_flat(self._config), {BANDED[0]: 0.0}):
+            writer._get_file_writer().add_summary(summary)
+        return writer
 
     def log(self, step: int, metrics: Metrics) -> None:
         self._last_step = step

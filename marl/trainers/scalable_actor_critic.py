@@ -59,6 +59,9 @@ class ScalableActorCritic(Trainer):
             )
         if self.rescale:
             critic.sup_norm()
+        for name, optimizer in (("critic", critic_optimizer), ("actor", actor_optimizer)):
+            if not callable(optimizer):
+                raise ConfigError(f"trainer.{name}_optimizer needs a _target_ and _partial_: true, got {optimizer!r}")
         self.engine = _choose_engine(engine)
         self.critic_optimizer = critic_optimizer(critic.parameters(), lr=self.alpha(0))
         nothing = [torch.nn.Parameter(torch.empty(0))]  # a policy without parameters is evaluated, not improved

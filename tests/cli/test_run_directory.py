@@ -131,6 +131,13 @@ def test_divergence_is_reported_not_raised(marl: Marl, tmp_path: Path) -> None:
     assert marl(*command).err.splitlines()[-1] == last  # it is not taken for a finished run
 
 
+def test_divergence_before_the_first_log_point(marl: Marl, tmp_path: Path) -> None:
+    assert marl("train", *SMALL, "hydra.run.dir=run", "critic_scheduler.value=1e200", "log_every=40").code == 1
+    summary = summary_of(tmp_path / "run")
+    assert (summary["status"], summary["average_reward"]) == ("diverged", [])
+    assert metrics_of(tmp_path / "run")["step"].tolist() == []
+
+
 def test_evaluate_measures_the_checkpoint_and_touches_nothing(run: Path, marl: Marl) -> None:
     before, summary = contents(run), summary_of(run)
     outcome = marl("evaluate", str(run), "eval.steps=100")

@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from marl import build
-from marl.cli import COMMANDS, compose, conf_dir
+from marl.cli import COMMANDS
+from marl.cli.help import conf_dir
+from marl.cli.train import compose
 from tests.cli.command import Marl
 
 HEAVY = ("torch", "hydra", "omegaconf", "numba", "numpy", "networkx", "tensorboard", "matplotlib")
@@ -79,9 +81,3 @@ def test_the_configuration_can_be_printed(marl: Marl, tmp_path: Path) -> None:
     printed.pop("experiment", None)
     assert printed == compose(["env.rows=7"])
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_users_module_beside_the_working_directory_is_found(marl: Marl, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("from marl.policies import Uniform\n\n\nclass Mine(Uniform):\n    pass\n")
-    overrides = ["env.rows=2", "env.cols=3", "steps=20", "eval.steps=0", "logger=none"]
-    assert marl("train", "policy=uniform", "policy._target_=mine.Mine", *overrides).code == 0

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from marl import build
-from marl.cli import compose, conf_dir
+from marl.cli.help import conf_dir
+from marl.cli.train import compose
 from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.policy import Policy

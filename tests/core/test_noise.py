@@ -86,6 +86,11 @@ def test_seed_must_be_a_whole_number() -> None:
         Noise(-1, 1, 1, 1, Purpose.TRAINING)
 
 
+def test_there_must_be_a_replica() -> None:
+    with pytest.raises(ConfigError, match="replicas must be a whole number of at least 1, got 0"):
+        Initializer(0, 0, torch.float64, Purpose.POLICY_INIT)
+
+
 def test_uniform_in_the_unit_interval() -> None:
     """Hoeffding on 2 + 64 averages, each allowed to fail with 1e-9: together below 1e-7."""
     u = Noise(0, 4, 64, 8, Purpose.TRAINING)

@@ -1,5 +1,6 @@
 """What every critic is given (loss, reward estimate, advantage), and neural critics, one of which is the table."""
 
+import itertools
 import math
 import re
 
@@ -81,6 +82,19 @@ def test_neural_critic_sees_exactly_its_neighborhood(kappa: int) -> None:
         other_s[:, j], other_a[:, j] = (s[:, j] + 1) % env.num_states[j], 0
         changed = critic.q(other_s, other_a) != q
         assert changed.tolist() == [[abs(i - j) <= kappa for i in range(env.n)]] * B
+
+
+def test_neural_critic_equals_its_formula(mixed: WirelessAccess) -> None:
+    """Q_i = w_i . tanh(sum_j E_ij[z_j] + b_i), neighbor by neighbor."""
+    critic = shaken(NeuralCritic(mixed, kappa=1, hidden=4, replicas=B))
+    s, a, _ = random_inputs(mixed, B, 0)
+    z, q, (index, mask, _) = mixed.index.pairs(s, a), critic.q(s, a), critic.neighborhood
+    for b, i in itertools.product(range(B), range(mixed.n)):
+        inner = critic.get_parameter("bias")[b, i].clone()
+        for k, j in enumerate(index[i, mask[i]].tolist()):
+            inner += critic.get_parameter("embedding")[b, i, k, z[b, j]]
+        expected = (critic.get_parameter("weight")[b, i] * inner.tanh()).sum()
+        assert q[b, i].item() == pytest.approx(expected.item(), rel=1e-12)
 
 
 def test_neural_critic_starts_at_zero_and_its_replicas_equal_solo_critics(mixed: WirelessAccess) -> None:

@@ -1,6 +1,7 @@
 """The compiled hash table against Python dicts, clusters that wrap around the end of a row, and full rows."""
 
 import faulthandler
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,11 +13,14 @@ MISSING = -7
 
 
 @pytest.fixture(autouse=True)
-def watchdog() -> Iterator[None]:
-    """A probe loop that never ends would hang the suite: end it with a traceback after two minutes instead."""
-    faulthandler.dump_traceback_later(120, exit=True, file=2)
+def watchdog(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """A probe loop that never ends would hang the suite: end it with a traceback after a minute instead."""
+    with capfd.disabled():
+        terminal = os.dup(2)
+    faulthandler.dump_traceback_later(60, exit=True, file=terminal)
     yield
     faulthandler.cancel_dump_traceback_later()
+    os.close(terminal)
 
 
 def empty(replicas: int, width: int) -> tuple[np.ndarray, np.ndarray, int]:

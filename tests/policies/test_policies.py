@@ -14,6 +14,7 @@ from marl.policies import Aloha, NeuralPolicy, TabularSoftmax, Uniform
 from tests import oracles
 from tests.conftest import written_out
 from tests.contracts.environment import random_inputs
+from tests.contracts.test_environment_contract import Rumor
 
 B = 4
 KINDS = {"softmax": TabularSoftmax, "neural": NeuralPolicy, "aloha": Aloha, "uniform": Uniform}
@@ -63,12 +64,30 @@ def test_sample_inverts_the_distribution_function(kind: str, action_set: str) ->
     env = mixed(action_set)
     policy = somewhere(kind, env)
     for seed in range(40):
-        s, _, u = random_inputs(env, B, seed)
+        s, a, u = random_inputs(env, B, seed)
         rows = policy.probs(s).tolist()
+        if seed % 2:  # exactly at a jump, where rounding leaves the sum at 1 and so the jump where it is
+            cdf = policy.probs(s).detach().cumsum(dim=-1)
+            jump = cdf.gather(-1, a.unsqueeze(-1))
+            u = torch.where((jump < 0.999) & (cdf[..., -1:] == 1.0), jump, u[..., :1])
         expected = [
             [oracles.inverse_cdf(row, x) for row, x in zip(rows[b], u[b, :, 0].tolist(), strict=True)] for b in range(B)
         ]
         assert policy.sample(s, u[..., 0]).tolist() == expected
+
+
+def test_an_impossible_first_action_is_never_taken() -> None:
+    """Agent 2 of the rumor network may not take action 0 in state 1."""
+    env = Rumor()
+    s = torch.ones(B, 3, dtype=torch.int64)
+    for kind in ("softmax", "neural", "uniform"):
+        policy = KINDS[kind](env, replicas=B)
+        for bad in (0.0, math.nan):
+            for parameter in policy.parameters():
+                parameter.data.add_(bad)
+            for u in (0.0, 0.5, 1.0 - 2.0**-53):
+                a = policy.sample(s, torch.full((B, 3), u, dtype=torch.float64))
+                assert env.action_mask[torch.arange(3), s].gather(-1, a.unsqueeze(-1)).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

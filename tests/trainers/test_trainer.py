@@ -70,27 +70,17 @@ def test_a_frozen_actor_stays(small: WirelessAccess) -> None:
     assert torch.equal(trainer.policy.theta, torch.zeros_like(trainer.policy.theta))
 
 
-def test_optimizers_can_be_exchanged(small: WirelessAccess) -> None:
+def make_neural_with_adam(env: WirelessAccess) -> ScalableActorCritic:
     adam = functools.partial(torch.optim.Adam, betas=(0.0, 0.99))
-    trainer = ScalableActorCritic(
-        small,
-        NeuralPolicy(small),
-        NeuralCritic(small),
-        critic_scheduler=Constant(0.01),
-        actor_scheduler=Constant(0.01),
-        critic_optimizer=adam,
-        actor_optimizer=adam,
+    small_steps = {"critic_scheduler": Constant(0.01), "actor_scheduler": Constant(0.01)}
+    return ScalableActorCritic(
+        env, NeuralPolicy(env), NeuralCritic(env), critic_optimizer=adam, actor_optimizer=adam, **small_steps
     )
+
+
+def test_optimizers_can_be_exchanged_and_their_state_is_kept(small: WirelessAccess) -> None:
+    trainer, again = make_neural_with_adam(small), make_neural_with_adam(small)
     trainer.run(50)
-    again = ScalableActorCritic(
-        small,
-        NeuralPolicy(small),
-        NeuralCritic(small),
-        critic_scheduler=Constant(0.01),
-        actor_scheduler=Constant(0.01),
-        critic_optimizer=adam,
-        actor_optimizer=adam,
-    )
     again.load_state_dict(trainer.state_dict())
     for resumed in (trainer, again):
         resumed.run(20)

@@ -1,0 +1,32 @@
+"""The `marl` command. Nothing heavy is imported before it is needed; each command is a module of its own."""
+
+import importlib
+import os
+import sys
+
+from marl.cli.help import USAGE
+
+COMMANDS = ("train", "evaluate")
+
+
+def main() -> int:
+    """Entry point. Exit code 0: done; 1: the run failed or diverged; 2: the request was wrong; 130: interrupted."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if arguments else 2
+    command, rest = arguments[0], arguments[1:]
+    if command not in COMMANDS:
+        print(f"marl: there is no command {command!r}; there are: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    if any(argument in ("-h", "--help") for argument in rest):
+        print(importlib.import_module("marl.cli.help").of(command))
+        return 0
+    sys.path.append(os.getcwd())  # a _target_ may name a module beside the user
+    try:
+        return int(importlib.import_module(f"marl.cli.{command}").main(rest))
+    except KeyboardInterrupt:
+        print("marl: interrupted; the same command continues from the last checkpoint", file=sys.stderr)
+        return 130
+    except Exception as error:
+        return int(importlib.import_module("marl.cli.report").report(error))

@@ -1,0 +1,50 @@
+"""What `--help` prints; imports nothing heavy."""
+
+from pathlib import Path
+
+USAGE = """usage: marl COMMAND ...
+
+  marl train [KEY=VALUE ...]            train as configured; -m sweeps over comma-separated values
+  marl evaluate RUN_DIR [KEY=VALUE ...] long-run average reward of a trained policy
+
+marl COMMAND --help says more."""
+
+TRAIN = """usage: marl train [-m] [KEY=VALUE ...]
+
+  marl train                                             the 5x5 wireless network, 20,000 steps
+  marl train env.access_points=corners critic.kappa=1    other settings
+  marl train experiment=fig5_corners seed=1              a named experiment
+  marl train -m critic=tabular,neural seed=0,1           a sweep: every combination, one run each
+  marl train resume=RUN_DIR steps=40000                  go on with a run
+  marl train --cfg job                                   print the configuration and stop
+  marl train --config-dir DIR critic=mine                with your own components (docs/extending.md)
+
+keys    steps replicas seed dtype log_every threads eval.steps eval.burn_in checkpoint.every resume force
+        env.* policy.* critic.* critic_scheduler.* actor_scheduler.* trainer.* logger.*
+        hydra.run.dir=DIR, or hydra.sweep.dir=DIR with -m: where the results go
+groups  """
+
+EVALUATE = """usage: marl evaluate RUN_DIR [eval.steps=20000] [eval.burn_in=STEPS] [seed=SEED]
+
+Runs the policy of RUN_DIR's checkpoint, frozen, on noise of its own, and prints the long-run average reward per
+agent and step of every replica with a 95 % confidence interval (20 batch means)."""
+
+
+def of(command: str) -> str:
+    """The help of one command."""
+    return TRAIN + "\n        ".join(_groups()) if command == "train" else EVALUATE
+
+
+def conf_dir() -> Path:
+    """Where the yaml files are: beside the package in a checkout, inside it in an installed wheel."""
+    package = Path(__file__).resolve().parent.parent
+    inside, beside = package / "conf", package.parent / "conf"
+    return inside if inside.is_dir() else beside
+
+
+def _groups() -> list[str]:
+    def options(group: Path) -> str:
+        return ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
+
+    hidden = ("hydra", "scheduler", "__pycache__")
+    return [f"{g.name}: {options(g)}" for g in sorted(conf_dir().iterdir()) if g.is_dir() and g.name not in hidden]

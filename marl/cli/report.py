@@ -1,0 +1,44 @@
+"""Errors as one sentence on standard error. `MARL_DEBUG=1` shows the traceback instead."""
+
+import os
+import sys
+
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from marl.core.errors import DivergedError, MarlError
+
+
+def report(error: Exception) -> int:
+    """Prints the sentence and returns the exit code."""
+    if os.environ.get("MARL_DEBUG") == "1":
+        raise error
+    code = 2
+    if isinstance(error, MarlError):
+        text = str(error)
+        code = 1 if isinstance(error, DivergedError) else 2
+    elif isinstance(error, (HydraException, OmegaConfBaseException)):
+        text = _sentence(error)
+    elif isinstance(error, OSError):
+        text = f"cannot use {error.filename}: {error.strerror}" if error.filename else str(error)
+    else:
+        gist = str(error).partition("\n")[0]
+        text, code = f"{type(error).__name__}: {gist} (MARL_DEBUG=1 shows where)", 1
+    print(f"marl: {text}", file=sys.stderr)
+    return code
+
+
+def _sentence(error: Exception) -> str:
+    """The gist of a Hydra error in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if "Could not override" in lines[0]:
+        key = lines[0].split("'")[1]
+        return f"there is no key {key!r} to set; marl train --help lists the keys, marl train --cfg job all of them"
+    if isinstance(error, OverrideParseException):
+        return f"cannot read {error.override!r}: {lines[0]}"
+    noise = ("Config search path", "provider=", "full_key", "object_type")
+    told = [k for k, line in enumerate(lines) if line.startswith("Available options in")]
+    if told:
+        options = [line for line in lines[told[0] + 1 :] if not line.startswith(noise)]
+        return f"{lines[0].partition(': ')[2]}; there are: {', '.join(options)}"
+    return " ".join(line for line in lines if not line.startswith(noise))

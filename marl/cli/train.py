@@ -1,0 +1,157 @@
+"""`marl train`: Hydra composes the configuration and sweeps; one run is `marl.run.train`."""
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from marl.cli.help import conf_dir
+from marl.core.errors import CheckpointError, ConfigError, MarlError
+from marl.run import train
+from marl.summary import mean
+
+WITH_VALUE = ["-c", "--cfg", "-p", "--package", "-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name"]
+WITH_VALUE += ["-i", "--info"]
+FLAGS = [*WITH_VALUE, "-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help", "--version"]
+
+
+def main(arguments: list[str]) -> int:
+    """Runs or sweeps; 0, or the error of the (first failed) run is raised."""
+    flags, overrides = _sorted(arguments)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here instead of being printed there
+    OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
+    sys.argv = ["marl", *flags, *_with_resume(overrides)]
+    begun: list[Path] = []
+    stopped: list[Exception] = []
+
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
+    def job(config: DictConfig) -> dict[str, Any] | None:
+        settings = HydraConfig.get()
+        directory = Path(settings.runtime.output_dir)
+        begun.append(directory)
+        try:
+            return _train_one(config, directory)
+        except Exception as error:
+            _take_back(directory, f"{settings.job.name}.log")
+            if settings.mode == RunMode.MULTIRUN:  # the sweep goes on; Hydra names the job and reports at the end
+                raise
+            stopped.append(error)
+            return None
+
+    try:
+        job()
+    except (ValueError, TypeError) as error:
+        if begun or isinstance(error, MarlError):
+            raise
+        raise ConfigError(f"cannot read {' '.join(arguments)}: {' '.join(str(error).split())}") from None
+    if stopped:
+        raise stopped[0]
+    return 0
+
+
+def compose(overrides: list[str]) -> dict[str, Any]:
+    """The configuration of `marl train` with `overrides`, as plain values. For scripts and tests."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return _plain(hydra_compose("train", overrides))
+
+
+class DirectoriesBefore(Callback):
+    """Remembers, before Hydra makes a run's directory, how much of its path was there."""
+
+    existing: Path | None = None
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Hydra's hook, single runs only."""
+        path = Path(config.hydra.run.dir).absolute()
+        DirectoriesBefore.existing = next(part for part in (path, *path.parents) if part.exists())
+
+
+def _train_one(config: DictConfig, directory: Path) -> dict[str, Any]:
+    settings = HydraConfig.get()
+    provenance = {
+        "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
+        "overrides.yaml": OmegaConf.to_yaml(settings.overrides.task),
+    }
+    summary = train(_plain(config), directory, provenance)
+    evaluated = summary.get("eval_average_reward")
+    print(
+        f"average reward {mean(summary['average_reward']):.4f} (last 10 % of {summary['steps']} steps)"
+        + (f", evaluated {mean(evaluated):.4f}" if evaluated else "")
+        + f", {summary['env_steps_per_second']:.0f} steps/s, in {directory}"
+    )
+    return summary
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(plain, dict)
+    plain.pop("experiment", None)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _run_name(overrides: list[str], seed: int) -> str:
+    """A readable directory: the overrides without the seed, then the seed."""
+    told = [text.lstrip("+") for text in overrides if text.lstrip("+").split("=")[0] not in ("seed", "force")]
+    name = ",".join(told).replace("/", "_").replace(" ", "") or "default"
+    if len(name) > 200:
+        name = f"{name[:180]}~{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return f"{name}/seed={seed}"
+
+
+def _sorted(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """(options with their values, overrides): Hydra reads overrides only where they stand together."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    for argument in arguments:
+        if flags and flags[-1] in WITH_VALUE and argument.partition("=")[0] not in FLAGS:
+            flags.append(argument)
+        elif not argument.startswith("-"):
+            overrides.append(argument)
+        elif argument.partition("=")[0] in FLAGS:
+            flags.append(argument)
+        else:
+            raise ConfigError(f"there is no option {argument!r}; marl train --help shows what there is")
+    if flags and flags[-1] in WITH_VALUE and "info" not in flags[-1]:
+        raise ConfigError(f"{flags[-1]} needs a value after it")
+    for option, value in zip(flags, flags[1:], strict=False):
+        if option in ("-c", "--cfg") and value not in ("job", "hydra", "all"):
+            raise ConfigError(f"{option} shows job, hydra or all, not {value!r}")
+    return flags, overrides
+
+
+def _with_resume(overrides: list[str]) -> list[str]:
+    """For `resume=RUN_DIR`: the overrides of that run first, then these, in that directory."""
+    given = [text for text in overrides if text.startswith("resume=") and text != "resume=null"]
+    if not given:
+        return overrides
+    directory = Path(given[-1].partition("=")[2].strip("'\""))
+    settings = directory / ".hydra" / "overrides.yaml"
+    if not settings.is_file():
+        raise CheckpointError(f"{given[-1]}: {settings} is missing; give the directory of a run of marl train")
+    earlier = yaml.safe_load(settings.read_text()) or []
+    kept = [text for text in earlier if not text.startswith(("resume=", "force="))]
+    quoted = "'" + str(directory).replace("'", "\\'") + "'"  # a path may hold = and commas
+    rest = [text for text in overrides if text not in given]
+    return [*kept, *rest, f"resume={quoted}", f"hydra.run.dir={quoted}"]
+
+
+def _take_back(directory: Path, log: str) -> None:
+    """Removes what was made for a run that never started: at most a log, and the directories that were not there."""
+    if not directory.is_dir() or not {path.name for path in directory.iterdir()} <= {log}:
+        return
+    (directory / log).unlink(missing_ok=True)
+    stop = DirectoriesBefore.existing or Path(HydraConfig.get().sweep.dir).absolute()
+    for made in (directory, *directory.parents):
+        if made == stop or any(made.iterdir()):
+            return
+        made.rmdir()
