@@ -1,6 +1,7 @@
 """`marl train`: Hydra composes the configuration and sweeps; one run is `marl.run.train`."""
 
 import hashlib
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -123,7 +124,7 @@ def _sorted(arguments: list[str]) -> tuple[list[str], list[str]]:
             raise ConfigError(f"there is no option {argument!r}; marl train --help shows what there is")
     if flags and flags[-1] in WITH_VALUE and "info" not in flags[-1]:
         raise ConfigError(f"{flags[-1]} needs a value after it")
-    for option, value in zip(flags, flags[1:], strict=False):
+    for option, value in itertools.pairwise(flags):
         if option in ("-c", "--cfg") and value not in ("job", "hydra", "all"):
             raise ConfigError(f"{option} shows job, hydra or all, not {value!r}")
     return flags, overrides

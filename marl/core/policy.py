@@ -55,7 +55,7 @@ class Policy(nn.Module, ABC):
         Shapes: s, u [B, n] -> [B, n].
         """
         cdf = self.probs(s).cumsum(dim=-1)
-        below = torch.minimum(u, cdf[..., -1] * _ALMOST_ONE).unsqueeze(-1)
+        below = torch.minimum(u, cdf[..., -1].double() * _ALMOST_ONE).unsqueeze(-1)
         passed = cdf.shape[-1] - (below < cdf).sum(dim=-1)  # all of them, if a probability is NaN
         return torch.minimum(passed, self._last_legal[self._row + s])
 
