@@ -95,6 +95,10 @@ def instantiate(key: str, node: Config, **given: Any) -> Any:
         if key in str(error):
             raise
         raise type(error)(f"{key}: {error}") from None
+    except (MemoryError, RuntimeError) as error:
+        if "memory" not in str(error):
+            raise
+        raise ConfigError(f"{key} needs more memory than there is: {' '.join(str(error).split())}") from None
 
 
 def _check_names(prefix: str, config: Any, known: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """One training run in one directory: start or continue, checkpoint, evaluate, summarise."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ import torch
 from marl import build
 from marl.core import checkpoint
 from marl.core.checks import boolean, integer
-from marl.core.errors import CheckpointError, ConfigError, DivergedError
+from marl.core.errors import CheckpointError, ConfigError, DivergedError, RunFailedError
 from marl.core.evaluation import BATCHES, Evaluation, evaluate
 from marl.core.logger import Logger
 from marl.core.trainer import Trainer
@@ -88,30 +89,44 @@ def _run(
     checkpoint_every: int,
 ) -> dict[str, Any]:
     start, clock = trainer.t, time.perf_counter()
-    evaluation = None
-    status, reason = "failed", ""
     try:
         while trainer.t < steps:
             trainer.run(min(checkpoint_every - trainer.t % checkpoint_every, steps - trainer.t))
+            for logger in trainer.loggers:
+                logger.flush()  # before the checkpoint: a run that goes on from it logs only what comes after
             folder.save(config, trainer, arrays)
-        rate = (steps - start) / (time.perf_counter() - clock)
-        if config["eval"]["steps"]:
-            evaluation = trainer.evaluate(config["eval"]["steps"], config["eval"]["burn_in"])
-            for logger in board:
-                logger.log(trainer.t, {"eval/average_reward": evaluation.average_reward.numpy()})
-        status = "finished"
-    except Exception as error:
-        status = "diverged" if isinstance(error, DivergedError) else "failed"
-        reason = str(error) or type(error).__name__
         rate = (trainer.t - start) / (time.perf_counter() - clock)
+        evaluation = _evaluate(config, trainer, board)
+        _close(trainer)
+        summary = summary_of(config, trainer, arrays, rate, "finished", evaluation=evaluation)
+        folder.close(arrays, summary)
+    except KeyboardInterrupt:
+        _close(trainer)
         raise
-    finally:
-        for logger in trainer.loggers:
-            logger.close()
-        if reason or status == "finished":
-            summary = summary_of(config, trainer, arrays, evaluation, rate, status, reason)
-            folder.close(arrays, summary)
+    except Exception as error:
+        rate = (trainer.t - start) / (time.perf_counter() - clock)
+        status = "diverged" if isinstance(error, DivergedError) else "failed"
+        with contextlib.suppress(OSError):  # the disk may be what failed
+            _close(trainer)
+            folder.close(arrays, summary_of(config, trainer, arrays, rate, status, reason=str(error)))
+        if isinstance(error, OSError):
+            raise RunFailedError(f"the run stopped at step {trainer.t}: {error}; its last checkpoint is whole") from None
+        raise
     return summary
+
+
+def _evaluate(config: dict[str, Any], trainer: Trainer, board: list[Logger]) -> Evaluation | None:
+    if not config["eval"]["steps"]:
+        return None
+    evaluation = trainer.evaluate(config["eval"]["steps"], config["eval"]["burn_in"])
+    for logger in board:
+        logger.log(trainer.t, {"eval/average_reward": evaluation.average_reward.numpy()})
+    return evaluation
+
+
+def _close(trainer: Trainer) -> None:
+    for logger in trainer.loggers:
+        logger.close()
 
 
 def _or_share(name: str, value: Any, steps: int, parts: int) -> int:

@@ -22,10 +22,11 @@ def summary_of(
     config: dict[str, Any],
     trainer: Trainer,
     arrays: ArrayLogger,
-    evaluation: Evaluation | None,
     steps_per_second: float,
     status: str,
-    reason: str,
+    *,
+    reason: str = "",
+    evaluation: Evaluation | None = None,
 ) -> dict[str, Any]:
     """average_reward, eval_average_reward: per replica, per agent and step; the former over the last 10 % of training.
 

@@ -6,7 +6,7 @@ import sys
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from marl.core.errors import DivergedError, MarlError
+from marl.core.errors import DivergedError, MarlError, RunFailedError
 
 
 def report(error: Exception) -> int:
@@ -16,7 +16,7 @@ def report(error: Exception) -> int:
     code = 2
     if isinstance(error, MarlError):
         text = str(error)
-        code = 1 if isinstance(error, DivergedError) else 2
+        code = 1 if isinstance(error, (DivergedError, RunFailedError)) else 2
     elif isinstance(error, (HydraException, OmegaConfBaseException)):
         text = _sentence(error)
     elif isinstance(error, OSError):

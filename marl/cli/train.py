@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here instead of being printed there
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
     sys.argv = ["marl", *flags, *_with_resume(overrides)]
+    DirectoriesBefore.existing = None
     begun: list[Path] = []
     stopped: list[Exception] = []
 

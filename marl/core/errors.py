@@ -17,6 +17,10 @@ class CheckpointError(ConfigError):
     """A checkpoint cannot be used: missing, damaged, or written under another configuration."""
 
 
+class RunFailedError(MarlError):
+    """A run that had begun could not go on: a full disk, a lost directory. What was written before stays good."""
+
+
 class DivergedError(MarlError):
     """A number stopped being finite during training. `step` is the first environment step at which it happened."""
 

@@ -16,5 +16,8 @@ class Logger(Protocol):
     def log(self, step: int, metrics: Metrics) -> None:
         """Store or show the metrics of one log point."""
 
+    def flush(self) -> None:
+        """Everything logged so far reaches the disk."""
+
     def close(self) -> None:
-        """Flush. Nothing is logged afterwards."""
+        """Flush; nothing is logged afterwards."""

@@ -23,8 +23,11 @@ class ArrayLogger:
             if self.last[tag].ndim < 2:
                 self._rows.setdefault(tag, []).append(self.last[tag])
 
+    def flush(self) -> None:
+        """Nothing to do: the arrays are part of the checkpoint."""
+
     def close(self) -> None:
-        """Nothing to flush."""
+        """Nothing to do."""
 
     def arrays(self) -> dict[str, np.ndarray]:
         """`step` [L] and, by tag, [L] or [L, B]; L log points."""

@@ -33,6 +33,9 @@ class ProgressLogger:
                 flush=True,
             )
 
+    def flush(self) -> None:
+        """Nothing to do: what is shown is shown."""
+
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()

@@ -65,6 +65,9 @@ class TensorBoardLogger:
                 for percent in (10, 90):
                     self._writer.add_scalar(f"{tag}_p{percent}", float(np.percentile(array, percent)), step)
 
+    def flush(self) -> None:
+        self._writer.flush()
+
     def close(self) -> None:
         if self._picture and self._agent_reward is not None and self._env.n <= MAX_PICTURE:
             self._draw(self._agent_reward)

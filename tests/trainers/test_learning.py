@@ -50,5 +50,8 @@ class Late:
     def log(self, step: int, metrics: dict[str, np.ndarray]) -> None:
         self.rewards.append(float(metrics["train/average_reward"].mean()))
 
+    def flush(self) -> None:
+        pass
+
     def close(self) -> None:
         pass

@@ -101,6 +101,9 @@ class Collected:
     def log(self, step: int, metrics: Any) -> None:
         self.rows.append((step, float(metrics["train/average_reward"][0])))
 
+    def flush(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
