@@ -25,8 +25,8 @@ import torch
 
 from marl import Aloha, Environment, Uniform, build, evaluate
 from marl.cli.train import compose
+from marl.core.errors import MarlError
 from marl.run import train
-from marl.summary import last_tenth_of
 
 PLACEMENTS = ("interior", "corners")
 KAPPAS = (0, 1)
@@ -66,7 +66,7 @@ def learn(placement: str, kappa: int, arguments: argparse.Namespace) -> dict[str
         "median": median.tolist(),
         "p10": low.tolist(),
         "p90": high.tolist(),
-        "last_tenth": last_tenth_of(step, reward),
+        "last_tenth": summary["average_reward"],
         "evaluated": summary["eval_average_reward"],
         "env_steps_per_second": summary["env_steps_per_second"],
         "overrides": overrides,
@@ -119,7 +119,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="default outputs/fig5_wireless or outputs/demo")
     arguments = parser.parse_args()
-    arguments.replicas = arguments.replicas or (3 if arguments.short else 10)
+    if arguments.replicas is None:
+        arguments.replicas = 3 if arguments.short else 10
     arguments.out = arguments.out or Path("outputs") / ("demo" if arguments.short else "fig5_wireless")
     torch.set_num_threads(1)
 
@@ -140,4 +141,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except MarlError as error:
+        sys.exit(f"fig5_wireless: {error}")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from marl.core.checks import choice, integer
+from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.logger import Logger
@@ -22,6 +23,8 @@ Config = Mapping[str, Any]
 PARTS = ("env", "policy", "critic", "critic_scheduler", "actor_scheduler", "trainer", "logger")
 SETTINGS = ("steps", "replicas", "seed", "dtype", "log_every", "threads", "eval", "checkpoint", "resume", "force")
 NESTED = {"eval": ("steps", "burn_in"), "checkpoint": ("every",)}
+MAX_COPIES = 2**28
+"""Largest replicas x agents."""
 
 
 def check_keys(config: Config) -> None:
@@ -33,12 +36,12 @@ def check_keys(config: Config) -> None:
 
 def environment(config: Config) -> Environment:
     """The environment of `config["env"]`."""
-    return instantiate("env", config["env"])
+    return instantiate("env", config["env"], Environment)
 
 
 def policy(config: Config, env: Environment) -> Policy:
     """The policy of `config["policy"]`, untrained."""
-    return instantiate("policy", config["policy"], env=env, **_replicated(config))
+    return instantiate("policy", config["policy"], Policy, env=env, **_replicated(config, env))
 
 
 def trainer(config: Config, env: Environment, log_every: int) -> Trainer:
@@ -46,17 +49,18 @@ def trainer(config: Config, env: Environment, log_every: int) -> Trainer:
     alpha, eta = step_sizes(config)
     parts = {
         "policy": policy(config, env),
-        "critic": instantiate("critic", config["critic"], env=env, **_replicated(config)),
+        "critic": instantiate("critic", config["critic"], Critic, env=env, **_replicated(config, env)),
         "critic_scheduler": alpha,
         "actor_scheduler": eta,
     }
-    return instantiate("trainer", config["trainer"], env=env, seed=config["seed"], log_every=log_every, **parts)
+    given = {"env": env, "seed": config["seed"], "log_every": log_every, **parts}
+    return instantiate("trainer", config["trainer"], Trainer, **given)
 
 
 def step_sizes(config: Config) -> tuple[Scheduler, Scheduler]:
     """(alpha, eta): the schedulers of critic and actor."""
     keys = ("critic_scheduler", "actor_scheduler")
-    alpha, eta = (instantiate(key, config[key]) for key in keys)
+    alpha, eta = (instantiate(key, config[key], Scheduler) for key in keys)
     return alpha, eta
 
 
@@ -66,11 +70,11 @@ def logger(config: Config, env: Environment, directory: Path, start: int) -> lis
         return []
     purge_step = start + 1 if start else None
     given = {"directory": directory, "env": env, "config": config, "purge_step": purge_step}
-    return [instantiate("logger", config["logger"], **given)]
+    return [instantiate("logger", config["logger"], Logger, **given)]
 
 
-def instantiate(key: str, node: Config, **given: Any) -> Any:
-    """The object that `node` describes: `_target_` names a class, the other keys are its arguments.
+def instantiate(key: str, node: Config, kind: type[Any], **given: Any) -> Any:
+    """The object that `node` describes: `_target_` names a class of `kind`, the other keys are its arguments.
 
     Nodes inside are built first; `_partial_: true` gives a function that still wants arguments.
     Errors: `ConfigError` that names `key`, if the class cannot be found or does not take the arguments.
@@ -78,7 +82,7 @@ def instantiate(key: str, node: Config, **given: Any) -> Any:
     if not isinstance(node, Mapping) or not node.get("_target_"):
         raise ConfigError(f"{key} needs a _target_ that names a class, got {node!r}")
     arguments = {
-        name: instantiate(f"{key}.{name}", value) if isinstance(value, Mapping) and "_target_" in value else value
+        name: instantiate(f"{key}.{name}", value, object) if isinstance(value, Mapping) and "_target_" in value else value
         for name, value in node.items()
         if name not in ("_target_", "_partial_")
     }
@@ -87,18 +91,21 @@ def instantiate(key: str, node: Config, **given: Any) -> Any:
         return functools.partial(target, **arguments)
     try:
         inspect.signature(target).bind(**arguments, **given)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"{key} ({node['_target_']}): {error}") from None
     try:
-        return target(**arguments, **given)
+        made = target(**arguments, **given)
     except ConfigError as error:
         if key in str(error):
             raise
         raise type(error)(f"{key}: {error}") from None
     except (MemoryError, RuntimeError) as error:
-        if "memory" not in str(error):
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
         raise ConfigError(f"{key} needs more memory than there is: {' '.join(str(error).split())}") from None
+    if not isinstance(made, kind):
+        raise ConfigError(f"{key}._target_={node['_target_']} makes no {kind.__name__}")
+    return made
 
 
 def _check_names(prefix: str, config: Any, known: Sequence[str]) -> None:
@@ -113,10 +120,13 @@ def _check_names(prefix: str, config: Any, known: Sequence[str]) -> None:
             raise ConfigError(f"the configuration lacks {prefix + key!r}")
 
 
-def _replicated(config: Config) -> dict[str, Any]:
+def _replicated(config: Config, env: Environment) -> dict[str, Any]:
     dtype = choice("dtype", config["dtype"], ("float64", "float32"))
+    replicas = integer("replicas", config["replicas"], 1)
+    if replicas * env.n > MAX_COPIES:
+        raise ConfigError(f"replicas={replicas} of {env.n} agents are too many to hold; at most {MAX_COPIES // env.n}")
     return {
-        "replicas": integer("replicas", config["replicas"], 1),
+        "replicas": replicas,
         "seed": integer("seed", config["seed"], 0),
         "dtype": getattr(torch, dtype),
     }
@@ -126,5 +136,5 @@ def _locate(key: str, path: str) -> Any:
     module, _, name = str(path).rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ConfigError(f"{key}._target_={path} cannot be found: {error}") from None

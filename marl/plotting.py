@@ -8,15 +8,19 @@ from matplotlib.figure import Figure
 
 from marl.core.environment import Environment
 
+SPRING = 500
+
 
 def network_picture(env: Environment, values: np.ndarray, label: str) -> np.ndarray:
     """The network with agent i colored by values[i]; uint8 [height, width, 3].
 
-    Agents stand at `env.positions` [n, 2] where the environment has them, else where a spring layout puts them.
+    Agents stand at `env.positions` [n, 2] where the environment has them, else where a spring layout puts them (up to
+    500 agents; beyond, anywhere).
     """
     positions = getattr(env, "positions", None)
     if positions is None:
-        layout = nx.spring_layout(env.network.to_networkx(), seed=0)
+        place = nx.spring_layout if env.n < SPRING else nx.random_layout
+        layout = place(env.network.to_networkx(), seed=0)
         positions = np.array([layout[i] for i in range(env.n)])
     figure = Figure(figsize=(5, 4), dpi=100, layout="constrained")
     axes = figure.add_subplot()

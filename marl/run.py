@@ -4,6 +4,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from marl.core.evaluation import BATCHES, Evaluation, evaluate
 from marl.core.logger import Logger
 from marl.core.trainer import Trainer
 from marl.loggers import ArrayLogger, ProgressLogger
-from marl.rundir import RunDirectory, differences
+from marl.rundir import RunDirectory, differences, fingerprint
 from marl.schedulers import TwoTimescale
-from marl.summary import summary_of
+from marl.summary import LastTenth, summary_of
+
+MAX_THREADS = 1024
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
     build.check_keys(config)
     folder = RunDirectory(directory)
     steps, force = integer("steps", config["steps"], 1), boolean("force", config["force"])
-    torch.set_num_threads(integer("threads", config["threads"], 1))
+    torch.set_num_threads(_threads(config["threads"]))
     checkpoint_every = _or_share("checkpoint.every", config["checkpoint"]["every"], steps, 10)
     log_every = _or_share("log_every", config["log_every"], steps, 200)
     if log_every > steps:
@@ -45,25 +48,27 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
     if config["eval"]["burn_in"] is not None:
         integer("eval.burn_in", config["eval"]["burn_in"], 0)
 
-    before = None if force else folder.finished(config)
+    env = build.environment(config)
+    environment = fingerprint(env)
+    before = None if force else folder.finished(config, environment)
     if before is not None:
-        log.info("%s is finished already; force=true runs it again", directory)
+        log.info("%s is finished already; force=true runs it again, marl evaluate measures its policy", directory)
         return before
-    saved = None if force else folder.saved(config)
+    saved = None if force else folder.saved(config, environment)
     if saved is not None and config["log_every"] is None:
         log_every = saved["log_every"]
-    env = build.environment(config)
     board = build.logger(config, env, directory / "tb", saved["trainer"]["t"] if saved else 0)
     trainer = build.trainer(config, env, log_every)
-    arrays = ArrayLogger()
+    arrays, tail = ArrayLogger(), LastTenth(steps)
     if saved is not None:
         trainer.load_state_dict(saved["trainer"])
         arrays.load_state_dict(saved["arrays"])
+        tail.load_state_dict(saved["last_tenth"])
         log.info("continuing %s at step %d", directory, trainer.t)
     folder.open(config, provenance or {}, fresh=saved is None)
     log.info("%s", TwoTimescale.check(*build.step_sizes(config)))
     trainer.loggers = [arrays, *board, ProgressLogger(steps, trainer.t)]
-    return _run(config, folder, trainer, arrays, board, steps, checkpoint_every)
+    return _Run(config, folder, environment, trainer, arrays, tail, board).go(steps, checkpoint_every)
 
 
 def evaluate_run(directory: Path, steps: int, burn_in: int | None = None, seed: int | None = None) -> Evaluation:
@@ -79,54 +84,86 @@ def evaluate_run(directory: Path, steps: int, burn_in: int | None = None, seed: 
     return evaluate(env, policy, steps=steps, burn_in=burn_in, seed=config["seed"] if seed is None else seed)
 
 
-def _run(
-    config: dict[str, Any],
-    folder: RunDirectory,
-    trainer: Trainer,
-    arrays: ArrayLogger,
-    board: list[Logger],
-    steps: int,
-    checkpoint_every: int,
-) -> dict[str, Any]:
-    start, clock = trainer.t, time.perf_counter()
-    try:
-        while trainer.t < steps:
-            trainer.run(min(checkpoint_every - trainer.t % checkpoint_every, steps - trainer.t))
-            for logger in trainer.loggers:
-                logger.flush()  # before the checkpoint: a run that goes on from it logs only what comes after
-            folder.save(config, trainer, arrays)
-        rate = (trainer.t - start) / (time.perf_counter() - clock)
-        evaluation = _evaluate(config, trainer, board)
-        _close(trainer)
-        summary = summary_of(config, trainer, arrays, rate, "finished", evaluation=evaluation)
-        folder.close(arrays, summary)
-    except KeyboardInterrupt:
-        _close(trainer)
-        raise
-    except Exception as error:
-        rate = (trainer.t - start) / (time.perf_counter() - clock)
-        status = "diverged" if isinstance(error, DivergedError) else "failed"
-        with contextlib.suppress(OSError):  # the disk may be what failed
-            _close(trainer)
-            folder.close(arrays, summary_of(config, trainer, arrays, rate, status, reason=str(error)))
-        if isinstance(error, OSError):
-            raise RunFailedError(f"the run stopped at step {trainer.t}: {error}; its last checkpoint is whole") from None
-        raise
-    return summary
+@dataclass
+class _Run:
+    """What a run consists of while it goes on."""
+
+    config: dict[str, Any]
+    folder: RunDirectory
+    environment: str
+    trainer: Trainer
+    arrays: ArrayLogger
+    tail: LastTenth
+    board: list[Logger]
+
+    def go(self, steps: int, checkpoint_every: int) -> dict[str, Any]:
+        """Trains to `steps`, evaluates and writes the summary, whatever happens."""
+        trainer, start, clock = self.trainer, self.trainer.t, time.perf_counter()
+
+        def rate() -> float:
+            return (trainer.t - start) / (time.perf_counter() - clock)
+
+        try:
+            while trainer.t < steps:
+                self.tail.reach(trainer)
+                stops = (trainer.t - trainer.t % checkpoint_every + checkpoint_every, self.tail.start, steps)
+                trainer.run(min(stop for stop in stops if stop > trainer.t) - trainer.t)
+                if trainer.t != self.tail.start or trainer.t % checkpoint_every == 0:
+                    self._save()
+            trained = rate()
+            evaluation = self._evaluate()
+            self._close()
+            summary = self._summarise(trained, "finished", evaluation=evaluation)
+        except KeyboardInterrupt:
+            self._close()
+            raise
+        except Exception as error:
+            status = "diverged" if isinstance(error, DivergedError) else "failed"
+            with contextlib.suppress(OSError):  # the disk may be what failed
+                self._close()
+                self._summarise(rate(), status, reason=str(error))
+            if isinstance(error, OSError):
+                text = f"the run stopped at step {trainer.t}: {error}; its last checkpoint is whole"
+                raise RunFailedError(text) from None
+            raise
+        return summary
+
+    def _save(self) -> None:
+        for logger in self.trainer.loggers:
+            logger.flush()  # before the checkpoint: a run that goes on from it logs only what comes after
+        state = {
+            "environment": self.environment,
+            "trainer": self.trainer.state_dict(),
+            "arrays": self.arrays.state_dict(),
+            "last_tenth": self.tail.state_dict(),
+            "log_every": self.trainer.log_every,
+        }
+        self.folder.save(self.config, state)
+
+    def _evaluate(self) -> Evaluation | None:
+        settings = self.config["eval"]
+        if not settings["steps"]:
+            return None
+        evaluation = self.trainer.evaluate(settings["steps"], settings["burn_in"])
+        for logger in self.board:
+            logger.log(self.trainer.t, {"eval/average_reward": evaluation.average_reward.numpy()})
+        return evaluation
+
+    def _summarise(self, rate: float, status: str, **more: Any) -> dict[str, Any]:
+        average = self.tail.average(self.trainer)
+        summary = summary_of(self.config, self.environment, self.trainer, average, rate, status, **more)
+        self.folder.close(self.arrays, summary)
+        return summary
+
+    def _close(self) -> None:
+        for logger in self.trainer.loggers:
+            logger.close()
 
 
-def _evaluate(config: dict[str, Any], trainer: Trainer, board: list[Logger]) -> Evaluation | None:
-    if not config["eval"]["steps"]:
-        return None
-    evaluation = trainer.evaluate(config["eval"]["steps"], config["eval"]["burn_in"])
-    for logger in board:
-        logger.log(trainer.t, {"eval/average_reward": evaluation.average_reward.numpy()})
-    return evaluation
-
-
-def _close(trainer: Trainer) -> None:
-    for logger in trainer.loggers:
-        logger.close()
+def _threads(value: Any) -> int:
+    if (threads := integer("threads", value, 1)) > MAX_THREADS:
+        raise ConfigError(f"threads must be at most {MAX_THREADS}, got {threads}; small tensors are fastest with 1")
+    return threads
 
 
 def _or_share(name: str, value: Any, steps: int, parts: int) -> int:

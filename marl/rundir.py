@@ -1,5 +1,6 @@
 """A run directory: what is in it, whether it may be used, and writing it so that nothing is ever half there."""
 
+import hashlib
 import io
 import json
 import shutil
@@ -8,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 
 from marl.core import checkpoint
+from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
 from marl.core.files import write_atomically
-from marl.core.trainer import Trainer
 from marl.loggers import ArrayLogger
 
 NOT_IDENTITY = ("steps", "eval", "checkpoint", "log_every", "logger", "resume", "force", "threads")
@@ -34,6 +36,9 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str =
     return found
 
 
+OURS = ("tb", "checkpoint.pt", "metrics.npz", "summary.json")
+
+
 class RunDirectory:
     """`.hydra/` (settings), `tb/`, `checkpoint.pt`, `metrics.npz`, and `summary.json`, written last."""
 
@@ -48,10 +53,15 @@ class RunDirectory:
             return None
         return config if isinstance(config, dict) else None
 
-    def finished(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The summary, if exactly this run is finished here. Errors: `ConfigError` if another run is here."""
+    def finished(self, config: Mapping[str, Any], environment: str) -> dict[str, Any] | None:
+        """The summary, if exactly this run is finished here. Errors: `ConfigError` if anything else is here."""
         there = self.config()
         if there is None:
+            if found := [name for name in OURS if (self.path / name).exists()]:
+                raise ConfigError(
+                    f"{self.path} holds {', '.join(found)} of something else; choose another hydra.run.dir, "
+                    "or force=true to replace them"
+                )
             return None
         if other := differences(there, config):
             raise ConfigError(
@@ -62,8 +72,9 @@ class RunDirectory:
             summary: dict[str, Any] = json.loads((self.path / "summary.json").read_text())
         except (OSError, ValueError):
             return None
-        if summary.get("status") != "finished":
+        if not isinstance(summary, dict) or summary.get("status") != "finished" or "steps" not in summary:
             return None
+        self._check_environment(summary.get("environment"), environment)
         if summary["steps"] == config["steps"]:
             return summary
         if summary["steps"] < config["steps"] and config["resume"]:
@@ -73,7 +84,7 @@ class RunDirectory:
             f"use resume={self.path} to go on to more steps, another hydra.run.dir, or force=true to replace it"
         )
 
-    def saved(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    def saved(self, config: Mapping[str, Any], environment: str) -> dict[str, Any] | None:
         """The state to continue from, if there is one. Errors: `CheckpointError` if it is of another configuration."""
         path = self.path / "checkpoint.pt"
         if not path.exists():
@@ -83,6 +94,7 @@ class RunDirectory:
         there, state = checkpoint.load(path)
         if other := differences(there, config):
             raise CheckpointError(f"{path} is of another configuration ({'; '.join(other)}); force=true starts anew")
+        self._check_environment(state["environment"], environment)
         if state["trainer"]["t"] > config["steps"]:
             raise ConfigError(f"{path} is at step {state['trainer']['t']}, beyond steps={config['steps']}; give more steps")
         return state
@@ -100,9 +112,8 @@ class RunDirectory:
         for name, text in texts.items():
             _write(settings / name, text.encode())
 
-    def save(self, config: Mapping[str, Any], trainer: Trainer, arrays: ArrayLogger) -> None:
+    def save(self, config: Mapping[str, Any], state: dict[str, Any]) -> None:
         """Replaces the checkpoint."""
-        state = {"trainer": trainer.state_dict(), "arrays": arrays.state_dict(), "log_every": trainer.log_every}
         checkpoint.save(self.path / "checkpoint.pt", dict(config), state)
 
     def close(self, arrays: ArrayLogger, summary: Mapping[str, Any]) -> None:
@@ -111,6 +122,22 @@ class RunDirectory:
         np.savez(held, **arrays.arrays())  # type: ignore[arg-type]
         _write(self.path / "metrics.npz", held.getvalue())
         _write(self.path / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+
+    def _check_environment(self, there: str | None, here: str) -> None:
+        if there != here:
+            raise CheckpointError(
+                f"{self.path} is of another environment, though the settings are the same: a file they name has changed; "
+                "choose another hydra.run.dir, or force=true to replace the run"
+            )
+
+
+def fingerprint(env: Environment) -> str:
+    """A digest of everything an environment holds in tensors and of its graph: what the files it was read from said."""
+    digest = hashlib.sha256(env.network.edges.tobytes())
+    for name, value in sorted(vars(env).items()):
+        if isinstance(value, torch.Tensor):
+            digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _write(path: Path, content: bytes) -> None:

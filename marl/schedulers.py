@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from marl.core.checks import integer, number
+from marl.core.errors import ConfigError
 from marl.core.scheduler import Scheduler
 
 
@@ -30,6 +31,8 @@ class PowerLaw(Scheduler):
         self.scale = number("the step size scale", scale, 0.0)
         self.exponent: float = number("the step size exponent", exponent, 0.0)
         self.offset = number("the step size offset", offset, 1e-9)
+        if self.exponent * -math.log(self.offset) > 700.0:
+            raise ConfigError(f"the step size starts at offset^-exponent = {self.offset:g}^-{self.exponent:g}, too large")
 
     def _value(self, t: int) -> float:
         return self.scale * (t + self.offset) ** -self.exponent

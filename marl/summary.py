@@ -5,23 +5,52 @@ import platform
 from typing import Any
 
 import numpy as np
+import torch
 
 from marl.core.evaluation import Evaluation
 from marl.core.trainer import Trainer
-from marl.loggers import ArrayLogger
 
 PACKAGES = ("marl", "torch", "numpy", "numba", "networkx", "hydra-core", "tensorboard")
 
 
-def last_tenth_of(step: np.ndarray, metric: np.ndarray) -> list[float]:
-    """Mean of a per-replica metric [L, B] over the log points of the last 10 % of steps (at least the last one); [B]."""
-    return [float(mean) for mean in metric[step > 0.9 * step[-1]].mean(axis=0)] if len(step) else []
+class LastTenth:
+    """The average reward from step `start` = 0.9 * steps on, per replica, to the step.
+
+    A run that is continued to more steps measures from where its new last tenth begins, or from where it goes on if
+    that is later.
+    """
+
+    def __init__(self, steps: int):
+        self.start = steps - max(1, steps // 10)
+        self._from: tuple[int, torch.Tensor] | None = None
+
+    def reach(self, trainer: Trainer) -> None:
+        """To be called at every stop; remembers the reward so far when the last tenth begins."""
+        if self._from is None and trainer.t >= self.start:
+            self._from = (trainer.t, trainer.total_reward.clone())
+
+    def average(self, trainer: Trainer) -> list[float]:
+        """Per replica, over agents and the steps since; empty before the first of them."""
+        if self._from is None or trainer.t <= self._from[0]:
+            return []
+        begun, before = self._from
+        return ((trainer.total_reward - before) / (trainer.t - begun)).tolist()
+
+    def state_dict(self) -> dict[str, Any]:
+        """start, and where and with how much reward it was reached, if it was."""
+        return {"start": self.start, "from": self._from}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on measuring, if the run still has the same length."""
+        if state["start"] == self.start:
+            self._from = state["from"]
 
 
 def summary_of(
     config: dict[str, Any],
+    environment: str,
     trainer: Trainer,
-    arrays: ArrayLogger,
+    average_reward: list[float],
     steps_per_second: float,
     status: str,
     *,
@@ -31,18 +60,19 @@ def summary_of(
     """average_reward, eval_average_reward: per replica, per agent and step; the former over the last 10 % of training.
 
     env_steps_per_second counts steps of the clock; agent_steps_per_second multiplies by replicas and agents.
+    environment: a digest of what it holds, in case a file it was read from changes.
     status: `finished`, `diverged` or `failed`, the latter two with `reason`.
     """
-    logged = arrays.arrays()
     summary: dict[str, Any] = {
         "status": status,
-        "average_reward": last_tenth_of(logged["step"], logged.get("train/average_reward", np.empty(0))),
+        "average_reward": average_reward,
         "steps": trainer.t,
         "replicas": trainer.replicas,
         "seed": trainer.seed,
         "engine": trainer.engine,
         "env_steps_per_second": steps_per_second,
         "agent_steps_per_second": steps_per_second * trainer.replicas * trainer.env.n,
+        "environment": environment,
         "config": config,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
     }

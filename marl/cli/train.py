@@ -24,14 +24,15 @@ from marl.summary import mean
 WITH_VALUE = ["-c", "--cfg", "-p", "--package", "-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name"]
 WITH_VALUE += ["-i", "--info"]
 FLAGS = [*WITH_VALUE, "-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help", "--version"]
+CLASHES = ("hydra.run.dir=", "hydra.sweep.", "force=true")
 
 
 def main(arguments: list[str]) -> int:
     """Runs or sweeps; 0, or the error of the (first failed) run is raised."""
-    flags, overrides = _sorted(arguments)
+    flags, overrides = _split(arguments)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here instead of being printed there
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
-    sys.argv = ["marl", *flags, *_with_resume(overrides)]
+    sys.argv = ["marl", *flags, *_with_resume(overrides, flags)]
     DirectoriesBefore.existing = None
     begun: list[Path] = []
     stopped: list[Exception] = []
@@ -110,7 +111,7 @@ def _run_name(overrides: list[str], seed: int) -> str:
     return f"{name}/seed={seed}"
 
 
-def _sorted(arguments: list[str]) -> tuple[list[str], list[str]]:
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
     """(options with their values, overrides): Hydra reads overrides only where they stand together."""
     flags: list[str] = []
     overrides: list[str] = []
@@ -131,16 +132,21 @@ def _sorted(arguments: list[str]) -> tuple[list[str], list[str]]:
     return flags, overrides
 
 
-def _with_resume(overrides: list[str]) -> list[str]:
+def _with_resume(overrides: list[str], flags: list[str]) -> list[str]:
     """For `resume=RUN_DIR`: the overrides of that run first, then these, in that directory."""
     given = [text for text in overrides if text.startswith("resume=") and text != "resume=null"]
     if not given:
         return overrides
+    if clash := [text for text in (*overrides, *flags) if text.startswith(CLASHES) or text in ("-m", "--multirun")]:
+        raise ConfigError(f"{given[-1]} goes on with one run where it is and cannot be combined with {clash[0]}")
     directory = Path(given[-1].partition("=")[2].strip("'\""))
     settings = directory / ".hydra" / "overrides.yaml"
     if not settings.is_file():
         raise CheckpointError(f"{given[-1]}: {settings} is missing; give the directory of a run of marl train")
-    earlier = yaml.safe_load(settings.read_text()) or []
+    try:
+        earlier = yaml.safe_load(settings.read_text()) or []
+    except (OSError, yaml.YAMLError):
+        raise CheckpointError(f"{given[-1]}: {settings} cannot be read") from None
     kept = [text for text in earlier if not text.startswith(("resume=", "force="))]
     quoted = "'" + str(directory).replace("'", "\\'") + "'"  # a path may hold = and commas
     rest = [text for text in overrides if text not in given]

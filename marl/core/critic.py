@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
@@ -87,6 +88,9 @@ class Critic(nn.Module, ABC):
             f"trainer.rescale=true needs the largest |Q|, which {type(self).__name__} cannot know; "
             "set trainer.rescale=false or use critic=tabular"
         )
+
+    def check_optimizer(self, optimizer: Optimizer) -> None:
+        """Errors: `ConfigError` if this critic cannot learn with `optimizer`."""
 
     def metrics(self) -> dict[str, float]:
         """Numbers worth logging beside the common ones."""

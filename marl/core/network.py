@@ -15,8 +15,8 @@ from marl.core import topologies
 from marl.core.checks import integer
 from marl.core.errors import NetworkError
 
-MAX_PADDED = 2**31
-"""Largest n * width that `neighborhood` will lay out (16 GiB of indices)."""
+MAX_PADDED = 2**28
+"""Largest n * width that `neighborhood` will lay out (2 GiB of indices)."""
 
 
 class Neighborhood(NamedTuple):
@@ -135,7 +135,7 @@ class Network:
     def neighborhood(self, kappa: int) -> Neighborhood:
         """N_i^kappa = {j: dist(i, j) <= kappa}, by breadth-first search from all nodes at once over sparse pairs.
 
-        Errors: `ConfigError` if kappa < 0; `NetworkError` if the padded layout would exceed 2^31 entries.
+        Errors: `ConfigError` if kappa < 0; `NetworkError` if the padded layout would exceed 2^28 entries.
         """
         kappa = integer("kappa", kappa, 0)
         if kappa not in self._neighborhoods:
@@ -143,16 +143,16 @@ class Network:
         return self._neighborhoods[kappa]
 
     def num_components(self) -> int:
-        """Number of connected parts, by label propagation with pointer jumping."""
+        """Number of connected parts: the larger label of an edge takes the smaller one, until no edge joins two labels."""
         label = np.arange(self.n)
         while True:
-            best = label.copy()
-            for left, right in ((0, 1), (1, 0)):
-                np.minimum.at(best, self.edges[:, left], label[self.edges[:, right]])
-            best = best[best]
-            if np.array_equal(best, label):
-                return int(np.unique(label).size)
-            label = best
+            ends = label[self.edges]
+            apart = ends[ends[:, 0] != ends[:, 1]]
+            if apart.size == 0:
+                return int((label == np.arange(self.n)).sum())
+            np.minimum.at(label, apart.max(axis=1), apart.min(axis=1))
+            while not np.array_equal(label, label[label]):
+                label = label[label]
 
     def to_networkx(self) -> "nx.Graph[int]":
         """The same graph on nodes 0..n-1, for networkx's algorithms and layouts."""

@@ -32,7 +32,7 @@ def stream_keys(seed: int, replicas: int, purpose: Purpose) -> np.ndarray:
     """uint64 [B]: the key of the stream of seed + b, for b = 0..B-1."""
     seed = integer("seed", seed, 0)
     replicas = integer("replicas", replicas, 1)
-    keys = [np.random.SeedSequence([seed + b, int(purpose)]).generate_state(1, np.uint64) for b in range(replicas)]
+    keys = [np.random.SeedSequence([int(purpose), seed + b]).generate_state(1, np.uint64) for b in range(replicas)]
     return np.concatenate(keys)
 
 

@@ -22,7 +22,7 @@ from marl.core.policy import Policy
 class Interval:
     """Sums over the environment steps since the last log point.
 
-    Shapes: reward [B, n], loss [B], finite [B] (steps before the first non-finite number).
+    Shapes: reward [B, n], loss [B], finite [B] (steps before the first with a non-finite number).
     """
 
     def __init__(self, replicas: int, agents: int):
@@ -36,14 +36,15 @@ class Interval:
         self.steps += 1
         self.reward += r
         self.loss += loss
-        self.finite += torch.isfinite(check + loss)
+        self.finite += torch.isfinite(check + loss) & (self.finite == self.steps - 1)
 
 
 class Trainer(ABC):
     """Base class. Implement `_advance`, `_modules` and, to log more, `_metrics`.
 
     At time t the chain is at z(t) = (s, a), a already drawn. `noise(0)` draws z(0), `noise(t + 1)` the step from t.
-    `run` may be called in pieces of any length: the numbers are the same.
+    `run` may be called in pieces of any length: the numbers are the same. `total_reward` [B] is the sum over all steps
+    so far of the mean reward of the agents.
     """
 
     engine = "autograd"
@@ -68,7 +69,8 @@ class Trainer(ABC):
         self.s = env.reset(u[..., :-1])
         self.a = policy.sample(self.s, u[..., -1])
         self.interval = Interval(self.replicas, env.n)
-        self._clock = time.perf_counter()
+        self.total_reward = torch.zeros(self.replicas, dtype=torch.float64)
+        self._timed_steps, self._seconds = 0, 0.0
 
     def run(self, steps: int) -> None:
         """Advances `steps` environment steps, logging whenever t is a multiple of `log_every`.
@@ -76,9 +78,8 @@ class Trainer(ABC):
         Errors: `DivergedError`, with the step, as soon as a log point or the end is reached.
         """
         end = self.t + integer("steps", steps, 1)
-        self._clock = time.perf_counter()
         while self.t < end:
-            self._advance(min(end, self.t - self.t % self.log_every + self.log_every) - self.t)
+            self._timed_advance(min(end, self.t - self.t % self.log_every + self.log_every) - self.t)
             self._check_finite()
             if self.t % self.log_every == 0:
                 self._log()
@@ -95,6 +96,7 @@ class Trainer(ABC):
             "seed": self.seed,
             "s": self.s,
             "a": self.a,
+            "total_reward": self.total_reward,
             "interval": dict(vars(self.interval)),
             **{name: module.state_dict() for name, module in self._modules().items()},
         }
@@ -113,7 +115,15 @@ class Trainer(ABC):
         except (RuntimeError, KeyError, ValueError) as error:
             raise CheckpointError(f"the checkpoint is of another configuration: {' '.join(str(error).split())}") from None
         self.t, self.s, self.a = state["t"], state["s"], state["a"]
+        self.total_reward = state["total_reward"].clone()
         vars(self.interval).update(copy.deepcopy(state["interval"]))
+
+    def _timed_advance(self, steps: int) -> None:
+        before, clock = self.interval.reward.sum(dim=1), time.perf_counter()
+        self._advance(steps)
+        self._seconds += time.perf_counter() - clock
+        self._timed_steps += steps
+        self.total_reward += (self.interval.reward.sum(dim=1) - before) / self.env.n
 
     @abstractmethod
     def _advance(self, steps: int) -> None:
@@ -133,9 +143,9 @@ class Trainer(ABC):
             raise DivergedError(self.t - self.interval.steps + int(first_bad), bad)
 
     def _log(self) -> None:
-        now = time.perf_counter()
         steps, agents = self.interval.steps, self.env.n
-        rate = steps / max(now - self._clock, 1e-9)
+        rate = self._timed_steps / max(self._seconds, 1e-9)
+        self._timed_steps, self._seconds = 0, 0.0
         agent_reward = (self.interval.reward / steps).numpy()
         metrics = {
             "train/average_reward": agent_reward.mean(axis=1),
@@ -147,4 +157,3 @@ class Trainer(ABC):
         }
         for logger in self.loggers:
             logger.log(self.t, metrics)
-        self._clock = time.perf_counter()

@@ -38,11 +38,12 @@ class Storage(ABC):
 
 
 class DenseStorage(Storage):
-    """A slot for every joint pair; good while all of them fit. `width` is rounded up to a multiple of 64."""
+    """A slot for every joint pair; good while all of them fit. `width` is a multiple of a power of two near its root."""
 
     def __init__(self, replicas: int, total: int):
         super().__init__(replicas)
-        self.width = -(-total // 64) * 64
+        block = 1 << (total.bit_length() // 2)
+        self.width = -(-total // block) * block
         self._total = total
         self._row = torch.arange(replicas)[:, None] * self.width
 
@@ -60,6 +61,9 @@ class HashStorage(Storage):
 
     def __init__(self, replicas: int, agents: int):
         super().__init__(replicas)
+        from marl.kernels import hash_table  # numba takes its time: only where a table is hashed
+
+        self._kernel = hash_table
         self._agents = agents
         self.use(torch.full((replicas, max(_FIRST_WIDTH, 4 << agents.bit_length())), -1))
 
@@ -71,17 +75,13 @@ class HashStorage(Storage):
         self._used = (table >= 0).sum(dim=1).numpy()
 
     def find(self, keys: Pairs) -> Pairs:
-        from marl.kernels import hash_table
-
         slots = torch.empty_like(keys)
-        hash_table.find(self.table.numpy(), keys.numpy(), self._shift, self.missing, slots.numpy())
+        self._kernel.find(self.table.numpy(), keys.numpy(), self._shift, self.missing, slots.numpy())
         return slots
 
     def insert(self, keys: Pairs) -> None:
         """Makes entries for keys [B, n]; the caller has seen `crowded` to be False."""
-        from marl.kernels import hash_table
-
-        hash_table.insert(self.table.numpy(), keys.numpy(), self._shift, self._used)
+        self._kernel.insert(self.table.numpy(), keys.numpy(), self._shift, self._used)
 
     def crowded(self) -> bool:
         """Whether one more step could fill a row beyond one half."""
@@ -89,12 +89,10 @@ class HashStorage(Storage):
 
     def grown(self, values: np.ndarray) -> np.ndarray:
         """Doubles every row and moves the entries along. Shapes: values [B, width] -> [B, 2 width]."""
-        from marl.kernels import hash_table
-
         old, old_width = self.table, self.width
         self.use(torch.full((self.replicas, 2 * old_width), -1))
         moved = np.zeros((self.replicas, 2 * old_width), dtype=values.dtype)
-        hash_table.rehash(old.numpy(), values, self._shift, self.table.numpy(), moved)
+        self._kernel.rehash(old.numpy(), values, self._shift, self.table.numpy(), moved)
         self.use(self.table)
         return moved
 

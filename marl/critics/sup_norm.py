@@ -8,12 +8,12 @@ from marl.core.shapes import Pairs, PerReplica
 class BlockMaxima:
     """Keeps the largest |value| of every block of about sqrt(width) slots; an update rescans its own block.
 
-    Shapes: values [B, width] with width a multiple of 64, slots [B, n] as numbered by `Storage`.
+    Shapes: values [B, width] with width a multiple of a power of two near its root, slots [B, n] as numbered by `Storage`.
     """
 
     def __init__(self, values: Tensor):
         width = values.shape[1]
-        block = 8
+        block = 1
         while block * block < width and width % (2 * block) == 0:
             block *= 2
         self._block, self._blocks = block, width // block

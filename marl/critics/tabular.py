@@ -6,6 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
 
 from marl.core.checks import choice, integer
 from marl.core.critic import Critic
@@ -91,6 +92,17 @@ class TabularCritic(Critic):
         entries = float(self.storage.entries().max())
         return 0.5 * entries * entries * self.keys.pair_collision_bound
 
+    def check_optimizer(self, optimizer: Optimizer) -> None:
+        """Only plain SGD: gradients are sparse, and a growing table has no room for an optimizer's memory."""
+        plain = type(optimizer) is SGD and not any(
+            group["momentum"] or group["weight_decay"] for group in optimizer.param_groups
+        )
+        if not plain:
+            raise ConfigError(
+                "critic=tabular learns with plain SGD only (no momentum, no weight decay); "
+                "leave trainer.critic_optimizer as it is or use critic=neural"
+            )
+
     def metrics(self) -> dict[str, float]:
         """Entries per replica (mean) and bytes of table and keys."""
         table = self.storage.table
@@ -144,6 +156,8 @@ def _joint_dummy(critic: TabularCritic, dummy: int | Sequence[Any]) -> Tensor:
     """The dummy pair of every neighborhood written out, [n, m]; padding is 0."""
     index, mask, size = critic.neighborhood
     num_pairs = critic.env.index.num_pairs
+    if isinstance(dummy, int) and not isinstance(dummy, bool) and 0 <= dummy < int(num_pairs.min()):
+        return torch.where(mask, dummy, 0)
     joint = torch.zeros_like(index)
     rows: list[Any] = list(dummy) if isinstance(dummy, Sequence) else [dummy] * critic.env.n
     if len(rows) != critic.env.n:

@@ -11,9 +11,9 @@ from marl.core.checks import choice, integer, integers, probabilities
 from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.network import Network
-from marl.envs.incidence import conflict_edges, grid_access, listed_access
+from marl.envs.incidence import Access, conflict_edges, grid_access, listed_access
 
-MAX_MASK = 2**30
+MAX_MASK = 2**26
 """Largest n * S * A that is laid out as the table of legal actions."""
 
 
@@ -81,14 +81,7 @@ class WirelessAccess(NetworkedMDP):
                 f"env.deadline={int(deadlines.max())} gives {n} users 2^{int(deadlines.max())} states and up to "
                 f"{int(num_actions.max())} actions each: too many to list; choose shorter deadlines"
             )
-        # Per action: the point it occupies (num_points = none) and, for any_slot, the bit of the packet it sends.
-        self._target = torch.full((n, int(num_actions.max())), self.num_points)
-        self._bit = torch.zeros_like(self._target)
-        for user, points in enumerate(access):
-            for slot in range(int(slots[user])):
-                first = 1 + slot * len(points)
-                self._target[user, first : first + len(points)] = torch.tensor(points)
-                self._bit[user, first : first + len(points)] = 1 << slot
+        self._target, self._bit = _actions(access, slots, self.num_points)
         self._row = torch.arange(n) * self._target.shape[1]
         self._deadline = torch.from_numpy(deadlines)
         self._success_or_none = torch.cat([self.success, torch.zeros(1, dtype=torch.float64)])
@@ -157,3 +150,17 @@ class WirelessAccess(NetworkedMDP):
 
     def _reward(self, s: Tensor, a: Tensor) -> Tensor:
         return self._attempt(s, a)[1]
+
+
+def _actions(access: Access, slots: np.ndarray, silent: int) -> tuple[Tensor, Tensor]:
+    """Per user and action [n, A]: the point it occupies (`silent` = none), and the bit of the slot it sends (any_slot)."""
+    reach = np.array([len(points) for points in access])
+    padded = np.full((len(access), reach.max()), silent, dtype=np.int64)
+    padded[np.arange(reach.max()) < reach[:, None]] = np.concatenate(access)
+    send = np.arange((slots * reach).max())
+    slot, point = np.divmod(send, reach[:, None])
+    real = slot < slots[:, None]
+    target = np.where(real, np.take_along_axis(padded, point, axis=1), silent)
+    bit = np.where(real, 1 << np.minimum(slot, slots[:, None]), 0)
+    null = np.zeros((len(access), 1), dtype=np.int64)
+    return torch.from_numpy(np.hstack([null + silent, target])), torch.from_numpy(np.hstack([null, bit]))

@@ -85,7 +85,11 @@ class TensorBoardLogger:
         except ModuleNotFoundError:
             log.info("the network picture needs matplotlib: pip install marl[plots]")
             return
-        picture = network_picture(self._env, agent_reward, "reward per agent and step")
+        try:
+            picture = network_picture(self._env, agent_reward, "reward per agent and step")
+        except Exception as error:
+            log.warning("the network picture could not be drawn: %s", error)  # no reason to lose a run
+            return
         self._writer.add_image("network/agent_reward", picture, self._last_step, dataformats="HWC")
 
 

@@ -59,13 +59,11 @@ class ScalableActorCritic(Trainer):
             )
         if self.rescale:
             critic.sup_norm()
-        for name, optimizer in (("critic", critic_optimizer), ("actor", actor_optimizer)):
-            if not callable(optimizer):
-                raise ConfigError(f"trainer.{name}_optimizer needs a _target_ and _partial_: true, got {optimizer!r}")
-        self.engine = _choose_engine(engine)
-        self.critic_optimizer = critic_optimizer(critic.parameters(), lr=self.alpha(0))
         nothing = [torch.nn.Parameter(torch.empty(0))]  # a policy without parameters is evaluated, not improved
-        self.actor_optimizer = actor_optimizer(list(policy.parameters()) or nothing, lr=self.eta(0))
+        self.critic_optimizer = _optimizer("critic", critic_optimizer, list(critic.parameters()), self.alpha(0))
+        self.actor_optimizer = _optimizer("actor", actor_optimizer, list(policy.parameters()) or nothing, self.eta(0))
+        critic.check_optimizer(self.critic_optimizer)
+        self.engine = _choose_engine(engine)
         critic.visit(self.s, self.a)
 
     def _advance(self, steps: int) -> None:
@@ -124,6 +122,21 @@ def _apply(optimizer: Optimizer, step_size: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = step_size
     optimizer.step()
+
+
+def _optimizer(name: str, make: Any, parameters: list[torch.nn.Parameter], step_size: float) -> Optimizer:
+    key = f"trainer.{name}_optimizer"
+    if not callable(make):
+        raise ConfigError(f"{key} needs a _target_ and _partial_: true, got {make!r}")
+    if "lr" in getattr(make, "keywords", {}):
+        raise ConfigError(f"{key}.lr is set by {name}_scheduler in every step; remove it")
+    try:
+        optimizer = make(parameters, lr=step_size)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{key}: {error}") from None
+    if not isinstance(optimizer, Optimizer) or isinstance(optimizer, torch.optim.LBFGS):
+        raise ConfigError(f"{key} must make a torch optimizer that steps without a closure, got {type(optimizer).__name__}")
+    return optimizer
 
 
 def _choose_engine(engine: str) -> str:
