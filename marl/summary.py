@@ -22,28 +22,28 @@ class LastTenth:
 
     def __init__(self, steps: int):
         self.start = steps - max(1, steps // 10)
-        self._from: tuple[int, torch.Tensor] | None = None
+        self._begun = -1
+        self._before = torch.empty(0)
 
     def reach(self, trainer: Trainer) -> None:
         """To be called at every stop; remembers the reward so far when the last tenth begins."""
-        if self._from is None and trainer.t >= self.start:
-            self._from = (trainer.t, trainer.total_reward.clone())
+        if self._begun < 0 and trainer.t >= self.start:
+            self._begun, self._before = trainer.t, trainer.total_reward
 
     def average(self, trainer: Trainer) -> list[float]:
         """Per replica, over agents and the steps since; empty before the first of them."""
-        if self._from is None or trainer.t <= self._from[0]:
+        if self._begun < 0 or trainer.t <= self._begun:
             return []
-        begun, before = self._from
-        return ((trainer.total_reward - before) / (trainer.t - begun)).tolist()
+        return ((trainer.total_reward - self._before) / (trainer.t - self._begun)).tolist()
 
     def state_dict(self) -> dict[str, Any]:
         """start, and where and with how much reward it was reached, if it was."""
-        return {"start": self.start, "from": self._from}
+        return {"start": self.start, "begun": self._begun, "before": self._before}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on measuring, if the run still has the same length."""
         if state["start"] == self.start:
-            self._from = state["from"]
+            self._begun, self._before = state["begun"], state["before"]
 
 
 def summary_of(

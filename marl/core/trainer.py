@@ -17,6 +17,7 @@ from marl.core.evaluation import Evaluation, evaluate
 from marl.core.logger import Logger
 from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
+from marl.core.shapes import PerReplica
 
 
 class Interval:
@@ -43,8 +44,7 @@ class Trainer(ABC):
     """Base class. Implement `_advance`, `_modules` and, to log more, `_metrics`.
 
     At time t the chain is at z(t) = (s, a), a already drawn. `noise(0)` draws z(0), `noise(t + 1)` the step from t.
-    `run` may be called in pieces of any length: the numbers are the same. `total_reward` [B] is the sum over all steps
-    so far of the mean reward of the agents.
+    `run` may be called in pieces of any length: the numbers are the same.
     """
 
     engine = "autograd"
@@ -69,7 +69,7 @@ class Trainer(ABC):
         self.s = env.reset(u[..., :-1])
         self.a = policy.sample(self.s, u[..., -1])
         self.interval = Interval(self.replicas, env.n)
-        self.total_reward = torch.zeros(self.replicas, dtype=torch.float64)
+        self._logged_reward = torch.zeros(self.replicas, dtype=torch.float64)
         self._timed_steps, self._seconds = 0, 0.0
 
     def run(self, steps: int) -> None:
@@ -83,11 +83,17 @@ class Trainer(ABC):
             self._check_finite()
             if self.t % self.log_every == 0:
                 self._log()
+                self._logged_reward = self.total_reward
                 self.interval = Interval(self.replicas, self.env.n)
 
     def evaluate(self, steps: int, burn_in: int | None = None) -> Evaluation:
         """Long-run averages of the present policy, frozen, on noise of its own. See `marl.core.evaluation`."""
         return evaluate(self.env, self.policy, steps=steps, burn_in=burn_in, seed=self.seed)
+
+    @property
+    def total_reward(self) -> PerReplica:
+        """The sum over all steps so far of the mean reward of the agents, [B]."""
+        return self._logged_reward + self.interval.reward.mean(dim=1)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the run is, as tensors, numbers and strings."""
@@ -96,7 +102,7 @@ class Trainer(ABC):
             "seed": self.seed,
             "s": self.s,
             "a": self.a,
-            "total_reward": self.total_reward,
+            "logged_reward": self._logged_reward,
             "interval": dict(vars(self.interval)),
             **{name: module.state_dict() for name, module in self._modules().items()},
         }
@@ -115,15 +121,14 @@ class Trainer(ABC):
         except (RuntimeError, KeyError, ValueError) as error:
             raise CheckpointError(f"the checkpoint is of another configuration: {' '.join(str(error).split())}") from None
         self.t, self.s, self.a = state["t"], state["s"], state["a"]
-        self.total_reward = state["total_reward"].clone()
+        self._logged_reward = state["logged_reward"].clone()
         vars(self.interval).update(copy.deepcopy(state["interval"]))
 
     def _timed_advance(self, steps: int) -> None:
-        before, clock = self.interval.reward.sum(dim=1), time.perf_counter()
+        clock = time.perf_counter()
         self._advance(steps)
         self._seconds += time.perf_counter() - clock
         self._timed_steps += steps
-        self.total_reward += (self.interval.reward.sum(dim=1) - before) / self.env.n
 
     @abstractmethod
     def _advance(self, steps: int) -> None:

@@ -50,9 +50,8 @@ def test_every_option_builds(group: str, option: str, tmp_path: Path) -> None:
     trainer = build.trainer(config, env, log_every=10)
     assert isinstance(trainer, Trainer)
     trainer.run(3)
-    if config["logger"]["_target_"]:
-        given = {"directory": tmp_path, "env": env, "config": config, "purge_step": None}
-        build.instantiate("logger", config["logger"], **given).close()
+    for logger in build.logger(config, env, tmp_path, 0):
+        logger.close()
 
 
 @pytest.mark.parametrize(("group", "option"), [pair for pair in OPTIONS if pair != ("logger", "none")])
