@@ -97,3 +97,12 @@ def test_a_million_nodes_need_no_table_of_pairs() -> None:
     assert peak < 2e9, "n x n would need 1.25e11 bytes even at one bit a pair"
     assert size.bincount().tolist() == [0, 0, 0, 4, 4 * 998, 998**2]
     assert index[500_500, mask[500_500]].tolist() == [499_500, 500_499, 500_500, 500_501, 501_500]
+
+
+def test_components_of_a_long_path_in_random_order() -> None:
+    """Labels must not creep along the path one edge a round."""
+    n = 100_000
+    order = np.random.default_rng(0).permutation(n)
+    path = np.stack([order[:-1], order[1:]], axis=1)
+    assert Network.from_edges(n, path).num_components() == 1
+    assert Network.from_edges(n, np.delete(path, [10, 500], axis=0)).num_components() == 3

@@ -50,6 +50,20 @@ def test_divergence_names_the_first_bad_step_and_replica(small: WirelessAccess) 
     assert caught.value.replicas == [1]
 
 
+@pytest.mark.parametrize("log_every", [1, 50, 500])
+def test_the_step_of_divergence_does_not_depend_on_the_log_points(small: WirelessAccess, log_every: int) -> None:
+    """One bad row of theta: it shows when agent 1 is first in state 3, and many later steps look finite again."""
+    twin, trainer = make(small), make(small, log_every=log_every)
+    twin.run(70)
+    while twin.s[0, 1] != 3:
+        twin.run(1)
+    trainer.run(70)
+    trainer.policy.theta.data[0, 1, 3] = torch.nan
+    with pytest.raises(DivergedError) as caught:
+        trainer.run(600)
+    assert caught.value.step == twin.t
+
+
 @pytest.mark.parametrize("sizes", [(1e200, 3.0), (5.0, 0.0)])
 def test_huge_step_sizes_diverge_cleanly(small: WirelessAccess, sizes: tuple[float, float]) -> None:
     alpha, eta = map(Constant, sizes)
