@@ -36,6 +36,13 @@ def grid_access(rows: int, cols: int, inside: bool, users_per_cell: int) -> Acce
     return access
 
 
+def grid_positions(rows: int, cols: int, users_per_cell: int) -> np.ndarray:
+    """Where users stand in a picture of the grid, [n, 2]: cells from the top, users of one cell side by side."""
+    cell, place = np.divmod(np.arange(rows * cols * users_per_cell), users_per_cell)
+    spread = (place + 0.5) / users_per_cell - 0.5
+    return np.stack([cell % cols + 0.6 * spread, -(cell // cols) + 0.3 * spread], axis=1)
+
+
 def listed_access(source: Any) -> Access:
     """`source`: a list with one list of access-point numbers per user, or the path of a JSON file that holds one."""
     if isinstance(source, (str, Path)):

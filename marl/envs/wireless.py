@@ -11,7 +11,7 @@ from marl.core.checks import choice, integer, integers, probabilities
 from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.network import Network
-from marl.envs.incidence import Access, conflict_edges, grid_access, listed_access
+from marl.envs.incidence import Access, conflict_edges, grid_access, grid_positions, listed_access
 
 MAX_MASK = 2**26
 """Largest n * S * A that is laid out as the table of legal actions."""
@@ -61,9 +61,7 @@ class WirelessAccess(NetworkedMDP):
         n, self.num_points = len(access), 1 + max(max(points) for points in access)
         if grid:
             self.num_points = (rows - 1) * (cols - 1) if inside else (rows + 1) * (cols + 1)
-            cell = np.arange(n) // users_per_cell
-            spread = (np.arange(n) % users_per_cell + 0.5) / users_per_cell - 0.5
-            self.positions = np.stack([cell % cols + 0.6 * spread, -(cell // cols) + 0.3 * spread], axis=1)
+            self.positions = grid_positions(rows, cols, users_per_cell)
         self.access = access
         self.any_slot = choice("env.action_set", action_set, ("earliest", "any_slot")) == "any_slot"
         deadlines = integers("env.deadline", deadline, n, "user", 1)
