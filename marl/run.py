@@ -43,10 +43,7 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
     log_every = _or_share("log_every", config["log_every"], steps, 200)
     if log_every > steps:
         raise ConfigError(f"log_every={log_every} is more than steps={steps}, so nothing would be logged; make it smaller")
-    if integer("eval.steps", config["eval"]["steps"], 0):
-        integer("eval.steps", config["eval"]["steps"], BATCHES)
-    if config["eval"]["burn_in"] is not None:
-        integer("eval.burn_in", config["eval"]["burn_in"], 0)
+    _check_evaluation(**config["eval"])
 
     env = build.environment(config)
     environment = fingerprint(env)
@@ -65,10 +62,11 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
         arrays.load_state_dict(saved["arrays"])
         tail.load_state_dict(saved["last_tenth"])
         log.info("continuing %s at step %d", directory, trainer.t)
-    folder.open(config, provenance or {}, fresh=saved is None)
-    log.info("%s", TwoTimescale.check(*build.step_sizes(config)))
-    trainer.loggers = [arrays, *board, ProgressLogger(steps, trainer.t)]
-    return _Run(config, folder, environment, trainer, arrays, tail, board).go(steps, checkpoint_every)
+    with folder.locked():
+        folder.open(config, provenance or {}, fresh=saved is None)
+        log.info("%s", TwoTimescale.check(*build.step_sizes(config)))
+        trainer.loggers = [arrays, *board, ProgressLogger(steps, trainer.t)]
+        return _Run(config, folder, environment, trainer, arrays, tail, board).go(steps, checkpoint_every)
 
 
 def evaluate_run(directory: Path, steps: int, burn_in: int | None = None, seed: int | None = None) -> Evaluation:
@@ -158,6 +156,12 @@ class _Run:
     def _close(self) -> None:
         for logger in self.trainer.loggers:
             logger.close()
+
+
+def _check_evaluation(steps: Any, burn_in: Any) -> None:
+    integer("eval.steps", steps, 0 if steps == 0 else BATCHES)
+    if burn_in is not None:
+        integer("eval.burn_in", burn_in, 0)
 
 
 def _threads(value: Any) -> int:

@@ -1,10 +1,13 @@
 """A run directory: what is in it, whether it may be used, and writing it so that nothing is ever half there."""
 
+import contextlib
+import fcntl
 import hashlib
 import io
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +102,32 @@ class RunDirectory:
             raise ConfigError(f"{path} is at step {state['trainer']['t']}, beyond steps={config['steps']}; give more steps")
         return state
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other runs out of the directory, which is made if need be; a killed run holds nothing.
+
+        Errors: `ConfigError` if another run is in it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        held = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigError(
+                    f"another run is at work in {self.path}; wait for it or choose another hydra.run.dir"
+                ) from None
+            yield
+        finally:
+            os.close(held)
+
     def open(self, config: Mapping[str, Any], provenance: Mapping[str, str], *, fresh: bool) -> None:
         """Takes the directory for a run; `fresh` removes what an earlier one left."""
         settings = self.path / ".hydra"
         settings.mkdir(parents=True, exist_ok=True)
         (self.path / "summary.json").unlink(missing_ok=True)
+        for left in self.path.glob(".checkpoint.pt.*"):  # of a run that was killed while saving
+            left.unlink(missing_ok=True)
         if fresh:
             shutil.rmtree(self.path / "tb", ignore_errors=True)
             for name in ("checkpoint.pt", "metrics.npz"):

@@ -72,11 +72,12 @@ class TwoTimescale:
     def check(cls, alpha: Scheduler, eta: Scheduler) -> "TwoTimescale":
         """Decides each part from the exponents that the two schedulers declare."""
         a, b = alpha.exponent, eta.exponent
+        positive = alpha(0) > 0.0 and eta(0) > 0.0
         return cls(
-            positive=alpha(0) > 0.0 and eta(0) > 0.0,
+            positive=positive,
             non_increasing=_both(alpha.non_increasing, eta.non_increasing),
             square_summable=_both(_decided(a, lambda x: x > 0.5), _decided(b, lambda x: x > 0.5)),
-            not_summable=_both(_decided(a, lambda x: x <= 1.0), _decided(b, lambda x: x <= 1.0)),
+            not_summable=positive and _both(_decided(a, lambda x: x <= 1.0), _decided(b, lambda x: x <= 1.0)),
             ratio_summable=None if a is None or b is None else b > a,
         )
 

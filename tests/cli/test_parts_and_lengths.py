@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from marl.rundir import RunDirectory
 from tests.cli.command import SMALL, Marl, assert_refused, contents
 
 RUN = ("env.rows=2", "env.cols=3", "eval.steps=0", "logger=none")
@@ -101,3 +102,19 @@ def test_the_rate_depends_on_no_spacing(marl: Marl, tmp_path: Path) -> None:
     with np.load(tmp_path / "run" / "metrics.npz") as metrics:
         rates = metrics["perf/env_steps_per_second"]
     assert rates.max() < 10 * np.median(rates)
+
+
+def test_two_runs_do_not_share_a_directory(marl: Marl, tmp_path: Path) -> None:
+    with RunDirectory(tmp_path / "run").locked():
+        outcome = marl("train", *SMALL, "hydra.run.dir=run")
+    assert outcome.code == 2
+    assert "another run is at work in" in outcome.err
+    assert list((tmp_path / "run").iterdir()) == []
+    assert marl("train", *SMALL, "hydra.run.dir=run").code == 0
+
+
+def test_the_rest_of_a_killed_save_is_swept(marl: Marl, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".checkpoint.pt.4711").write_bytes(b"half")
+    assert marl("train", *SMALL, "hydra.run.dir=run").code == 0
+    assert not (tmp_path / "run" / ".checkpoint.pt.4711").exists()

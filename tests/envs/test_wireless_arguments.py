@@ -40,6 +40,7 @@ REFUSALS: list[tuple[dict[str, object], str]] = [
     ({"cols": -1}, "env.cols"),
     ({"cols": 1.5}, "env.cols"),
     ({"rows": True}, "env.rows"),
+    ({"rows": math.nan}, "env.rows"),
     ({"rows": 1, "cols": 4}, "user 0 has no access point"),
     ({"users_per_cell": 0}, "env.users_per_cell"),
     ({"access_points": "edges"}, "env.access_points must be one of interior, corners"),
