@@ -72,11 +72,13 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
 def evaluate_run(directory: Path, steps: int, burn_in: int | None = None, seed: int | None = None) -> Evaluation:
     """Evaluates the policy of a run's checkpoint. Errors: `CheckpointError`, `ConfigError`."""
     config, state = checkpoint.load(directory / "checkpoint.pt")
-    other = differences(RunDirectory(directory).config() or config, config)
+    folder = RunDirectory(directory)
+    other = differences(folder.config() or config, config)
     if other:
         raise CheckpointError(f"{directory}/checkpoint.pt is of another configuration than its run ({'; '.join(other)})")
     torch.set_num_threads(config["threads"])
     env = build.environment(config)
+    folder.check_environment(state["environment"], fingerprint(env))
     policy = build.policy(config, env)
     policy.load_state_dict(state["trainer"]["policy"])
     return evaluate(env, policy, steps=steps, burn_in=burn_in, seed=config["seed"] if seed is None else seed)

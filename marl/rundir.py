@@ -77,7 +77,7 @@ class RunDirectory:
             return None
         if not isinstance(summary, dict) or summary.get("status") != "finished" or "steps" not in summary:
             return None
-        self._check_environment(summary.get("environment"), environment)
+        self.check_environment(summary.get("environment"), environment)
         if summary["steps"] == config["steps"]:
             return summary
         if summary["steps"] < config["steps"] and config["resume"]:
@@ -97,7 +97,7 @@ class RunDirectory:
         there, state = checkpoint.load(path)
         if other := differences(there, config):
             raise CheckpointError(f"{path} is of another configuration ({'; '.join(other)}); force=true starts anew")
-        self._check_environment(state["environment"], environment)
+        self.check_environment(state["environment"], environment)
         if state["trainer"]["t"] > config["steps"]:
             raise ConfigError(f"{path} is at step {state['trainer']['t']}, beyond steps={config['steps']}; give more steps")
         return state
@@ -147,7 +147,8 @@ class RunDirectory:
         _write(self.path / "metrics.npz", held.getvalue())
         _write(self.path / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
 
-    def _check_environment(self, there: str | None, here: str) -> None:
+    def check_environment(self, there: str | None, here: str) -> None:
+        """Compares two fingerprints. Errors: `CheckpointError` if they differ."""
         if there != here:
             raise CheckpointError(
                 f"{self.path} is of another environment, though the settings are the same: a file they name has changed; "

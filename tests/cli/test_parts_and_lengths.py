@@ -74,6 +74,7 @@ def test_a_changed_incidence_file_is_another_environment(marl: Marl, tmp_path: P
     assert marl("train", *run).code == 0
     (tmp_path / "reach.json").write_text("[[0], [0, 1], [0]]")
     assert_refused(marl("train", *(again or run)), "another environment", "file")
+    assert_refused(marl("evaluate", "run", "eval.steps=40"), "another environment", "file")
 
 
 @pytest.mark.parametrize("clash", ["hydra.run.dir=other", "force=true", "-m"])
