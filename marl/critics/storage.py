@@ -65,7 +65,7 @@ class HashStorage(Storage):
 
         self._kernel = hash_table
         self._agents = agents
-        self.use(torch.full((replicas, max(_FIRST_WIDTH, 4 << agents.bit_length())), -1))
+        self.use(self._empty(max(_FIRST_WIDTH, 4 << agents.bit_length())))
 
     def use(self, table: Tensor) -> None:
         """Takes over a table of keys [B, width]; width is a power of two."""
@@ -89,12 +89,15 @@ class HashStorage(Storage):
 
     def grown(self, values: np.ndarray) -> np.ndarray:
         """Doubles every row and moves the entries along. Shapes: values [B, width] -> [B, 2 width]."""
-        old, old_width = self.table, self.width
-        self.use(torch.full((self.replicas, 2 * old_width), -1))
-        moved = np.zeros((self.replicas, 2 * old_width), dtype=values.dtype)
+        old, used = self.table, self._used
+        self.use(self._empty(2 * self.width))
+        moved = np.zeros((self.replicas, self.width), dtype=values.dtype)
         self._kernel.rehash(old.numpy(), values, self._shift, self.table.numpy(), moved)
-        self.use(self.table)
+        self._used = used
         return moved
 
     def entries(self) -> Tensor:
         return torch.from_numpy(self._used.copy())
+
+    def _empty(self, width: int) -> Tensor:
+        return torch.full((self.replicas, width), self._kernel.EMPTY)

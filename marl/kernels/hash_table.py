@@ -53,7 +53,10 @@ def insert(table: np.ndarray, keys: np.ndarray, shift: int, used: np.ndarray) ->
 
 @njit(cache=True)
 def rehash(old: np.ndarray, old_values: np.ndarray, shift: int, table: np.ndarray, values: np.ndarray) -> None:
-    """Moves every entry of old into the empty, wider table. Shapes: old, old_values [B, w], table, values [B, W]."""
+    """Moves every entry of old into the empty, wider table, whose shift is given.
+
+    Shapes: old, old_values [B, w], table, values [B, W].
+    """
     for b in range(old.shape[0]):
         for k in range(old.shape[1]):
             if old[b, k] != EMPTY:
