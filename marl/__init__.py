@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from marl.core.scheduler import Scheduler
     from marl.core.trainer import Trainer
     from marl.critics import NeuralCritic, TabularCritic
-    from marl.envs import WirelessAccess
-    from marl.policies import Aloha, NeuralPolicy, TabularSoftmax, Uniform
+    from marl.envs import Coloring, LocalMDP, WirelessAccess, random_local_mdp
+    from marl.policies import Aloha, NeuralPolicy, RandomTable, StateIndependentSoftmax, TabularSoftmax, Uniform
     from marl.schedulers import Constant, PowerLaw, Restarting, TwoTimescale
     from marl.trainers import ScalableActorCritic
 
@@ -33,8 +33,8 @@ _CONTENTS = {
     "marl.core.scheduler": ("Scheduler",),
     "marl.core.trainer": ("Trainer",),
     "marl.critics": ("NeuralCritic", "TabularCritic"),
-    "marl.envs": ("WirelessAccess",),
-    "marl.policies": ("Aloha", "NeuralPolicy", "TabularSoftmax", "Uniform"),
+    "marl.envs": ("Coloring", "LocalMDP", "WirelessAccess", "random_local_mdp"),
+    "marl.policies": ("Aloha", "NeuralPolicy", "RandomTable", "StateIndependentSoftmax", "TabularSoftmax", "Uniform"),
     "marl.schedulers": ("Constant", "PowerLaw", "Restarting", "TwoTimescale"),
     "marl.trainers": ("ScalableActorCritic",),
 }
@@ -42,12 +42,14 @@ _CONTENTS = {
 __all__ = [
     "Aloha",
     "CheckpointError",
+    "Coloring",
     "ConfigError",
     "Constant",
     "Critic",
     "DivergedError",
     "Environment",
     "Evaluation",
+    "LocalMDP",
     "Logger",
     "MarlError",
     "Network",
@@ -57,9 +59,11 @@ __all__ = [
     "NeuralPolicy",
     "Policy",
     "PowerLaw",
+    "RandomTable",
     "Restarting",
     "ScalableActorCritic",
     "Scheduler",
+    "StateIndependentSoftmax",
     "TabularCritic",
     "TabularSoftmax",
     "Trainer",
@@ -68,6 +72,7 @@ __all__ = [
     "Uniform",
     "WirelessAccess",
     "evaluate",
+    "random_local_mdp",
 ]
 
 

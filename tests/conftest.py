@@ -2,7 +2,16 @@
 
 from jaxtyping import install_import_hook
 
-CHECKED = ["core", "envs", "policies", "critics", "schedulers", "trainers", "loggers"]  # compiled kernels cannot be wrapped
+CHECKED = [
+    "core",
+    "envs",
+    "policies",
+    "critics",
+    "schedulers",
+    "trainers",
+    "loggers",
+    "exact",
+]  # compiled kernels cannot be wrapped
 hook = install_import_hook([f"marl.{part}" for part in CHECKED], "beartype.beartype")
 hook.__enter__()
 

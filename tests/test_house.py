@@ -30,7 +30,11 @@ STEP = {  # what runs once per environment step
     "critics/storage.py": ["DenseStorage.find", "HashStorage.find", "HashStorage.insert"],
     "critics/sup_norm.py": ["BlockMaxima.update", "BlockMaxima.largest"],
     "envs/wireless.py": ["WirelessAccess._step", "WirelessAccess._attempt"],
+    "envs/local_mdp.py": ["LocalMDP._transition", "LocalMDP._reward", "LocalMDP._rows"],
+    "envs/coloring.py": ["Coloring._transition", "Coloring._reward", "Coloring._clash"],
     "policies/softmax.py": ["TabularSoftmax._logits"],
+    "policies/state_independent.py": ["StateIndependentSoftmax._logits"],
+    "policies/random_table.py": ["RandomTable._logits"],
     "policies/neural.py": ["NeuralPolicy._logits"],
 }
 

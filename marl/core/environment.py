@@ -20,6 +20,8 @@ from marl.core.indexing import PairIndex
 from marl.core.network import Network
 from marl.core.shapes import ActionMask, Actions, Rewards, States, Uniforms
 
+ALMOST_ONE = 1.0 - 2.0**-53
+
 
 class Environment(ABC):
     """Base class. Implement `_reset` and `_step`; call `super().__init__` with the facts below.
@@ -115,5 +117,6 @@ class NetworkedMDP(Environment):
 
     def _step(self, s: Tensor, a: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         cdf = self._transition(s, a).cumsum(dim=-1)
-        drawn = (u[..., -1:] >= cdf).sum(dim=-1)
+        below = torch.minimum(u[..., -1:], cdf[..., -1:] * ALMOST_ONE)  # rounding must not reach an impossible state
+        drawn = (below >= cdf).sum(dim=-1)
         return torch.minimum(drawn, self.num_states - 1), self._reward(s, a)

@@ -142,6 +142,18 @@ class Network:
             self._neighborhoods[kappa] = self._pad(self._ball(kappa))
         return self._neighborhoods[kappa]
 
+    def distances(self, i: int) -> Int64[Tensor, "n"]:
+        """Graph distance of every node from node i; -1 where there is no path."""
+        distance = np.full(self.n, -1, dtype=np.int64)
+        frontier, hops = np.array([i]), 0
+        while frontier.size:
+            distance[frontier] = hops
+            hops += 1
+            near = [self._column[self._start[node] : self._start[node + 1]] for node in frontier]
+            reached = np.unique(np.concatenate(near))
+            frontier = reached[distance[reached] < 0]
+        return torch.from_numpy(distance)
+
     def num_components(self) -> int:
         """Number of connected parts: the larger label of an edge takes the smaller one, until no edge joins two labels."""
         label = np.arange(self.n)

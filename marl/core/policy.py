@@ -5,11 +5,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from marl.core.environment import Environment
+from marl.core.environment import ALMOST_ONE, Environment
 from marl.core.noise import Initializer, Purpose
 from marl.core.shapes import Actions, ActionValues, States, Values
-
-_ALMOST_ONE = 1.0 - 2.0**-53
 
 
 class Policy(nn.Module, ABC):
@@ -55,7 +53,7 @@ class Policy(nn.Module, ABC):
         Shapes: s, u [B, n] -> [B, n].
         """
         cdf = self.probs(s).cumsum(dim=-1)
-        below = torch.minimum(u, cdf[..., -1].double() * _ALMOST_ONE).unsqueeze(-1)
+        below = torch.minimum(u, cdf[..., -1].double() * ALMOST_ONE).unsqueeze(-1)
         passed = cdf.shape[-1] - (below < cdf).sum(dim=-1)  # all of them, if a probability is NaN
         return torch.minimum(passed, self._last_legal[self._row + s])
 

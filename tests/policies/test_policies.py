@@ -10,14 +10,21 @@ from torch import Tensor
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
 from marl.envs import WirelessAccess
-from marl.policies import Aloha, NeuralPolicy, TabularSoftmax, Uniform
+from marl.policies import Aloha, NeuralPolicy, RandomTable, StateIndependentSoftmax, TabularSoftmax, Uniform
 from tests import oracles
 from tests.conftest import written_out
 from tests.contracts.environment import random_inputs
 from tests.contracts.test_environment_contract import Rumor
 
 B = 4
-KINDS = {"softmax": TabularSoftmax, "neural": NeuralPolicy, "aloha": Aloha, "uniform": Uniform}
+KINDS = {
+    "softmax": TabularSoftmax,
+    "state independent": StateIndependentSoftmax,
+    "neural": NeuralPolicy,
+    "aloha": Aloha,
+    "uniform": Uniform,
+    "random table": RandomTable,
+}
 
 
 def mixed(action_set: str) -> WirelessAccess:
@@ -80,7 +87,7 @@ def test_an_impossible_first_action_is_never_taken() -> None:
     """Agent 2 of the rumor network may not take action 0 in state 1."""
     env = Rumor()
     s = torch.ones(B, 3, dtype=torch.int64)
-    for kind in ("softmax", "neural", "uniform"):
+    for kind in ("softmax", "state independent", "neural", "uniform", "random table"):
         policy = KINDS[kind](env, replicas=B)
         for bad in (0.0, math.nan):
             for parameter in policy.parameters():
@@ -117,7 +124,7 @@ def test_nan_gives_a_legal_action() -> None:
             assert env.action_mask[torch.arange(env.n), s].gather(-1, a.unsqueeze(-1)).all()
 
 
-@pytest.mark.parametrize("kind", ["softmax", "neural", "uniform"])
+@pytest.mark.parametrize("kind", ["softmax", "state independent", "neural", "uniform"])
 @pytest.mark.parametrize("action_set", ["earliest", "any_slot"])
 def test_learning_starts_from_the_uniform_policy(kind: str, action_set: str) -> None:
     env = mixed(action_set)

@@ -1,0 +1,52 @@
+"""Every statement of the paper as numbers, on the same environment objects that the trainers sample.
+
+    chain = Chain(env, policy)              # P_theta on the joint state, dense or matrix-free by size
+    Values(chain).J, .V, .q(s, a)           # (2), (3)
+    gradient(chain)                         # Lemma 1
+    certificate(chain.laws)                 # Theorem 1 and Corollary 1: for every policy at once
+    coupling_certificate(chain.laws, chain.tables)    # for this policy, several steps at once
+
+Results are float64, whatever the policy was trained in.
+"""
+
+from marl.exact.certificate import Certificate, certificate
+from marl.exact.chain import Chain
+from marl.exact.coupling import coupling_certificate, disagreement
+from marl.exact.decay import decay_curve, fit, sampled_decay, worst_decay
+from marl.exact.ergodicity import Ergodicity, ergodicity
+from marl.exact.fixed_point import critic_error, critic_fixed_point
+from marl.exact.gradient import gradient, gradient_by_autograd, marginal_q, norm
+from marl.exact.interaction import interaction_matrix, reward_variation
+from marl.exact.local_laws import LocalLaws
+from marl.exact.poisson import solve, stationary
+from marl.exact.truncation import JointPairs, approximate_gradient, truncated_q
+from marl.exact.values import Values
+
+__all__ = [
+    "Certificate",
+    "Chain",
+    "Ergodicity",
+    "JointPairs",
+    "LocalLaws",
+    "Values",
+    "approximate_gradient",
+    "certificate",
+    "coupling_certificate",
+    "critic_error",
+    "critic_fixed_point",
+    "decay_curve",
+    "disagreement",
+    "ergodicity",
+    "fit",
+    "gradient",
+    "gradient_by_autograd",
+    "interaction_matrix",
+    "marginal_q",
+    "norm",
+    "reward_variation",
+    "sampled_decay",
+    "solve",
+    "stationary",
+    "truncated_q",
+    "worst_decay",
+]

@@ -1,0 +1,116 @@
+"""Certificates of exponential decay: bounds on the left side of (4) that need no simulation and no joint state.
+
+Two copies start from z and z' that differ outside N_i^kappa only. If e_i(t + 1) <= sum_j C_ij e_j(t) bounds the
+probability that they differ at agent i, then (Lemma 4 of the paper, kept agent by agent)
+
+    |Q_i(z) - Q_i(z')| <= sum_t gamma^t sum_{j in N_i} delta_j(r_i) [C^t 1_{-N_i^kappa}]_j,
+
+delta_j(r_i) the variation of the expected reward in z_j; for private rewards its span, at j = i. It is finite iff the
+spectral radius of gamma C is below 1, which is weaker than Theorem 1's row sums. With discount gamma < 1 rewards after
+time kappa are worth at most span(r_i) gamma^(kappa + 1) / (1 - gamma), whatever the influence; the smaller one counts.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from marl.core.checks import number
+from marl.exact.influence import Influence, tails
+from marl.exact.interaction import NeighborMatrix, interaction_matrix, reward_variation
+from marl.exact.local_laws import LocalLaws
+
+
+class Certificate(NamedTuple):
+    """What can be promised about the decay of influence.
+
+    reason: what the promise rests on, or why there is none. bounds [K, C]: for kappa = 0..K-1 and every asked agent a
+    number that the left side of (4) cannot exceed; None where nothing is promised. agents: those of the columns.
+    row_sum: the largest row sum of gamma C; radius: an upper bound on its spectral radius. rate, constant: (rho, c) of
+    Theorem 1 (Corollary 1 if gamma < 1), c = largest span / (1 - rho), where row sums below 1 and private rewards allow.
+    """
+
+    reason: str
+    bounds: Float[Tensor, "K C"] | None
+    agents: list[int]
+    row_sum: float
+    radius: float
+    rate: float | None = None
+    constant: float | None = None
+
+    @property
+    def certified(self) -> bool:
+        """Whether anything is promised."""
+        return self.bounds is not None
+
+    def kappa_for(self, accuracy: float) -> int | None:
+        """The smallest kappa whose bounds are all at most `accuracy`, or None."""
+        if self.bounds is None:
+            return None
+        enough = (self.bounds.amax(dim=1) <= accuracy).nonzero()
+        return int(enough[0]) if len(enough) else None
+
+
+def certificate(
+    laws: LocalLaws, agents: Sequence[int] | None = None, *, kappas: int | None = None, gamma: float = 1.0, form: str = "z"
+) -> Certificate:
+    """For every policy at once: Theorem 1, Lemma 4 and, with gamma < 1, Corollary 1.
+
+    agents: which (None = all); kappas: how many radii (None = up to where the whole network is inside). form: see
+    `interaction_matrix`. Errors: `ConfigError`, also for the paper's form where it does not apply.
+    """
+    gamma = number("gamma", gamma, 0.0, 1.0)
+    matrix = interaction_matrix(laws, form)
+    scaled = NeighborMatrix(gamma * matrix.entries, matrix.neighborhood)
+    influence, row_sum = Influence(scaled), float(scaled.row_sums().max())
+    agents = laws.checked(agents)
+    kappas = radii(laws, agents) if kappas is None else kappas
+    nothing = Certificate("", None, agents, row_sum, influence.radius)
+    change = reward_variation(laws).transposed()
+    bounds = tails(laws.env.network, influence, change.__matmul__, agents, kappas) if influence.finite else None
+    if gamma < 1.0:
+        bounds = _no_worse_than_discounting(laws, bounds, agents, kappas, gamma)
+    if bounds is None:
+        return nothing._replace(reason=_why_not(scaled, influence.radius, gamma))
+    if row_sum < 1.0 and laws.env.private_rewards:
+        spans = max(float(np.ptp(table)) for table in laws.reward)
+        reason = f"every row sum of {_name(gamma)} is at most {row_sum:.3g} < 1"
+        return nothing._replace(reason=reason, bounds=bounds, rate=row_sum, constant=spans / (1.0 - row_sum))
+    if influence.finite:
+        reason = f"the spectral radius of {_name(gamma)} is at most {influence.radius:.3g} < 1"
+        return nothing._replace(reason=reason, bounds=bounds)
+    return nothing._replace(reason=f"discounting alone: gamma = {gamma:g}", bounds=bounds)
+
+
+def radii(laws: LocalLaws, agents: Sequence[int]) -> int:
+    """1 + the largest eccentricity of the agents: at the last kappa nobody is outside."""
+    return 1 + max(int(laws.env.network.distances(i).max()) for i in agents)
+
+
+def _name(gamma: float) -> str:
+    return "the interaction matrix C" if gamma == 1.0 else f"{gamma:g} C"
+
+
+def _why_not(matrix: NeighborMatrix, radius: float, gamma: float) -> str:
+    sums = matrix.row_sums()
+    worst = int(sums.argmax())
+    own = float(matrix.entries[worst][matrix.neighborhood.index[worst].numpy() == worst].max())
+    why = f"the spectral radius of {_name(gamma)} is not below 1 (at most {radius:.3g}); agent {worst} has row sum "
+    why += f"{float(sums[worst]):.3g}, {own:.3g} of it its own"
+    return why + (": two of its pairs have no next state in common" if own >= gamma else "")
+
+
+def _no_worse_than_discounting(
+    laws: LocalLaws, bounds: Tensor | None, agents: list[int], kappas: int, gamma: float
+) -> Float[Tensor, "K C"]:
+    """The smaller of the tail and what rewards after the first possible difference are worth at all."""
+    outside = torch.zeros(kappas, len(agents), dtype=torch.float64)
+    first = 1 if laws.env.private_rewards else 0
+    for c, i in enumerate(agents):
+        reach = int(laws.env.network.distances(i).max())
+        kappa = torch.arange(min(reach, kappas), dtype=torch.float64)
+        outside[: len(kappa), c] = float(np.ptp(laws.reward[i])) * gamma ** (kappa + first) / (1.0 - gamma)
+    return outside if bounds is None else torch.minimum(bounds, outside)

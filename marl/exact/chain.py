@@ -1,0 +1,154 @@
+"""The Markov chain of the joint state under a fixed policy, P_theta(s'|s) = sum_a zeta(a|s) prod_i P_i(s_i'|z_{N_i}).
+
+Joint states are numbered 0..X-1 in mixed radix over the agents, agent 0 most significant. Actions may be shared: they
+are then summed jointly, never agent by agent (the next states of neighbors are correlated given s).
+"""
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from marl.core.checks import choice
+from marl.core.environment import Environment
+from marl.core.errors import ConfigError
+from marl.core.policy import Policy
+from marl.exact import dense
+from marl.exact.elimination import Elimination
+from marl.exact.local_laws import LocalLaws
+
+DENSE_STATES = 512
+"""Up to here the dense route is the faster one."""
+PolicyTables = list[np.ndarray]
+"""zeta_i(a|s) of every agent, [S_i, A]; a row of zeros stands for a state that is left out."""
+
+
+class Chain:
+    """env under one replica of `policy`, frozen as it is now. All numbers float64.
+
+    method: `dense` (matrices, direct solves), `free` (matrix-free, iterative) or `auto` (by size). memory: GiB that a
+    computation may take.
+
+    Attributes: `laws` (tables of the environment), `policy`, `replica`, `tables` (zeta_i [S_i, A]), `num_states` X,
+    `method` in use.
+    Errors: `ConfigError` if the joint state is too large, with its size and the memory it would need.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        policy: Policy,
+        *,
+        replica: int = 0,
+        method: str = "auto",
+        memory: float = 4.0,
+        laws: LocalLaws | None = None,
+    ):
+        self.env = env
+        self.laws = laws or LocalLaws(env)
+        self.memory = memory
+        self.n = env.n
+        self.sizes: list[int] = self.laws.num_states
+        self.num_states = math.prod(self.sizes)
+        self.method = self._chosen(choice("method", method, ("auto", "dense", "free")))
+        self.policy, self.replica = policy, replica
+        with torch.no_grad():
+            self.tables = [table.numpy() for table in dense.policy_tables(policy, replica)]
+
+    def expect(self, h: Float[np.ndarray, "X C"], policy: PolicyTables | None = None) -> Float[np.ndarray, "X C"]:
+        """E[h(s') | s] under the chain's policy, or under `policy`."""
+        if self.method == "dense" and policy is None:
+            return self.matrix.numpy() @ h
+        factors, weights = self._own_factors if policy is None else self._factors(policy)
+        return self.elimination.expect(factors, weights, h)
+
+    def push(self, w: Float[np.ndarray, "X C"]) -> Float[np.ndarray, "X C"]:
+        """The distribution of s' when that of s is w (columns): w P_theta."""
+        if self.method == "dense":
+            return self.matrix.numpy().T @ w
+        return self.elimination.push(*self._own_factors, w)
+
+    def rewards(self, agents: Sequence[int] | None = None, policy: PolicyTables | None = None) -> Float[np.ndarray, "X C"]:
+        """E[r_i | s] of all or some agents under the chain's policy, or under `policy`."""
+        wanted = range(self.n) if agents is None else agents
+        out = np.empty((self.num_states, len(wanted)))
+        for c, i in enumerate(wanted):
+            near = [i] if self.env.private_rewards else self.laws.neighbors[i]
+            table = self.laws.reward[i]
+            for axis, j in enumerate(near):
+                table = self.averaged(table, axis, j, (policy or self.tables)[j])
+            shape = [self.sizes[j] if j in near else 1 for j in range(self.n)]
+            out.reshape(*self.sizes, -1)[..., c] = table.reshape(shape)
+        return out
+
+    def states(self, number: Int64[np.ndarray, "*X"] | None = None) -> Int64[np.ndarray, "*X n"]:
+        """The agents' states of the joint states with these numbers, or of all."""
+        number = np.arange(self.num_states) if number is None else number
+        return np.stack(np.unravel_index(number, self.sizes), axis=-1)
+
+    def number(self, s: Int64[np.ndarray, "*X n"]) -> Int64[np.ndarray, "*X"]:
+        """The numbers of joint states."""
+        return np.ravel_multi_index(np.moveaxis(s, -1, 0), self.sizes)
+
+    @cached_property
+    def matrix(self) -> Float[Tensor, "X X"]:
+        """P_theta. Errors: `ConfigError` beyond 4096 joint states."""
+        return dense.transition_matrix(self.laws, [torch.from_numpy(table) for table in self.tables])
+
+    @cached_property
+    def positive(self) -> bool:
+        """Whether all laws are positive, which makes P_theta positive: irreducible and aperiodic."""
+        return all(bool((factor > 0).all()) for factor in self._own_factors[0])
+
+    def averaged_laws(self, policy: PolicyTables | None = None) -> list[np.ndarray]:
+        """P_i(s_i'| ...) averaged over private actions, [S_j for j in N_i, S_i]; with shared ones the laws themselves."""
+        laws, policy = self.laws, policy or self.tables
+        if laws.sees_pairs:
+            return laws.law
+        return [self.averaged(laws.law[i], laws.own[i], i, policy[i]) for i in range(self.n)]
+
+    def supported(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Factors and weights with every positive number replaced by one."""
+        factors, weights = self._own_factors
+        return [(factor > 0).astype(float) for factor in factors], [(weight > 0).astype(float) for weight in weights]
+
+    @cached_property
+    def _own_factors(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        return self._factors(self.tables)
+
+    def _factors(self, policy: PolicyTables) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """What the elimination takes: with private actions laws averaged over them, else laws and action weights."""
+        laws = self.laws
+        weights = [policy[i][laws.pair_state[i], laws.pair_action[i]] for i in range(self.n)]
+        tables = self.averaged_laws(policy)
+        return [np.ascontiguousarray(table.reshape(-1, table.shape[-1])) for table in tables], weights
+
+    def averaged(self, table: np.ndarray, axis: int, i: int, policy: np.ndarray | None = None) -> np.ndarray:
+        """Turns the axis of z_i into one of s_i: sum over a_i of zeta_i(a_i|s_i) table."""
+        weight = (self.tables[i] if policy is None else policy)[self.laws.pair_state[i], self.laws.pair_action[i]]
+        shaped = weight.reshape([-1 if k == axis else 1 for k in range(table.ndim)])
+        return np.add.reduceat(table * shaped, self.laws.first[i][:-1], axis=axis)
+
+    @cached_property
+    def elimination(self) -> Elimination:
+        """How sums over the next state are done. Errors: `ConfigError` if they need more memory than allowed."""
+        laws = self.laws
+        if laws.sees_pairs:
+            return Elimination(laws.neighbors, laws.num_pairs, self.sizes, laws.first, self.memory)
+        return Elimination(laws.neighbors, self.sizes, self.sizes, None, self.memory)
+
+    def _chosen(self, method: str) -> str:
+        if method == "dense" or (method == "auto" and self.num_states <= DENSE_STATES):
+            dense.check_size(self.num_states)
+            return "dense"
+        if method == "auto" and self.num_states <= dense.MOST_STATES:
+            try:
+                return "free" if self.elimination.peak < self.num_states**2 else "dense"
+            except ConfigError:
+                return "dense"
+        assert self.elimination
+        return "free"

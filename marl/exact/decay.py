@@ -1,0 +1,74 @@
+"""The left side of (4): how much Q_i changes when everything outside N_i^kappa does, exactly."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from marl.exact.truncation import JointPairs, outside
+from marl.exact.values import Values
+
+FLOOR = 1e-14
+"""Left sides below this, relative to the largest, are rounding and not fitted."""
+
+
+def decay_curve(values: Values, agent: int, s: Int64[Tensor, "2 n"], a: Int64[Tensor, "2 n"]) -> Float[Tensor, "n"]:
+    """|Q_i(z_in, z_out) - Q_i(z_in, z'_out)| for kappa = 0 .. n-1, z = (s[0], a[0]), z' = (s[1], a[1]).
+
+    Exactly 0 from the eccentricity of the agent on. Errors: `ConfigError` at illegal pairs.
+    """
+    chain = values.chain
+    column = values.agents.index(*chain.laws.checked([agent]))
+    radius = torch.arange(chain.n)[:, None]
+    distance = chain.env.network.distances(agent)
+    inside = (distance >= 0) & (distance <= radius)
+    q = values.relative_q(
+        torch.cat([s[:1], torch.where(inside, s[0], s[1])]), torch.cat([a[:1], torch.where(inside, a[0], a[1])])
+    )
+    return (q[1:, column] - q[0, column]).abs()
+
+
+def worst_decay(joint: JointPairs, agent: int) -> Float[Tensor, "n"]:
+    """The supremum of (4) over all joint pairs, for kappa = 0 .. n-1."""
+    chain = joint.chain
+    chain.laws.checked([agent])
+    q = joint.q[:, agent].reshape(joint.sizes)
+    spans = []
+    for kappa in range(chain.n):
+        beyond = outside(chain, agent, kappa)
+        spans.append((q.amax(dim=beyond) - q.amin(dim=beyond)).max() if beyond else torch.zeros((), dtype=torch.float64))
+    return torch.stack(spans)
+
+
+def sampled_decay(values: Values, agent: int, samples: int, seed: int = 0) -> Float[Tensor, "n"]:
+    """The largest left side over `samples` random (z, z'): a lower bound on the supremum, for larger networks."""
+    draw = torch.Generator().manual_seed(seed)
+    curves = [decay_curve(values, agent, *random_pairs(values, draw)) for _ in range(samples)]
+    return torch.stack(curves).amax(dim=0)
+
+
+def random_pairs(values: Values, draw: torch.Generator) -> tuple[Int64[Tensor, "2 n"], Int64[Tensor, "2 n"]]:
+    """Two joint pairs, states uniform and actions uniform over the legal ones, as in B.4."""
+    env = values.chain.env
+    s = (torch.rand(2, env.n, generator=draw, dtype=torch.float64) * env.num_states).long()
+    legal = env.action_mask[torch.arange(env.n), s].double()
+    return s, torch.multinomial(legal.flatten(0, 1), 1, generator=draw).reshape(2, env.n)
+
+
+class Fit(NamedTuple):
+    """left side ~ scale * rate^(kappa + 1), by least squares on logarithms. points: how many radii entered."""
+
+    rate: float
+    scale: float
+    points: int
+
+
+def fit(curve: Float[Tensor, "K"]) -> Fit:
+    """The exponential through a decay curve; zeros and rounding are left out. NaN with fewer than two points left."""
+    kept = (curve > FLOOR * curve.max()).nonzero()[:, 0].numpy()
+    if len(kept) < 2:
+        return Fit(float("nan"), float("nan"), len(kept))
+    slope, height = np.polyfit(kept + 1.0, np.log(curve.numpy()[kept]), 1)
+    return Fit(float(np.exp(slope)), float(np.exp(height)), len(kept))

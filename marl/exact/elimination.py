@@ -1,0 +1,158 @@
+"""E[h(s') | ...] of a chain that factorises over agents, without its matrix: variable elimination.
+
+    (P h)(x) = sum_y prod_k F_k(y_k | x_{N_k}) h(y)
+
+Summing over one y_k at a time, each sum touches an array over the sources met so far and the targets not yet summed:
+n passes over arrays not much larger than h, instead of a matrix with |X|^2 entries. Where the factors see actions as
+well (x_j = z_j), z_j is averaged to s_j under the policy as soon as no factor needs it. Every step is linear; the same
+steps transposed, in reverse order, push distributions forward.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from marl.core.errors import ConfigError
+from marl.kernels import elimination as kernels
+
+
+class _Sum(NamedTuple):
+    """Sum over the target of factor `agent`. Shapes: [outer, left, values, right] -> [outer, fresh, left, right]."""
+
+    agent: int
+    outer: int
+    fresh: int
+    left: int
+    right: int
+
+
+class _Average(NamedTuple):
+    """Average source `agent` from pairs to states. Shapes: [outer, pairs, right] -> [outer, states, right]."""
+
+    agent: int
+    outer: int
+    right: int
+
+
+class Elimination:
+    """The steps for given scopes and sizes.
+
+    scopes[k]: the sources that factor k sees, in the order of the axes of its table. sources[v], targets[k]: numbers of
+    values. first[v] [S_v + 1]: where the pairs of each state begin, or None where sources are not averaged. Every
+    source is seen by some factor. memory: GiB that the arrays on the way may take.
+
+    `num_sources`, `num_targets`: entries of what `push` and `expect` take. `peak`: of the largest array on the way.
+    Errors: `ConfigError` with the size, before anything is allocated.
+    """
+
+    def __init__(
+        self,
+        scopes: list[list[int]],
+        sources: list[int],
+        targets: list[int],
+        first: list[np.ndarray] | None = None,
+        memory: float = 4.0,
+    ):
+        self.num_targets = math.prod(targets)
+        self._first = first or []
+        self._size = list(sources)
+        self._met: list[int] = []
+        self._steps: list[_Sum | _Average] = []
+        self._plan(scopes, targets)
+        self.num_sources = math.prod(self._size)
+        needed = 8 * (2 * self.peak + 4 * self.num_sources) / 2**30
+        if needed > memory:
+            raise ConfigError(
+                f"{self.num_targets:.3g} joint states need {needed:.3g} GiB even without a matrix, more than the "
+                f"{memory:g} GiB allowed; use fewer agents or states, or allow more memory"
+            )
+        self._size = list(sources)
+        self._met = []
+        self._code = [
+            self._codes(scopes[step.agent]) if isinstance(step, _Sum) else self._averaged(step) for step in self._steps
+        ]
+        sizes = [self._size[v] for v in self._met]
+        natural = np.arange(self.num_sources).reshape(sizes).transpose(np.argsort(self._met)).reshape(-1)
+        self._place = None if self._met == sorted(self._met) else natural
+        self._buffers = np.empty(0), np.empty(0)
+
+    def expect(self, factors: list[np.ndarray], weights: list[np.ndarray], h: np.ndarray) -> np.ndarray:
+        """(P h)(x). Shapes: factors[k] [joint scope values, targets[k]], weights[v] [pairs], h [Y, C] -> [X, C]."""
+        width, now = h.shape[1], np.ascontiguousarray(h).reshape(-1)
+        for number, step in enumerate(self._steps):
+            out = self._buffer(number, width)
+            if isinstance(step, _Sum):
+                p, code = factors[step.agent], self._code[number]
+                kernels.contract(now, out, code, p, step.outer, step.fresh, step.left, step.right * width)
+            else:
+                kernels.average(now, out, weights[step.agent], self._first[step.agent], step.outer, step.right * width)
+            now = out
+        result = now[: self.num_sources * width]
+        if self._place is None:
+            return result.reshape(-1, width).copy()
+        placed = np.empty((self.num_sources, width))
+        kernels.reorder(result, placed.reshape(-1), self._place, width)
+        return placed
+
+    def push(self, factors: list[np.ndarray], weights: list[np.ndarray], w: np.ndarray) -> np.ndarray:
+        """(w P)(y), the transpose of `expect`. Shapes: w [X, C] -> [Y, C]."""
+        width, now = w.shape[1], np.ascontiguousarray(w).reshape(-1)
+        if self._place is not None:
+            now = np.empty_like(w)
+            now[self._place] = w
+            now = now.reshape(-1)
+        for number, step in reversed(list(enumerate(self._steps))):
+            out = self._buffer(number, width)
+            if isinstance(step, _Sum):
+                p, code = factors[step.agent], self._code[number]
+                kernels.spread(now, out, code, p, step.outer, step.fresh, step.left, step.right * width)
+            else:
+                kernels.unfold(now, out, weights[step.agent], self._first[step.agent], step.outer, step.right * width)
+            now = out
+        return now[: self.num_targets * width].reshape(-1, width).copy()
+
+    def _plan(self, scopes: list[list[int]], targets: list[int]) -> None:
+        """Greedy: next the factor that makes the array grow least."""
+        left = list(range(len(scopes)))
+        waiting = [sum(v in scope for scope in scopes) for v in range(len(self._size))]
+        self.peak = self.num_targets
+        while left:
+
+            def growth(k: int) -> float:
+                return math.prod(self._size[v] for v in scopes[k] if v not in self._met) / targets[k]
+
+            k = min(left, key=growth)
+            place = left.index(k)
+            outer = math.prod(self._size[v] for v in self._met)
+            fresh = [v for v in scopes[k] if v not in self._met]
+            left.remove(k)
+            before, after = (math.prod(targets[j] for j in part) for part in (left[:place], left[place:]))
+            grown = math.prod(self._size[v] for v in fresh)
+            self._steps.append(_Sum(k, outer, grown, before, after))
+            self._met += fresh
+            self.peak = max(self.peak, outer * grown * before * after)
+            for v in scopes[k]:
+                waiting[v] -= 1
+                if self._first and waiting[v] == 0:
+                    at = self._met.index(v)
+                    outside = math.prod(self._size[j] for j in self._met[:at])
+                    inside = math.prod(self._size[j] for j in self._met[at + 1 :])
+                    self._steps.append(_Average(v, outside, inside * before * after))
+                    self._size[v] = len(self._first[v]) - 1
+
+    def _codes(self, scope: list[int]) -> np.ndarray:
+        """The factor's row for every value of the trailing sources that it needs, last source fastest."""
+        self._met += [v for v in scope if v not in self._met]
+        trailing = self._met[min(self._met.index(v) for v in scope) :]
+        digits = dict(zip(trailing, np.indices([self._size[v] for v in trailing]).reshape(len(trailing), -1), strict=True))
+        return np.ravel_multi_index([digits[v] for v in scope], [self._size[v] for v in scope])
+
+    def _averaged(self, step: _Average) -> np.ndarray:
+        self._size[step.agent] = len(self._first[step.agent]) - 1
+        return np.empty(0, dtype=np.int64)
+
+    def _buffer(self, number: int, width: int) -> np.ndarray:
+        if len(self._buffers[0]) < self.peak * width:
+            self._buffers = np.empty(self.peak * width), np.empty(self.peak * width)
+        return self._buffers[number % 2]

@@ -1,0 +1,89 @@
+"""The gradient of J = (1/n) sum_i J_i in the parameters of a policy, exactly, in two ways.
+
+Lemma 1: grad J = E_pi[Q(s, a) grad log zeta(a|s)] = sum over i, s_i, a_i of G_i(s_i, a_i) grad zeta_i(a_i|s_i), with
+G_i(s_i, a_i) = sum over s with agent i in s_i of pi(s) E[Q | s, a_i]: needs only the state chain, any size.
+Autograd: J as the solution of a linear system in P_theta and r_theta, differentiated by torch; small chains.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from marl.core.policy import Policy
+from marl.exact import dense, poisson
+from marl.exact.chain import Chain
+from marl.exact.recurrence import check_unichain
+
+Gradient = dict[str, Tensor]
+"""Parameter name -> gradient of that replica's parameters, without the replica axis."""
+
+
+def gradient(chain: Chain) -> Gradient:
+    """grad J by Lemma 1. Errors: as `poisson.solve`."""
+    return through_policy(chain.policy, chain.replica, marginal_q(chain))
+
+
+def gradient_by_autograd(chain: Chain) -> Gradient:
+    """grad J by differentiating the solution of the Poisson equation. Errors: `ConfigError` beyond 4096 joint states."""
+    check_unichain(chain)
+    tables = dense.policy_tables(chain.policy, chain.replica)
+    system = poisson.system(dense.transition_matrix(chain.laws, tables))
+    average = torch.linalg.solve(system, dense.expected_rewards(chain.laws, tables).mean(dim=1))[0]
+    return _of_parameters(chain.policy, chain.replica, average)
+
+
+def marginal_q(chain: Chain) -> list[np.ndarray]:
+    """G_i [S_i, A]: pi(s_i) times the mean of Q given s_i and a_i; zero on illegal actions. Q is (1/n) sum_i Q_i."""
+    n = chain.n
+    mean = chain.rewards().mean(axis=1, keepdims=True)
+    solution = poisson.solve(chain, mean)
+    pi = poisson.stationary(chain).numpy()
+    values = solution.V.numpy() - pi @ solution.V.numpy()
+    own = range(n)
+    found = []
+    for i in own:
+        near = [i] if chain.env.private_rewards else chain.laws.neighbors[i]
+        rest = mean[:, 0] - chain.rewards(near).sum(axis=1) / n
+        totals = np.zeros_like(chain.tables[i])
+        for action in range(totals.shape[1]):
+            tables = list(chain.tables)
+            tables[i] = _always(chain, i, action)
+            q = rest + chain.rewards(near, tables).sum(axis=1) / n - float(solution.J)
+            q += chain.expect(values, tables)[:, 0]
+            totals[:, action] = _by_state_of(chain, i, pi * q)
+        legal = chain.env.action_mask[i, : chain.sizes[i]].numpy()
+        found.append(np.where(legal, totals, 0.0))
+    return found
+
+
+def through_policy(policy: Policy, replica: int, marginal: list[np.ndarray]) -> Gradient:
+    """sum over i, s_i, a_i of marginal_i(s_i, a_i) grad zeta_i(a_i|s_i)."""
+    tables = dense.policy_tables(policy, replica)
+    parts = [(torch.from_numpy(g) * table).sum() for g, table in zip(marginal, tables, strict=True)]
+    return _of_parameters(policy, replica, torch.stack(parts).sum())
+
+
+def norm(gradient: Gradient) -> float:
+    """Euclidean norm over all parameters."""
+    return float(torch.stack([part.double().square().sum() for part in gradient.values()]).sum().sqrt())
+
+
+def _of_parameters(policy: Policy, replica: int, total: Tensor) -> Gradient:
+    named = dict(policy.named_parameters())
+    parts = torch.autograd.grad(total, list(named.values()), allow_unused=True)
+    return {
+        name: torch.zeros_like(parameter[replica]) if part is None else part[replica]
+        for (name, parameter), part in zip(named.items(), parts, strict=True)
+    }
+
+
+def _always(chain: Chain, i: int, action: int) -> np.ndarray:
+    """The table of a policy that takes `action` wherever agent i may."""
+    table = np.zeros_like(chain.tables[i])
+    table[:, action] = chain.env.action_mask[i, : chain.sizes[i], action].numpy()
+    return table
+
+
+def _by_state_of(chain: Chain, i: int, weights: Float[np.ndarray, "X"]) -> Float[np.ndarray, "S_i"]:
+    return weights.reshape(chain.sizes).sum(axis=tuple(j for j in range(chain.n) if j != i))

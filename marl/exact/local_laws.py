@@ -1,0 +1,121 @@
+"""The local laws of an environment as tables, read off by asking it; the one source of everything exact.
+
+Agent i's law P_i(. | z_{N_i}) sees of each neighbor j either the pair z_j or, where actions are private (equation (1)
+of the paper) and j is not i, only the state s_j. Pairs are the compact numbers of `env.index`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from marl.core.environment import Environment, NetworkedMDP
+from marl.core.errors import ConfigError
+
+MAX_ENTRIES = 2**27
+"""Largest number of table entries of one agent (1 GiB)."""
+
+
+class LocalLaws:
+    """Tables of all agents.
+
+    env: the environment. neighbors[i]: N_i in increasing order, i included. own[i]: the place of i in it.
+    pair_state[i], pair_action[i] [|Z_i|]: the legal pairs in their compact order; first[i] [S_i + 1]: where the pairs
+    of each state begin. sees_pairs: whether laws see all of z_{N_i}; if not, z_i and s_j of the others.
+    law[i] [D_1, ..., D_m, S_i]: P_i(s_i' | ...), D_j = |Z_j| or S_j as above.
+    reward[i] [|Z_i|] if rewards are private, else [|Z_1|, ..., |Z_m|]: E[r_i | ...].
+
+    Errors: `ConfigError` if the environment does not state its law, or a neighborhood has too many joint pairs.
+    """
+
+    def __init__(self, env: Environment):
+        if not isinstance(env, NetworkedMDP):
+            raise ConfigError(
+                f"exact results need an environment that states its law; {type(env).__name__} can only be sampled"
+            )
+        self.env = env
+        self.n = env.n
+        index, mask, _ = env.network.neighborhood(1)
+        self.neighbors = [index[i, mask[i]].tolist() for i in range(env.n)]
+        self.own = [near.index(i) for i, near in enumerate(self.neighbors)]
+        pairs = [env.action_mask[i].nonzero().numpy() for i in range(env.n)]
+        self.pair_state = [pair[:, 0] for pair in pairs]
+        self.pair_action = [pair[:, 1] for pair in pairs]
+        self.num_states = env.num_states.tolist()
+        self.num_pairs = env.index.num_pairs.tolist()
+        self.first = [np.searchsorted(self.pair_state[i], np.arange(self.num_states[i] + 1)) for i in range(env.n)]
+        self.sees_pairs = not env.private_actions
+        self.law: list[np.ndarray] = [np.empty(0)] * env.n
+        self.reward: list[np.ndarray] = [np.empty(0)] * env.n
+        self._check_size()
+        for group in _far_apart(self.neighbors):
+            self._read(group)
+
+    def checked(self, agents: Sequence[int] | None) -> list[int]:
+        """The agents asked for, all if None. Errors: `ConfigError` for one that does not exist."""
+        wanted = list(range(self.n)) if agents is None else list(agents)
+        for i in wanted:
+            if i not in range(self.n):
+                raise ConfigError(f"there is no agent {i}; agents are numbered 0 to {self.n - 1}")
+        return wanted
+
+    def seen(self, i: int, j: int, z: np.ndarray) -> np.ndarray:
+        """What agent i's law sees of the pairs z of its neighbor j: the pairs, or their states."""
+        return z if self.sees_pairs or i == j else self.pair_state[j][z]
+
+    def _grid(self, i: int) -> list[np.ndarray]:
+        """For each neighbor the pair numbers that are tried: all, or one per state where that says everything."""
+        thin = self.env.private_actions and self.env.private_rewards
+        return [self.first[j][:-1] if thin and j != i else np.arange(self.num_pairs[j]) for j in self.neighbors[i]]
+
+    def _check_size(self) -> None:
+        for i in range(self.n):
+            entries = float(np.prod([float(len(axis)) for axis in self._grid(i)])) * self.num_states[i]
+            if entries > MAX_ENTRIES:
+                raise ConfigError(
+                    f"agent {i} and its {len(self.neighbors[i]) - 1} neighbors have a law of {entries:.1e} entries, more "
+                    f"than the {MAX_ENTRIES:.1e} that can be listed; use fewer states, actions or neighbors"
+                )
+
+    def _read(self, group: list[int]) -> None:
+        """Fills the tables of agents that share no neighbor, all in one question to the environment."""
+        grids = {i: self._grid(i) for i in group}
+        shapes = {i: [len(axis) for axis in grids[i]] for i in group}
+        rows = max(int(np.prod(shape)) for shape in shapes.values())
+        s = np.zeros((rows, self.n), dtype=np.int64)
+        a = np.stack([np.full(rows, self.pair_action[j][0]) for j in range(self.n)], axis=1)
+        for i in group:
+            count = int(np.prod(shapes[i]))
+            for j, axis, place in zip(
+                self.neighbors[i], grids[i], np.indices(shapes[i]).reshape(len(shapes[i]), -1), strict=True
+            ):
+                z = axis[place]
+                s[:count, j], a[:count, j] = self.pair_state[j][z], self.pair_action[j][z]
+        env = self.env
+        law = env.transition(torch.from_numpy(s), torch.from_numpy(a)).double().numpy()
+        reward = env.reward(torch.from_numpy(s), torch.from_numpy(a)).double().numpy()
+        for i in group:
+            count = int(np.prod(shapes[i]))
+            full = law[:count, i, : self.num_states[i]].reshape(*shapes[i], -1)
+            paid = reward[:count, i].reshape(shapes[i])
+            if env.private_actions and not env.private_rewards:  # the law needs one pair per state of the others
+                full = full[np.ix_(*self._states_only(i), np.arange(self.num_states[i]))]
+            if env.private_rewards:
+                paid = paid[tuple(slice(None) if j == i else 0 for j in self.neighbors[i])]
+            self.law[i], self.reward[i] = np.ascontiguousarray(full), np.ascontiguousarray(paid)
+
+    def _states_only(self, i: int) -> list[np.ndarray]:
+        return [np.arange(self.num_pairs[j]) if j == i else self.first[j][:-1] for j in self.neighbors[i]]
+
+
+def _far_apart(neighbors: list[list[int]]) -> list[list[int]]:
+    """Greedy grouping of the agents such that those of one group share no neighbor."""
+    groups: list[list[int]] = []
+    color = [-1] * len(neighbors)
+    for i, near in enumerate(neighbors):
+        taken = {color[k] for j in near for k in neighbors[j]}
+        color[i] = next(c for c in range(len(groups) + 1) if c not in taken)
+        if color[i] == len(groups):
+            groups.append([])
+        groups[color[i]].append(i)
+    return groups

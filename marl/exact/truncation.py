@@ -1,0 +1,127 @@
+"""Truncated Q-functions (5) with any weights (6), and the gradient (7) that they give.
+
+These need Q at every joint pair, so they are for small networks. Tables over Z are numbered in mixed radix over the
+compact pairs of `env.index`, agent 0 most significant.
+"""
+
+import math
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from marl.core.checks import integer
+from marl.core.errors import ConfigError
+from marl.exact.chain import Chain
+from marl.exact.gradient import Gradient, through_policy
+from marl.exact.values import Values
+
+MOST_PAIRS = 2**22
+"""Largest |Z| that is listed."""
+
+
+class JointPairs:
+    """Q_i(z) and pi(z) at every z. Errors: `ConfigError` if there are more than 2^22 joint pairs."""
+
+    def __init__(self, chain: Chain):
+        self.chain = chain
+        self.sizes: list[int] = chain.laws.num_pairs
+        self.num_pairs = math.prod(self.sizes)
+        if self.num_pairs > MOST_PAIRS:
+            raise ConfigError(
+                f"{self.num_pairs:.3g} joint pairs are too many to list (at most {MOST_PAIRS:.3g}); ask for Q at chosen "
+                "pairs, or use a smaller network"
+            )
+        self.values = Values(chain)
+
+    @cached_property
+    def pairs(self) -> tuple[Int64[Tensor, "Z n"], Int64[Tensor, "Z n"]]:
+        """(s, a) of every z."""
+        numbers = np.unravel_index(np.arange(self.num_pairs), self.sizes)
+        laws = self.chain.laws
+        s, a = ([of[i][z] for i, z in enumerate(numbers)] for of in (laws.pair_state, laws.pair_action))
+        return torch.from_numpy(np.stack(s, axis=1)), torch.from_numpy(np.stack(a, axis=1))
+
+    @cached_property
+    def q(self) -> Float[Tensor, "Z n"]:
+        """Q_i(z)."""
+        return self.values.q(*self.pairs)
+
+    @cached_property
+    def stationary(self) -> Float[Tensor, "Z"]:
+        """pi(z) = pi(s) zeta(a|s)."""
+        s = self.pairs[0].numpy()
+        return self.values.stationary[self.chain.number(s)] * torch.from_numpy(self.action_weight(None))
+
+    def action_weight(self, without: int | None) -> Float[np.ndarray, "Z"]:
+        """prod_j zeta_j(a_j|s_j), over all agents or all but one."""
+        s, a = (part.numpy() for part in self.pairs)
+        tables = self.chain.tables
+        kept = [tables[j][s[:, j], a[:, j]] for j in range(self.chain.n) if j != without]
+        return np.prod(kept, axis=0) if kept else np.ones(self.num_pairs)
+
+
+def truncated_q(joint: JointPairs, kappa: int, weights: Tensor | None = None) -> Float[Tensor, "Z n"]:
+    """(5): Qtilde_i(z_{N_i^kappa}) = sum over the outside of w_i(outside; inside) Q_i, written out at every z.
+
+    weights: any non-negative measure m over Z, [Z] or one per agent [n, Z]; w_i(outside; inside) is m(z) divided by its
+    sum over the outside, and uniform where that is zero, so that (6) holds. None = the stationary law.
+    Errors: `ConfigError` for negative, NaN or misshapen weights.
+    """
+    kappa = integer("kappa", kappa, 0)
+    n = joint.chain.n
+    measure = joint.stationary if weights is None else _checked(joint, weights)
+    columns = []
+    for i in range(n):
+        beyond = outside(joint.chain, i, kappa)
+        own = (measure if measure.ndim == 1 else measure[i]).reshape(joint.sizes)
+        if beyond:
+            total = own.sum(dim=beyond, keepdim=True)
+            share = torch.where(total > 0, own / total, 1.0 / math.prod(joint.sizes[j] for j in beyond))
+            mean = (share * joint.q[:, i].reshape(joint.sizes)).sum(dim=beyond, keepdim=True)
+            columns.append(mean.expand(joint.sizes).reshape(-1))
+        else:
+            columns.append(joint.q[:, i])
+    return torch.stack(columns, dim=1)
+
+
+def approximate_gradient(joint: JointPairs, kappa: int, weights: Tensor | None = None) -> Gradient:
+    """(7): h_i = E_pi[(1/n) sum_{j in N_i^kappa} Qtilde_j] grad log zeta_i, as the gradient by parameter."""
+    return through_policy(joint.chain.policy, joint.chain.replica, approximate_marginal(joint, kappa, weights))
+
+
+def approximate_marginal(joint: JointPairs, kappa: int, weights: Tensor | None = None) -> list[np.ndarray]:
+    """What stands in (7) in place of the `marginal_q` of Lemma 1, [S_i, A] by agent."""
+    chain = joint.chain
+    tilde = truncated_q(joint, kappa, weights).numpy()
+    s, a = (part.numpy() for part in joint.pairs)
+    pi = joint.values.stationary.numpy()[chain.number(s)]
+    found = []
+    for i in range(chain.n):
+        near = [j for j in range(chain.n) if j not in outside(chain, i, kappa)]
+        terms = pi * joint.action_weight(i) * tilde[:, near].sum(axis=1) / chain.n
+        totals = np.zeros_like(chain.tables[i])
+        np.add.at(totals, (s[:, i], a[:, i]), terms)
+        found.append(totals)
+    return found
+
+
+def outside(chain: Chain, i: int, kappa: int) -> list[int]:
+    """N_{-i}^kappa: the agents farther than kappa from agent i."""
+    index, mask, _ = chain.env.network.neighborhood(kappa)
+    inside = set(index[i, mask[i]].tolist())
+    return [j for j in range(chain.n) if j not in inside]
+
+
+def _checked(joint: JointPairs, weights: Tensor) -> Tensor:
+    weights = torch.as_tensor(weights, dtype=torch.float64)
+    if weights.shape not in ((joint.num_pairs,), (joint.chain.n, joint.num_pairs)):
+        raise ConfigError(
+            f"weights must have one entry per joint pair, shape [{joint.num_pairs}] or "
+            f"[{joint.chain.n}, {joint.num_pairs}], got {list(weights.shape)}"
+        )
+    if not (weights >= 0).all():
+        raise ConfigError("weights must be non-negative numbers")
+    return weights

@@ -1,0 +1,85 @@
+"""J_i, V_i and Q_i(s, a) of the average reward, (2) and (3), without a table over joint pairs."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from marl.core.errors import ConfigError
+from marl.exact import poisson
+from marl.exact.chain import Chain
+
+_CHUNK = 2**24
+
+
+class Values:
+    """The solution of the Poisson equations (I - P_theta) V_i = r_theta,i - J_i 1, pi . V_i = 0, of some or all agents.
+
+    `agents`: which (None = all); columns C of every result follow them. `solution` says how exact it is.
+    Errors: `ConfigError` as `poisson.solve`, and for an agent that does not exist.
+    """
+
+    def __init__(self, chain: Chain, agents: Sequence[int] | None = None, tolerance: float = poisson.TOLERANCE):
+        self.chain = chain
+        self.agents = chain.laws.checked(agents)
+        self.solution = poisson.solve(chain, chain.rewards(self.agents), tolerance)
+
+    @property
+    def J(self) -> Float[Tensor, "C"]:  # noqa: N802  # the paper's name
+        """J_i = E_pi r_i. The network's J is their mean over all agents."""
+        return self.solution.J
+
+    @cached_property
+    def stationary(self) -> Float[Tensor, "X"]:
+        """pi over joint states; zero on states that are never visited in the long run."""
+        return poisson.stationary(self.chain)
+
+    @cached_property
+    def V(self) -> Float[Tensor, "X C"]:  # noqa: N802
+        """V_i(s) = sum_t E[r_i(t) - J_i | s(0) = s], a(0) drawn from the policy."""
+        return self.solution.V - self.stationary @ self.solution.V
+
+    def q(self, s: Int64[Tensor, "*M n"], a: Int64[Tensor, "*M n"]) -> Float[Tensor, "*M C"]:
+        """Q_i(s, a) = E r_i(s, a) - J_i + sum_{s'} P(s'|s, a) V_i(s'). Errors: `ConfigError` at illegal pairs."""
+        return self.relative_q(s, a) - self.stationary @ self.solution.V
+
+    def relative_q(self, s: Int64[Tensor, "*M n"], a: Int64[Tensor, "*M n"]) -> Float[Tensor, "*M C"]:
+        """Q_i up to a constant per agent: enough for differences, and free of the stationary law."""
+        check_pairs(self.chain, s, a)
+        env = self.chain.laws.env
+        r = env.reward(s, a)[..., self.agents]
+        return r - self.J + next_value(self.chain, self.solution.V.numpy(), s, a)
+
+
+def next_value(
+    chain: Chain, h: Float[np.ndarray, "X C"], s: Int64[Tensor, "*M n"], a: Int64[Tensor, "*M n"]
+) -> Float[Tensor, "*M C"]:
+    """E[h(s') | s, a] = sum_{s'} prod_i P_i(s_i'|z_{N_i}) h(s'), one agent at a time."""
+    flat_s, flat_a = s.reshape(-1, chain.n), a.reshape(-1, chain.n)
+    rows = max(1, _CHUNK // h.size)
+    parts = []
+    for k in range(0, len(flat_s), rows):
+        law = chain.laws.env.transition(flat_s[k : k + rows], flat_a[k : k + rows]).numpy()
+        left = law[:, 0, : chain.sizes[0]] @ h.reshape(chain.sizes[0], -1)
+        for i in range(1, chain.n):
+            folded = left.reshape(len(law), chain.sizes[i], -1)
+            left = np.matmul(law[:, i, None, : chain.sizes[i]], folded)[:, 0]
+        parts.append(left)
+    return torch.from_numpy(np.concatenate(parts)).reshape(*s.shape[:-1], h.shape[1])
+
+
+def check_pairs(chain: Chain, s: Tensor, a: Tensor) -> None:
+    """Errors: `ConfigError` if (s, a) are not legal pairs of all agents."""
+    if s.shape != a.shape or s.shape[-1:] != (chain.n,):
+        raise ConfigError(
+            f"joint pairs need one state and action for each of {chain.n} agents, got {list(s.shape)}, {list(a.shape)}"
+        )
+    mask = chain.env.action_mask
+    inside = (s >= 0) & (s < mask.shape[1]) & (a >= 0) & (a < mask.shape[2])
+    legal = mask[torch.arange(chain.n), s.clamp(0, mask.shape[1] - 1), a.clamp(0, mask.shape[2] - 1)] & inside
+    if not legal.all():
+        first = tuple((~legal).nonzero()[0].tolist())
+        raise ConfigError(f"agent {first[-1]} cannot be in state {int(s[first])} and take action {int(a[first])}")

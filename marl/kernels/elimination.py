@@ -1,0 +1,113 @@
+"""The inner loops of variable elimination: one factor at a time into or out of an array over joint values.
+
+Arrays are flat, last digit fastest. A factor p [C, K] maps the joint value of the source variables it sees (numbered
+0..C-1) to weights over the K values of its target. Its source variables are among the trailing digits of the source
+value v, so `code` need only list the numbers for v = 0..len(code)-1 and repeats with that period.
+"""
+
+import numpy as np
+from numba import njit
+
+_FAST = {"contract", "nsz"}
+
+
+@njit(cache=True, fastmath=_FAST)
+def contract(
+    h: np.ndarray, out: np.ndarray, code: np.ndarray, p: np.ndarray, outer: int, fresh: int, left: int, right: int
+) -> None:
+    """out[u, f, l, r] = sum_k p[code(u, f), k] h[u, l, k, r], f the digits of the fresh source variables.
+
+    Sizes: h outer * left * K * right, out outer * fresh * left * right.
+    """
+    values, period, number = p.shape[1], len(code), 0
+    for u in range(outer):
+        for f in range(fresh):
+            c = code[number]
+            number += 1
+            if number == period:
+                number = 0
+            for i in range(left):
+                source = (u * left + i) * values * right
+                target = ((u * fresh + f) * left + i) * right
+                if values == 2:
+                    x, y = p[c, 0], p[c, 1]
+                    for r in range(right):
+                        out[target + r] = x * h[source + r] + y * h[source + right + r]
+                else:
+                    for r in range(right):
+                        out[target + r] = p[c, 0] * h[source + r]
+                    for k in range(1, values):
+                        for r in range(right):
+                            out[target + r] += p[c, k] * h[source + k * right + r]
+
+
+@njit(cache=True, fastmath=_FAST)
+def spread(
+    w: np.ndarray, out: np.ndarray, code: np.ndarray, p: np.ndarray, outer: int, fresh: int, left: int, right: int
+) -> None:
+    """The transpose of `contract`: out[u, l, k, r] = sum_f p[code(u, f), k] w[u, f, l, r]."""
+    values, period, number = p.shape[1], len(code), 0
+    for u in range(outer):
+        block = left * values * right
+        for r in range(block):
+            out[u * block + r] = 0.0
+        for f in range(fresh):
+            c = code[number]
+            number += 1
+            if number == period:
+                number = 0
+            for i in range(left):
+                source = ((u * fresh + f) * left + i) * right
+                for k in range(values):
+                    target = ((u * left + i) * values + k) * right
+                    for r in range(right):
+                        out[target + r] += p[c, k] * w[source + r]
+
+
+@njit(cache=True, fastmath=_FAST)
+def average(h: np.ndarray, out: np.ndarray, weight: np.ndarray, start: np.ndarray, outer: int, right: int) -> None:
+    """out[u, s, r] = sum over z in start[s] .. start[s+1]-1 of weight[z] h[u, z, r]."""
+    pairs, states = len(weight), len(start) - 1
+    for u in range(outer):
+        for s in range(states):
+            target = (u * states + s) * right
+            for r in range(right):
+                out[target + r] = 0.0
+            for z in range(start[s], start[s + 1]):
+                source = (u * pairs + z) * right
+                for r in range(right):
+                    out[target + r] += weight[z] * h[source + r]
+
+
+@njit(cache=True, fastmath=_FAST)
+def unfold(w: np.ndarray, out: np.ndarray, weight: np.ndarray, start: np.ndarray, outer: int, right: int) -> None:
+    """The transpose of `average`: out[u, z, r] = weight[z] w[u, s(z), r]."""
+    pairs, states = len(weight), len(start) - 1
+    for u in range(outer):
+        for s in range(states):
+            source = (u * states + s) * right
+            for z in range(start[s], start[s + 1]):
+                target = (u * pairs + z) * right
+                for r in range(right):
+                    out[target + r] = weight[z] * w[source + r]
+
+
+@njit(cache=True)
+def reorder(h: np.ndarray, out: np.ndarray, place: np.ndarray, width: int) -> None:
+    """out[x, c] = h[place[x], c] for c < width."""
+    for x in range(len(place)):
+        for c in range(width):
+            out[x * width + c] = h[place[x] * width + c]
+
+
+@njit(cache=True, fastmath=_FAST)
+def improve(image: np.ndarray, reward: np.ndarray, h: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+    """image <- reward + image - h, with its least and largest entry per column. Shapes: [X, C], low, high [C]."""
+    for c in range(h.shape[1]):
+        low[c], high[c] = np.inf, -np.inf
+    for x in range(h.shape[0]):
+        for c in range(h.shape[1]):
+            d = image[x, c] + reward[x, c] - h[x, c]
+            image[x, c] = d
+            low[c] = min(low[c], d)
+            high[c] = max(high[c], d)

@@ -1,0 +1,22 @@
+"""A softmax policy that does not look at the state."""
+
+import torch
+from torch import Tensor
+
+from marl.core.environment import Environment
+from marl.core.policy import Policy
+
+
+class StateIndependentSoftmax(Policy):
+    """zeta_i(a) proportional to exp(theta_i[a]) over the legal a; theta(0) = 0, so the start is uniform.
+
+    The policies of appendix A.2 (k-coloring). Where s_i makes actions illegal, those are left out.
+    Shapes: parameter `theta` [B, n, A].
+    """
+
+    def __init__(self, env: Environment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
+        super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
+        self.theta = self.initial.zeros(env.n, env.action_mask.shape[2])
+
+    def _logits(self, s: Tensor) -> Tensor:
+        return self.theta.expand(*s.shape, -1)
