@@ -20,7 +20,7 @@ from marl.core.trainer import Trainer
 
 Config = Mapping[str, Any]
 
-PARTS = ("env", "policy", "critic", "critic_scheduler", "actor_scheduler", "trainer", "logger")
+PARTS = ("env", "policy", "critic", "critic_scheduler", "actor_scheduler", "trainer", "logger", "callback")
 SETTINGS = ("steps", "replicas", "seed", "dtype", "log_every", "threads", "eval", "checkpoint", "resume", "force")
 NESTED = {"eval": ("steps", "burn_in"), "checkpoint": ("every",)}
 MAX_COPIES = 2**28
@@ -71,6 +71,15 @@ def logger(config: Config, env: Environment, directory: Path, start: int) -> lis
     purge_step = start + 1 if start else None
     given = {"directory": directory, "env": env, "config": config, "purge_step": purge_step}
     return [instantiate("logger", config["logger"], Logger, **given)]
+
+
+def observed(config: Config, trainer: Trainer, loggers: list[Logger]) -> list[Logger]:
+    """The loggers as the callback of `config["callback"]` sees to it, or as they are if there is none."""
+    if isinstance(config["callback"], Mapping) and config["callback"].get("_target_") is None:
+        return loggers
+    kappa = config["critic"].get("kappa", 0)
+    given = {"env": trainer.env, "policy": trainer.policy, "kappa": kappa, "loggers": loggers}
+    return [instantiate("callback", config["callback"], Logger, **given)]
 
 
 def instantiate(key: str, node: Config, kind: type[Any], **given: Any) -> Any:

@@ -1,14 +1,37 @@
 """Pictures. The only module of the package that imports matplotlib; import it where a picture is wanted."""
 
+import io
+
 import networkx as nx
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from marl.core.environment import Environment
 
 SPRING = 500
+
+
+def decay_picture(columns: dict[str, list[float]], band: dict[str, list[float]], accuracy: float) -> bytes:
+    """Curves against kappa on a logarithmic axis, with a band between two more and the wanted accuracy; a PNG."""
+    figure = Figure(figsize=(6, 4), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    for heading, column in columns.items():
+        shown = np.where(np.array(column) > 0, column, np.nan)
+        axes.plot(shown, marker="o", markersize=4, label=heading)
+    if band:
+        (low, high) = band.values()
+        axes.fill_between(range(len(low)), low, high, alpha=0.2, linewidth=0, label=" to ".join(band))
+    if accuracy > 0:
+        axes.axhline(accuracy, color="0.5", linestyle=":", label=f"accuracy {accuracy:g}")
+    axes.set(xlabel="kappa", ylabel="left side of (4)", yscale="log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(fontsize=8)
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
 
 
 def network_picture(env: Environment, values: np.ndarray, label: str) -> np.ndarray:

@@ -13,9 +13,11 @@ import torch
 from marl import build
 from marl.core import checkpoint
 from marl.core.checks import boolean, integer
+from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError, DivergedError, RunFailedError
 from marl.core.evaluation import BATCHES, Evaluation, evaluate
 from marl.core.logger import Logger
+from marl.core.policy import Policy
 from marl.core.trainer import Trainer
 from marl.loggers import ArrayLogger, ProgressLogger
 from marl.rundir import RunDirectory, differences, fingerprint
@@ -62,15 +64,22 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
         arrays.load_state_dict(saved["arrays"])
         tail.load_state_dict(saved["last_tenth"])
         log.info("continuing %s at step %d", directory, trainer.t)
+    watchers = build.observed(config, trainer, [arrays, *board, ProgressLogger(steps, trainer.t)])
     with folder.locked():
         folder.open(config, provenance or {}, fresh=saved is None)
         log.info("%s", TwoTimescale.check(*build.step_sizes(config)))
-        trainer.loggers = [arrays, *board, ProgressLogger(steps, trainer.t)]
+        trainer.loggers = watchers
         return _Run(config, folder, environment, trainer, arrays, tail, board).go(steps, checkpoint_every)
 
 
 def evaluate_run(directory: Path, steps: int, burn_in: int | None = None, seed: int | None = None) -> Evaluation:
     """Evaluates the policy of a run's checkpoint. Errors: `CheckpointError`, `ConfigError`."""
+    config, env, policy = load_policy(directory)
+    return evaluate(env, policy, steps=steps, burn_in=burn_in, seed=config["seed"] if seed is None else seed)
+
+
+def load_policy(directory: Path) -> tuple[dict[str, Any], Environment, Policy]:
+    """(configuration, environment, policy) of a run's checkpoint. Errors: `CheckpointError`, `ConfigError`."""
     config, state = checkpoint.load(directory / "checkpoint.pt")
     folder = RunDirectory(directory)
     other = differences(folder.config() or config, config)
@@ -81,7 +90,7 @@ def evaluate_run(directory: Path, steps: int, burn_in: int | None = None, seed: 
     folder.check_environment(state["environment"], fingerprint(env))
     policy = build.policy(config, env)
     policy.load_state_dict(state["trainer"]["policy"])
-    return evaluate(env, policy, steps=steps, burn_in=burn_in, seed=config["seed"] if seed is None else seed)
+    return config, env, policy
 
 
 @dataclass

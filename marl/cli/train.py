@@ -62,10 +62,10 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def compose(overrides: list[str]) -> dict[str, Any]:
-    """The configuration of `marl train` with `overrides`, as plain values. For scripts and tests."""
+def compose(overrides: list[str], command: str = "train") -> dict[str, Any]:
+    """The configuration of `marl COMMAND` with `overrides`, as plain values. For scripts and tests."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return _plain(hydra_compose("train", overrides))
+        return _plain(hydra_compose(command, overrides))
 
 
 class DirectoriesBefore(Callback):

@@ -15,7 +15,11 @@ class Policy(nn.Module, ABC):
 
     `replicas` independent copies are kept side by side; parameters start with the replica axis:
     `self.initial.zeros(n, ...)` and `self.initial.uniform(n, ..., bound=...)` make them.
+
+    score_bound: L_i of Assumption 5, a bound on ||grad log zeta_i(a_i|s_i)|| for all parameters, where one is known.
     """
+
+    score_bound: float | None = None
 
     def __init__(self, env: Environment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
         super().__init__()

@@ -18,7 +18,9 @@ from marl.exact.fixed_point import critic_error, critic_fixed_point
 from marl.exact.gradient import gradient, gradient_by_autograd, marginal_q, norm
 from marl.exact.interaction import interaction_matrix, reward_variation
 from marl.exact.local_laws import LocalLaws
+from marl.exact.monitor import ExactMonitor
 from marl.exact.poisson import solve, stationary
+from marl.exact.survey import Measured, Survey, measured, survey
 from marl.exact.truncation import JointPairs, approximate_gradient, truncated_q
 from marl.exact.values import Values
 
@@ -26,8 +28,11 @@ __all__ = [
     "Certificate",
     "Chain",
     "Ergodicity",
+    "ExactMonitor",
     "JointPairs",
     "LocalLaws",
+    "Measured",
+    "Survey",
     "Values",
     "approximate_gradient",
     "certificate",
@@ -42,11 +47,13 @@ __all__ = [
     "gradient_by_autograd",
     "interaction_matrix",
     "marginal_q",
+    "measured",
     "norm",
     "reward_variation",
     "sampled_decay",
     "solve",
     "stationary",
+    "survey",
     "truncated_q",
     "worst_decay",
 ]

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from marl.exact.interaction import random_pairs
 from marl.exact.truncation import JointPairs, outside
 from marl.exact.values import Values
 
@@ -42,19 +43,11 @@ def worst_decay(joint: JointPairs, agent: int) -> Float[Tensor, "n"]:
     return torch.stack(spans)
 
 
-def sampled_decay(values: Values, agent: int, samples: int, seed: int = 0) -> Float[Tensor, "n"]:
-    """The largest left side over `samples` random (z, z'): a lower bound on the supremum, for larger networks."""
+def sampled_decay(values: Values, agent: int, samples: int, seed: int = 0) -> Float[Tensor, "M n"]:
+    """The left side for `samples` random (z, z'); the largest is a lower bound on the supremum."""
     draw = torch.Generator().manual_seed(seed)
-    curves = [decay_curve(values, agent, *random_pairs(values, draw)) for _ in range(samples)]
-    return torch.stack(curves).amax(dim=0)
-
-
-def random_pairs(values: Values, draw: torch.Generator) -> tuple[Int64[Tensor, "2 n"], Int64[Tensor, "2 n"]]:
-    """Two joint pairs, states uniform and actions uniform over the legal ones, as in B.4."""
     env = values.chain.env
-    s = (torch.rand(2, env.n, generator=draw, dtype=torch.float64) * env.num_states).long()
-    legal = env.action_mask[torch.arange(env.n), s].double()
-    return s, torch.multinomial(legal.flatten(0, 1), 1, generator=draw).reshape(2, env.n)
+    return torch.stack([decay_curve(values, agent, *random_pairs(env, 2, draw)) for _ in range(samples)])
 
 
 class Fit(NamedTuple):

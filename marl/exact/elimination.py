@@ -61,6 +61,7 @@ class Elimination:
         self._steps: list[_Sum | _Average] = []
         self._plan(scopes, targets)
         self.num_sources = math.prod(self._size)
+        self._columns = max(1, int(memory * 2**27 / (2 * self.peak)))
         needed = 8 * (2 * self.peak + 4 * self.num_sources) / 2**30
         if needed > memory:
             raise ConfigError(
@@ -79,6 +80,9 @@ class Elimination:
 
     def expect(self, factors: list[np.ndarray], weights: list[np.ndarray], h: np.ndarray) -> np.ndarray:
         """(P h)(x). Shapes: factors[k] [joint scope values, targets[k]], weights[v] [pairs], h [Y, C] -> [X, C]."""
+        if h.shape[1] > self._columns:
+            parts = np.array_split(h, -(-h.shape[1] // self._columns), axis=1)
+            return np.concatenate([self.expect(factors, weights, part) for part in parts], axis=1)
         width, now = h.shape[1], np.ascontiguousarray(h).reshape(-1)
         for number, step in enumerate(self._steps):
             out = self._buffer(number, width)
@@ -97,6 +101,9 @@ class Elimination:
 
     def push(self, factors: list[np.ndarray], weights: list[np.ndarray], w: np.ndarray) -> np.ndarray:
         """(w P)(y), the transpose of `expect`. Shapes: w [X, C] -> [Y, C]."""
+        if w.shape[1] > self._columns:
+            parts = np.array_split(w, -(-w.shape[1] // self._columns), axis=1)
+            return np.concatenate([self.push(factors, weights, part) for part in parts], axis=1)
         width, now = w.shape[1], np.ascontiguousarray(w).reshape(-1)
         if self._place is not None:
             now = np.empty_like(w)

@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from marl.core.checks import choice
+from marl.core.environment import Environment, NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.network import Neighborhood
-from marl.exact.local_laws import LocalLaws
+from marl.exact.local_laws import LocalLaws, far_apart
 
 
 class NeighborMatrix:
@@ -65,6 +66,35 @@ def interaction_matrix(laws: LocalLaws, form: str = "z") -> NeighborMatrix:
     for i, table in enumerate(laws.law):
         entries[i, : table.ndim - 1] = [variation(table, axis) for axis in range(table.ndim - 1)]
     return NeighborMatrix(entries, neighborhood)
+
+
+def least_interaction(env: NetworkedMDP, samples: int = 64, seed: int = 0) -> NeighborMatrix:
+    """Entries that C in z-form at least has, from random joint pairs: for neighborhoods too large to list.
+
+    Good for showing that a condition on C fails, never that it holds.
+    """
+    neighborhood = env.network.neighborhood(1)
+    draw = torch.Generator().manual_seed(seed)
+    entries = np.zeros(neighborhood.index.shape)
+    s, a = random_pairs(env, samples, draw)
+    before = env.transition(s, a)
+    groups = far_apart([near[mask].tolist() for near, mask in zip(*neighborhood[:2], strict=True)])
+    for place in range(entries.shape[1]):  # every agent of a group meets a change of its neighbor number `place` alone
+        for group in groups:
+            other_s, other_a = random_pairs(env, samples, draw)
+            changed = neighborhood.index[group, place]
+            new_s, new_a = s.clone(), a.clone()
+            new_s[:, changed], new_a[:, changed] = other_s[:, changed], other_a[:, changed]
+            distance = (env.transition(new_s, new_a) - before)[:, group].abs().sum(dim=-1) / 2
+            entries[group, place] = distance.amax(dim=0).numpy()
+    return NeighborMatrix(entries, neighborhood)
+
+
+def random_pairs(env: Environment, count: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Joint pairs (s, a) [count, n]: states uniform, actions uniform over the legal ones, as in B.4."""
+    s = (torch.rand(count, env.n, generator=draw, dtype=torch.float64) * env.num_states).long()
+    legal = env.action_mask[torch.arange(env.n), s].double()
+    return s, torch.multinomial(legal.flatten(0, 1), 1, generator=draw).reshape(count, env.n)
 
 
 def reward_variation(laws: LocalLaws) -> NeighborMatrix:

@@ -48,7 +48,7 @@ class LocalLaws:
         self.law: list[np.ndarray] = [np.empty(0)] * env.n
         self.reward: list[np.ndarray] = [np.empty(0)] * env.n
         self._check_size()
-        for group in _far_apart(self.neighbors):
+        for group in far_apart(self.neighbors):
             self._read(group)
 
     def checked(self, agents: Sequence[int] | None) -> list[int]:
@@ -108,7 +108,7 @@ class LocalLaws:
         return [np.arange(self.num_pairs[j]) if j == i else self.first[j][:-1] for j in self.neighbors[i]]
 
 
-def _far_apart(neighbors: list[list[int]]) -> list[list[int]]:
+def far_apart(neighbors: list[list[int]]) -> list[list[int]]:
     """Greedy grouping of the agents such that those of one group share no neighbor."""
     groups: list[list[int]] = []
     color = [-1] * len(neighbors)

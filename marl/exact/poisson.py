@@ -5,7 +5,8 @@ transposed gives the stationary law. Matrix-free: relative value iteration V <- 
 d = r + P V - V brackets J between its least and largest entry; damped if the chain turns out to be nearly periodic.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -25,18 +26,24 @@ _NOISE = 1e-11
 """Relative size below which an increment that no longer shrinks is rounding."""
 
 
-class Solution(NamedTuple):
+@dataclass
+class Solution:
     """J [C], V [X, C] up to a constant per column, and how good they are.
 
-    residual [C]: span of r + P V - V, evaluated once more on the result; |error of J| <= residual / 2. error: a bound
-    on the span of the error of V, or inf where none can be given (see `error_bound`). iterations: 0 on the dense route.
+    residual [C]: span of r + P V - V, evaluated once more on the result; |error of J| <= residual / 2. iterations: 0 on
+    the dense route.
     """
 
+    chain: Chain
     J: Float[Tensor, "C"]
     V: Float[Tensor, "X C"]
     residual: Float[Tensor, "C"]
-    error: Float[Tensor, "C"]
     iterations: int
+
+    @cached_property
+    def error(self) -> Float[Tensor, "C"]:
+        """A bound on the span of the error of V, or inf where none can be given (see `gain`)."""
+        return self.residual * gain(self.chain)
 
 
 def solve(chain: Chain, rewards: Float[np.ndarray, "X C"], tolerance: float = TOLERANCE) -> Solution:
@@ -51,7 +58,7 @@ def solve(chain: Chain, rewards: Float[np.ndarray, "X C"], tolerance: float = TO
         average, values, iterations = _iterate(chain, rewards, tolerance)
     increment = rewards + chain.expect(values) - values
     residual = torch.from_numpy(increment.max(axis=0) - increment.min(axis=0))
-    return Solution(torch.from_numpy(average), torch.from_numpy(values), residual, residual * gain(chain), iterations)
+    return Solution(chain, torch.from_numpy(average), torch.from_numpy(values), residual, iterations)
 
 
 def gain(chain: Chain) -> float:

@@ -28,13 +28,18 @@ class JointPairs:
     def __init__(self, chain: Chain):
         self.chain = chain
         self.sizes: list[int] = chain.laws.num_pairs
-        self.num_pairs = math.prod(self.sizes)
+        self.num_pairs = self.count(chain)
         if self.num_pairs > MOST_PAIRS:
             raise ConfigError(
                 f"{self.num_pairs:.3g} joint pairs are too many to list (at most {MOST_PAIRS:.3g}); ask for Q at chosen "
                 "pairs, or use a smaller network"
             )
         self.values = Values(chain)
+
+    @staticmethod
+    def count(chain: Chain) -> int:
+        """|Z|."""
+        return math.prod(chain.laws.num_pairs)
 
     @cached_property
     def pairs(self) -> tuple[Int64[Tensor, "Z n"], Int64[Tensor, "Z n"]]:

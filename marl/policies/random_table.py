@@ -13,8 +13,8 @@ class RandomTable(Policy):
     """zeta_i(. | s_i) = row s_i of a table that is drawn once, over the legal actions; nothing is learned.
 
     distribution of a row: `normalized` = independent U[0,1) numbers divided by their sum; `dirichlet` = uniform on the
-    simplex. The table comes from `numpy.random.default_rng(instance_seed)`, one number for every (i, s, a), agents
-    slowest, and is the same in all replicas.
+    simplex. The table comes from `numpy.random.default_rng([1, instance_seed])`, a stream that no environment draws its
+    instance from; one number for every (i, s, a), agents slowest. It is the same in all replicas.
     Shapes: buffer `table` [n, S, A], zero where the action is illegal.
     """
 
@@ -31,7 +31,7 @@ class RandomTable(Policy):
         dtype: torch.dtype = torch.float64,
     ):
         super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
-        draw = np.random.default_rng(integer("policy.instance_seed", instance_seed, 0))
+        draw = np.random.default_rng([1, integer("policy.instance_seed", instance_seed, 0)])
         dirichlet = choice("policy.distribution", distribution, ("normalized", "dirichlet")) == "dirichlet"
         # Normalised exponentials are uniform on the simplex, also of the legal actions alone.
         weight = (draw.standard_exponential if dirichlet else draw.random)(tuple(env.action_mask.shape))

@@ -1,5 +1,7 @@
 """The tabular softmax policy of the paper's experiments."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,6 +15,8 @@ class TabularSoftmax(Policy):
 
     Shapes: parameter `theta` [B, n, S, A].
     """
+
+    score_bound = math.sqrt(2.0)
 
     def __init__(self, env: Environment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
         super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)

@@ -1,5 +1,7 @@
 """A softmax policy that does not look at the state."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,8 @@ class StateIndependentSoftmax(Policy):
     The policies of appendix A.2 (k-coloring). Where s_i makes actions illegal, those are left out.
     Shapes: parameter `theta` [B, n, A].
     """
+
+    score_bound = math.sqrt(2.0)
 
     def __init__(self, env: Environment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
         super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)

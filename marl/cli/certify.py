@@ -1,0 +1,118 @@
+"""`marl certify`: does influence decay, how fast, and which kappa is enough."""
+
+import json
+from typing import Any
+
+from marl.cli.subject import subject, written
+from marl.core.checks import number
+from marl.exact import Certificate, Ergodicity, Measured, Survey, survey
+
+Columns = dict[str, list[float]]
+"""Heading -> one number for every kappa."""
+
+
+def main(arguments: list[str]) -> int:
+    """Prints what is promised and what was measured, kappa by kappa, and writes it with a picture."""
+    settings, env, policy, name = subject("certify", arguments)
+    accuracy = number("accuracy", settings["accuracy"], 0.0)
+    keys = ("gamma", "agents", "horizon", "samples", "seed", "memory")
+    found = survey(env, policy, **{key: settings[key] for key in keys})
+    columns = _columns(found)
+    print(f"{type(env).__name__}, {env.n} agents; {type(policy).__name__} policy; {name}\n")
+    for subject_, sentence in _sentences(found).items():
+        print(f"{subject_ + ':':28}{sentence}")
+    if columns:
+        print(f"\n{table(columns)}\n")
+    for line in _recommended(found, accuracy):
+        print(line)
+    files = {"certificate.json": _json({"settings": settings, "accuracy": accuracy, **_numbers(found, columns)})}
+    if columns:
+        from marl.plotting import decay_picture  # here, so that a machine without matplotlib still gets the numbers
+
+        files["certificate.png"] = decay_picture(columns, {}, accuracy)
+    print("written: " + "   ".join(written(settings["out"], files)))
+    return 0
+
+
+def table(columns: Columns) -> str:
+    """One line per kappa."""
+    width = max(14, *(len(heading) + 2 for heading in columns))
+    rows = range(max(len(column) for column in columns.values()))
+    lines = ["kappa" + "".join(f"{heading:>{width}}" for heading in columns)]
+    for kappa in rows:
+        cells = [f"{column[kappa]:.4g}" if kappa < len(column) else "0" for column in columns.values()]
+        lines.append(f"{kappa:5}" + "".join(f"{cell:>{width}}" for cell in cells))
+    return "\n".join(lines)
+
+
+def _columns(found: Survey) -> Columns:
+    columns: Columns = {}
+    one, several = found.one_step, found.coupling
+    if isinstance(one, Certificate) and one.bounds is not None:
+        columns["every policy"] = one.bounds.amax(dim=1).tolist()
+        if one.rate is not None and one.constant is not None:
+            columns["Theorem 1"] = [one.constant * one.rate ** (kappa + 1) for kappa in range(len(one.bounds))]
+    if isinstance(several, Certificate) and several.bounds is not None:
+        columns["this policy"] = several.bounds.amax(dim=1).tolist()
+    if isinstance(found.measured, Measured):
+        columns["measured"] = found.measured.largest.amax(dim=1).tolist()
+    return columns
+
+
+def _sentences(found: Survey) -> dict[str, str]:
+    return {
+        "one step, every policy": _said(found.one_step),
+        "several steps, this policy": _said(found.coupling),
+        "left side of (4)": _how(found.measured),
+        "mixing": _mixing(found.mixing),
+    }
+
+
+def _said(promise: Certificate | str) -> str:
+    if isinstance(promise, Certificate) and promise.certified:
+        return f"certified: {promise.reason}"
+    return f"not certified, because {promise.reason if isinstance(promise, Certificate) else promise}"
+
+
+def _how(found: Measured | str) -> str:
+    if isinstance(found, str):
+        return f"not measured, because {found}"
+    whom = f"agents {found.agents}" if len(found.agents) <= 12 else f"{len(found.agents)} agents"
+    if found.samples == 0:
+        return f"largest over all joint pairs, {whom}"
+    return f"largest over {found.samples} random (z, z') each, {whom}: the supremum may be larger"
+
+
+def _mixing(found: Ergodicity | str) -> str:
+    if isinstance(found, str):
+        return f"not computed, because {found}"
+    numbers = f"sigma = {found.sigma:.3g}, mu_D = {found.mu_D:.4g}, |lambda_2| = {found.lambda_2:.4g}"
+    return f"{numbers}; {found.vacuous}" if found.vacuous else numbers
+
+
+def _recommended(found: Survey, accuracy: float) -> list[str]:
+    lines = []
+    for promise, whom in ((found.one_step, "any policy"), (found.coupling, "this policy")):
+        if isinstance(promise, Certificate) and (kappa := promise.kappa_for(accuracy)) is not None:
+            lines.append(f"kappa = {kappa} is enough for accuracy {accuracy:g} under {whom} (certified)")
+    if isinstance(found.measured, Measured):
+        kappa = found.measured.kappa_for(accuracy)
+        lines.append(f"kappa = {kappa} was enough for accuracy {accuracy:g} where it was measured")
+    return lines or [f"no kappa can be recommended for accuracy {accuracy:g}: nothing is certified or measured"]
+
+
+def _numbers(found: Survey, columns: Columns) -> dict[str, Any]:
+    promises = {"every_policy": found.one_step, "this_policy": found.coupling}
+    by_agent = {
+        name: {"agents": promise.agents, "bounds": promise.bounds.tolist()}
+        for name, promise in promises.items()
+        if isinstance(promise, Certificate) and promise.bounds is not None
+    }
+    if isinstance(found.measured, Measured):
+        by_agent["measured"] = {"agents": found.measured.agents, "largest": found.measured.largest.tolist()}
+    mixing = found.mixing._asdict() if isinstance(found.mixing, Ergodicity) else None
+    return {"said": _sentences(found), "columns": columns, "by_agent": by_agent, "mixing": mixing}
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1) + "\n").encode()

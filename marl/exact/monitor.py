@@ -1,0 +1,66 @@
+"""Exact numbers of the policy while it learns, for networks that are small enough."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from marl.core.checks import number
+from marl.core.environment import Environment
+from marl.core.logger import Logger, Metrics
+from marl.core.policy import Policy
+from marl.exact.certificate import certificate
+from marl.exact.chain import Chain
+from marl.exact.ergodicity import MOST_STATES, ergodicity
+from marl.exact.gradient import gradient, norm
+from marl.exact.local_laws import LocalLaws
+from marl.exact.poisson import solve
+
+
+class ExactMonitor:
+    """A logger that adds exact numbers to the metrics of every log point and hands them on to `loggers`.
+
+    Per replica: `exact/average_reward` (J), `exact/gradient_norm` (||grad J||) and, if decay is certified for every
+    policy, the policy's score is bounded and the network has at most 1,024 joint states, `exact/theorem2_bound`, the
+    limit of ||grad J|| by Theorem 2: L b / (1 - mu_D), L^2 = sum_i L_i^2, b the largest certified left side of (4) at
+    the critic's kappa (inf where mu_D = 1).
+
+    Errors: `ConfigError` before training, if the joint state is too large for exact numbers.
+    """
+
+    def __init__(self, env: Environment, policy: Policy, kappa: int, loggers: Sequence[Logger], memory: float = 4.0):
+        self.policy, self.loggers = policy, loggers
+        self._laws = LocalLaws(env)
+        self._memory = number("callback.memory", memory, 0.0)
+        promise = certificate(self._laws)
+        states = self._chain(0).num_states  # refuses what is too large
+        self._limit: float | None = None
+        if promise.bounds is not None and policy.score_bound is not None and states <= MOST_STATES:
+            decay = float(promise.bounds[kappa:].amax()) if kappa < len(promise.bounds) else 0.0
+            self._limit = math.sqrt(env.n) * policy.score_bound * decay
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        """Solves the chain of every replica; the other loggers see one set of metrics."""
+        rows = [self._numbers(self._chain(b)) for b in range(self.policy.replicas)]
+        exact = {f"exact/{tag}": np.array([row[tag] for row in rows]) for tag in rows[0]}
+        for logger in self.loggers:
+            logger.log(step, {**metrics, **exact})
+
+    def flush(self) -> None:
+        for logger in self.loggers:
+            logger.flush()
+
+    def close(self) -> None:
+        for logger in self.loggers:
+            logger.close()
+
+    def _chain(self, replica: int) -> Chain:
+        return Chain(self._laws.env, self.policy, replica=replica, memory=self._memory, laws=self._laws)
+
+    def _numbers(self, chain: Chain) -> dict[str, float]:
+        mean = chain.rewards().mean(axis=1, keepdims=True)
+        found = {"average_reward": float(solve(chain, mean).J), "gradient_norm": norm(gradient(chain))}
+        if self._limit is not None:
+            mixing = ergodicity(chain)
+            found["theorem2_bound"] = math.inf if mixing.vacuous else self._limit / (1.0 - mixing.mu_D)
+        return found

@@ -1,0 +1,142 @@
+"""What can be said of a network and a policy at once: promises, measurements, and why one is missing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from marl.core.checks import integer, number
+from marl.core.environment import Environment, NetworkedMDP
+from marl.core.errors import ConfigError
+from marl.core.policy import Policy
+from marl.exact import dense
+from marl.exact.certificate import Certificate, certificate, radii
+from marl.exact.chain import Chain
+from marl.exact.coupling import coupling_certificate
+from marl.exact.decay import sampled_decay, worst_decay
+from marl.exact.ergodicity import Ergodicity, ergodicity
+from marl.exact.interaction import least_interaction
+from marl.exact.local_laws import LocalLaws
+from marl.exact.truncation import JointPairs
+from marl.exact.values import Values
+
+FEW_PAIRS = 2**14
+"""Joint pairs up to which the left side of (4) is measured at all of them."""
+FEW_STATES = 2**14
+"""Joint states beyond which only the first agent is measured, unless agents are named."""
+
+Found = TypeVar("Found")
+
+
+@dataclass
+class Measured:
+    """Left sides of (4) under one policy.
+
+    agents: which. largest [K, C]: for kappa = 0..K-1 and every agent the largest seen. samples: at how many random
+    (z, z') each, 0 = at all. curves [C, M, K]: the samples, None if at all.
+    """
+
+    agents: list[int]
+    largest: Float[Tensor, "K C"]
+    samples: int
+    curves: Float[Tensor, "C M K"] | None
+
+    def kappa_for(self, accuracy: float) -> int:
+        """The smallest kappa from which on no measured left side exceeds `accuracy`."""
+        above = (self.largest.amax(dim=1) > accuracy).nonzero()
+        return int(above[-1]) + 1 if len(above) else 0
+
+
+@dataclass
+class Survey:
+    """Results, or the sentence that says why there is none."""
+
+    one_step: Certificate | str
+    coupling: Certificate | str
+    measured: Measured | str
+    mixing: Ergodicity | str
+
+
+def survey(
+    env: Environment,
+    policy: Policy,
+    *,
+    gamma: float = 1.0,
+    agents: Sequence[int] | None = None,
+    horizon: int = 2,
+    samples: int = 200,
+    seed: int = 0,
+    memory: float = 4.0,
+) -> Survey:
+    """Certificates for every policy and, from blocks of up to `horizon` steps, for this one; the measured decay; mixing.
+
+    Errors: `ConfigError` for an argument out of range, or an environment that does not state its law.
+    """
+    gamma = number("gamma", gamma, 0.0, 1.0)
+    try:
+        laws = LocalLaws(env)
+    except ConfigError as error:
+        if not isinstance(env, NetworkedMDP):
+            raise
+        return Survey(_without_tables(env, str(error)), str(error), str(error), str(error))
+    wanted = laws.checked(agents)
+    one_step = certificate(laws, wanted, gamma=gamma)
+    if gamma < 1.0:
+        average = "only the average reward (gamma = 1) is measured"
+        return Survey(one_step, "only for the average reward (gamma = 1)", average, average)
+    coupling = _coupling(laws, policy, wanted, integer("horizon", horizon, 0), memory)
+    chain = _attempt(lambda: Chain(env, policy, laws=laws, memory=memory))
+    if isinstance(chain, str):
+        return Survey(one_step, coupling, chain, chain)
+    first = wanted if agents is not None or chain.num_states <= FEW_STATES else wanted[:1]
+    return Survey(
+        one_step,
+        coupling,
+        _attempt(lambda: measured(chain, first, integer("samples", samples, 1), seed)),
+        _attempt(lambda: ergodicity(chain)),
+    )
+
+
+def measured(chain: Chain, agents: Sequence[int], samples: int, seed: int = 0) -> Measured:
+    """The left side of (4) at all joint pairs of a small network, at `samples` random ones of a larger one."""
+    agents = chain.laws.checked(agents)
+    kappas = radii(chain.laws, agents)
+    if JointPairs.count(chain) <= FEW_PAIRS:
+        joint = JointPairs(chain)
+        return Measured(agents, torch.stack([worst_decay(joint, i)[:kappas] for i in agents], dim=1), 0, None)
+    curves = torch.stack([sampled_decay(Values(chain, [i]), i, samples, seed)[:, :kappas] for i in agents])
+    return Measured(agents, curves.amax(dim=1).T, samples, curves)
+
+
+def _coupling(laws: LocalLaws, policy: Policy, agents: list[int], horizon: int, memory: float) -> Certificate | str:
+    """The certificate of the fewest steps that gives one, or why there is none."""
+    with torch.no_grad():
+        tables = [table.numpy() for table in dense.policy_tables(policy)]
+    found: Certificate | str = "not tried (horizon below 2)"
+    for steps in range(2, horizon + 1):
+        found = _attempt(partial(coupling_certificate, laws, tables, agents, horizon=steps, memory=memory))
+        if isinstance(found, str) or found.certified:
+            break
+    return found
+
+
+def _without_tables(env: NetworkedMDP, why: str) -> str:
+    """What random joint pairs show where the laws cannot be listed."""
+    least = least_interaction(env)
+    sums = least.row_sums()
+    own = float(least.entries[least.neighborhood.index == torch.arange(env.n)[:, None]].max())
+    note = f"row sums of C reach at least {float(sums.max()):.3g}, its diagonal at least {own:.3g}"
+    if own >= 1.0:
+        return f"the spectral radius of C is at least 1 ({note}, from random joint pairs; {why})"
+    return f"undecided: {why} ({note}, from random joint pairs)"
+
+
+def _attempt(compute: Callable[[], Found]) -> Found | str:
+    try:
+        return compute()
+    except ConfigError as error:
+        return str(error)
