@@ -3,8 +3,7 @@
 import json
 from typing import Any
 
-from marl.cli.subject import subject, written
-from marl.core.checks import number
+from marl.cli.subject import picture, subject, written
 from marl.exact import Certificate, Ergodicity, Measured, Survey, survey
 
 Columns = dict[str, list[float]]
@@ -14,7 +13,7 @@ Columns = dict[str, list[float]]
 def main(arguments: list[str]) -> int:
     """Prints what is promised and what was measured, kappa by kappa, and writes it with a picture."""
     settings, env, policy, name = subject("certify", arguments)
-    accuracy = number("accuracy", settings["accuracy"], 0.0)
+    accuracy = settings["accuracy"]
     keys = ("gamma", "agents", "horizon", "samples", "seed", "memory")
     found = survey(env, policy, **{key: settings[key] for key in keys})
     columns = _columns(found)
@@ -25,11 +24,10 @@ def main(arguments: list[str]) -> int:
         print(f"\n{table(columns)}\n")
     for line in _recommended(found, accuracy):
         print(line)
-    files = {"certificate.json": _json({"settings": settings, "accuracy": accuracy, **_numbers(found, columns)})}
-    if columns:
-        from marl.plotting import decay_picture  # here, so that a machine without matplotlib still gets the numbers
-
-        files["certificate.png"] = decay_picture(columns, {}, accuracy)
+    files = {
+        "certificate.json": _json({"settings": settings, "accuracy": accuracy, **_numbers(found, columns)}),
+        "certificate.png": picture(columns, {}, accuracy) if columns else None,
+    }
     print("written: " + "   ".join(written(settings["out"], files)))
     return 0
 

@@ -1,24 +1,26 @@
 """`marl decay`: the left side of (4) under one policy, measured exactly."""
 
 import json
+import math
 
 import numpy as np
 
 from marl.cli.certify import Columns, table
-from marl.cli.subject import subject, written
-from marl.core.checks import integer, number
+from marl.cli.subject import picture, subject, written
 from marl.exact import Chain, LocalLaws, Measured, fit, measured
+
+SHOWN = 6
+"""Agents that have a column of their own."""
 
 
 def main(arguments: list[str]) -> int:
     """Prints a table by kappa and the fitted rate, and writes both with a picture."""
     settings, env, policy, name = subject("decay", arguments)
-    accuracy = number("accuracy", settings["accuracy"], 0.0)
-    samples = integer("samples", settings["samples"], 1)
+    accuracy, samples = settings["accuracy"], settings["samples"]
     laws = LocalLaws(env)
     agents = laws.checked(settings["agents"])
-    chain = Chain(env, policy, laws=laws, memory=number("memory", settings["memory"], 0.0))
-    found = measured(chain, agents, samples, integer("seed", settings["seed"], 0))
+    chain = Chain(env, policy, laws=laws, memory=settings["memory"])
+    found = measured(chain, agents, samples, settings["seed"])
     columns, band = _columns(found)
     fits = {i: fit(found.largest[:, c]) for c, i in enumerate(agents)}
     where = "all joint pairs" if found.samples == 0 else f"{samples} random (z, z') per agent"
@@ -34,13 +36,11 @@ def main(arguments: list[str]) -> int:
         "agents": agents,
         "largest": found.largest.tolist(),
         "columns": {**columns, **band},
-        "fits": {str(i): fitted._asdict() for i, fitted in fits.items()},
+        "fits": {str(i): fitted._asdict() if math.isfinite(fitted.rate) else None for i, fitted in fits.items()},
     }
-    from marl.plotting import decay_picture
-
     files = {
         "decay.json": (json.dumps(content, indent=1) + "\n").encode(),
-        "decay.png": decay_picture(columns, band, accuracy),
+        "decay.png": picture(columns, band, accuracy),
     }
     print("written: " + "   ".join(written(settings["out"], files)))
     return 0
@@ -49,7 +49,10 @@ def main(arguments: list[str]) -> int:
 def _columns(found: Measured) -> tuple[Columns, Columns]:
     """(what the table shows, the band of the picture: agents and samples pooled)."""
     if found.curves is None:
-        return {f"agent {i}": found.largest[:, c].tolist() for c, i in enumerate(found.agents[:6])}, {}
+        shown = {f"agent {i}": found.largest[:, c].tolist() for c, i in enumerate(found.agents[:SHOWN])}
+        if len(found.agents) > SHOWN:
+            shown[f"all {len(found.agents)} agents"] = found.largest.amax(dim=1).tolist()
+        return shown, {}
     low, median, high = np.percentile(found.curves.flatten(0, 1).numpy(), [10, 50, 90], axis=0).tolist()
     largest = found.largest.amax(dim=1).tolist()
     return {"median": median, "largest": largest}, {"10 %": low, "90 %": high}

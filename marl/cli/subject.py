@@ -1,12 +1,15 @@
 """What `marl certify` and `marl decay` look at: the environment and policy of a configuration or of a finished run."""
 
+import contextlib
 import os
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from marl import build
 from marl.cli.train import compose
+from marl.core.checks import integer, number
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.files import write_atomically
@@ -15,42 +18,109 @@ from marl.run import load_policy
 
 
 def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Environment, Policy, str]:
-    """(settings, environment, policy, what to call them). Arguments: [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...]."""
+    """(checked settings, environment, policy, what to call them).
+
+    Arguments: [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...].
+    Errors: as everything that is asked for; `ConfigError` if nothing could be written to `out`, which is left as it is.
+    """
     overrides, directories, run = [], [], None
     remaining = list(arguments)
     while remaining:
-        argument = remaining.pop(0)
-        if argument in ("--config-dir", "-cd"):
-            if not remaining:
-                raise ConfigError(f"{argument} needs a directory after it")
-            directories.append(f"file://{os.path.abspath(remaining.pop(0))}")
+        option, equals, value = (argument := remaining.pop(0)).partition("=")
+        if option in ("--config-dir", "-cd"):
+            if not equals and not remaining:
+                raise ConfigError(f"{option} needs a directory after it")
+            directories.append(_searched(option, value if equals else remaining.pop(0)))
         elif argument.startswith("-"):
             raise ConfigError(f"there is no option {argument!r}; marl {command} --help shows what there is")
-        elif "=" not in argument and run is None:
+        elif run is None and _is_run(argument):
             run = Path(argument)
         else:
             overrides.append(argument)
     if directories:
         overrides.append(f"hydra.searchpath=[{','.join(directories)}]")
-    settings = compose(overrides, command)
-    parts = [text for text in overrides if text.lstrip("+").partition("=")[0].partition(".")[0] in ("env", "policy")]
+    settings = _checked(compose(overrides, command))
+    parts = [text for text in overrides if text.lstrip("+~").partition("=")[0].partition(".")[0] in ("env", "policy")]
     if run is None:
         env = build.environment(settings)
         policy = build.policy({**settings, "dtype": "float64", "replicas": 1}, env)
-        return settings, env, policy, " ".join(parts) or "default settings"
-    if parts:
-        raise ConfigError(f"{run} is a run and has its own environment and policy, which {parts[0]} cannot change")
-    _, env, policy = load_policy(run)
-    return settings, env, policy, f"the policy of {run} (replica 0)"
+        name = " ".join(parts) or "default settings"
+    else:
+        _, env, policy = load_policy(run)
+        name = f"the policy of {run} (replica 0)"
+        if parts:
+            raise ConfigError(f"{run} is a run and has its own environment and policy, which {parts[0]} cannot change")
+    _check_writable(settings["out"])
+    return settings, env, policy, name
 
 
-def written(directory: str, files: dict[str, bytes]) -> list[str]:
-    """Writes every file into the directory, each whole or not at all; the paths."""
+def written(directory: str, files: dict[str, bytes | None]) -> list[str]:
+    """Writes every file into the directory, each whole or not at all; the paths. None = an older one must not stay."""
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        write_atomically(folder / name, partial(_write, content))
-    return [str(folder / name) for name in files]
+        if content is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            write_atomically(folder / name, partial(_write, content))
+    return [str(folder / name) for name, content in files.items() if content is not None]
+
+
+def picture(columns: dict[str, list[float]], band: dict[str, list[float]], accuracy: float) -> bytes | None:
+    """The curves as a PNG; None, and a line that says so, on a machine without matplotlib."""
+    try:
+        from marl.plotting import decay_picture
+    except ModuleNotFoundError:
+        print("the picture needs matplotlib: pip install marl[plots]")
+        return None
+    return decay_picture(columns, band, accuracy)
+
+
+def _is_run(argument: str) -> bool:
+    """Whether it means a directory, not KEY=VALUE: those of runs have equal signs in their names."""
+    key, equals, _ = argument.partition("=")
+    return not equals or os.path.isdir(argument) or ("/" in key and not key.lstrip("+~").startswith("hydra/"))
+
+
+def _searched(option: str, directory: str) -> str:
+    """A directory of yaml files in the form that Hydra takes."""
+    if not os.path.isdir(directory):
+        raise ConfigError(f"{option} {directory} is no directory")
+    quoted = os.path.abspath(directory).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'file://{quoted}'"
+
+
+def _checked(settings: dict[str, Any]) -> dict[str, Any]:
+    """What both commands have in common, cleaned."""
+    agents = settings["agents"]
+    whole = isinstance(agents, list) and agents and all(type(i) is int for i in agents)
+    if agents is not None and not whole:
+        raise ConfigError(f"agents must be a list such as [0,3], or null for all, got {agents!r}")
+    return {
+        **settings,
+        "accuracy": number("accuracy", settings["accuracy"], 0.0),
+        "samples": integer("samples", settings["samples"], 1),
+        "seed": integer("seed", settings["seed"], 0),
+        "memory": number("memory", settings["memory"], 0.001),
+    }
+
+
+def _check_writable(directory: Any) -> None:
+    """Tries it before a long computation and takes back what it made."""
+    if not isinstance(directory, str) or not directory:
+        raise ConfigError(f"out must be a directory, got {directory!r}")
+    folder = Path(directory)
+    made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"out={directory} cannot be written to: {getattr(error, 'strerror', None) or error}") from None
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError, ValueError):
+                path.rmdir()
 
 
 def _write(content: bytes, file: IO[bytes]) -> None:

@@ -5,11 +5,12 @@ probability that they differ at agent i, then (Lemma 4 of the paper, kept agent 
 
     |Q_i(z) - Q_i(z')| <= sum_t gamma^t sum_{j in N_i} delta_j(r_i) [C^t 1_{-N_i^kappa}]_j,
 
-delta_j(r_i) the variation of the expected reward in z_j; for private rewards its span, at j = i. It is finite iff the
+delta_j(r_i) the variation of the expected reward in z_j; for private rewards its span, at j = i. It is finite if the
 spectral radius of gamma C is below 1, which is weaker than Theorem 1's row sums. With discount gamma < 1 rewards after
 time kappa are worth at most span(r_i) gamma^(kappa + 1) / (1 - gamma), whatever the influence; the smaller one counts.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from marl.core.checks import number
+from marl.core.checks import integer, number
 from marl.exact.influence import Influence, tails
 from marl.exact.interaction import NeighborMatrix, interaction_matrix, reward_variation
 from marl.exact.local_laws import LocalLaws
@@ -67,7 +68,7 @@ def certificate(
     scaled = NeighborMatrix(gamma * matrix.entries, matrix.neighborhood)
     influence, row_sum = Influence(scaled), float(scaled.row_sums().max())
     agents = laws.checked(agents)
-    kappas = radii(laws, agents) if kappas is None else kappas
+    kappas = radii(laws, agents) if kappas is None else integer("kappas", kappas, 1)
     nothing = Certificate("", None, agents, row_sum, influence.radius)
     change = reward_variation(laws).transposed()
     bounds = tails(laws.env.network, influence, change.__matmul__, agents, kappas) if influence.finite else None
@@ -77,10 +78,10 @@ def certificate(
         return nothing._replace(reason=_why_not(scaled, influence.radius, gamma))
     if row_sum < 1.0 and laws.env.private_rewards:
         spans = max(float(np.ptp(table)) for table in laws.reward)
-        reason = f"every row sum of {_name(gamma)} is at most {row_sum:.3g} < 1"
+        reason = f"every row sum of {_name(gamma)} is at most {rounded_up(row_sum)} < 1"
         return nothing._replace(reason=reason, bounds=bounds, rate=row_sum, constant=spans / (1.0 - row_sum))
     if influence.finite:
-        reason = f"the spectral radius of {_name(gamma)} is at most {influence.radius:.3g} < 1"
+        reason = f"the spectral radius of {_name(gamma)} is at most {rounded_up(influence.radius)} < 1"
         return nothing._replace(reason=reason, bounds=bounds)
     return nothing._replace(reason=f"discounting alone: gamma = {gamma:g}", bounds=bounds)
 
@@ -88,6 +89,15 @@ def certificate(
 def radii(laws: LocalLaws, agents: Sequence[int]) -> int:
     """1 + the largest eccentricity of the agents: at the last kappa nobody is outside."""
     return 1 + max(int(laws.env.network.distances(i).max()) for i in agents)
+
+
+def rounded_up(x: float) -> str:
+    """A bound in few digits that is still a bound, and below 1 if x is."""
+    for digits in range(3, 10):
+        up = math.ceil(x * 10**digits) / 10**digits
+        if x >= 1.0 or up < 1.0:
+            break
+    return f"{up:.{digits}f}"
 
 
 def _name(gamma: float) -> str:
@@ -98,7 +108,7 @@ def _why_not(matrix: NeighborMatrix, radius: float, gamma: float) -> str:
     sums = matrix.row_sums()
     worst = int(sums.argmax())
     own = float(matrix.entries[worst][matrix.neighborhood.index[worst].numpy() == worst].max())
-    why = f"the spectral radius of {_name(gamma)} is not below 1 (at most {radius:.3g}); agent {worst} has row sum "
+    why = f"the spectral radius of {_name(gamma)} is not below 1 (at most {rounded_up(radius)}); agent {worst} has row sum "
     why += f"{float(sums[worst]):.3g}, {own:.3g} of it its own"
     return why + (": two of its pairs have no next state in common" if own >= gamma else "")
 

@@ -6,23 +6,25 @@ are then summed jointly, never agent by agent (the next states of neighbors are 
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from marl.core.checks import choice
+from marl.core import checks
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
 from marl.exact import dense
 from marl.exact.elimination import Elimination
 from marl.exact.local_laws import LocalLaws
+from marl.exact.recurrence import Step, recurrent_class
 
 DENSE_STATES = 512
 """Up to here the dense route is the faster one."""
+
 PolicyTables = list[np.ndarray]
 """zeta_i(a|s) of every agent, [S_i, A]; a row of zeros stands for a state that is left out."""
 
@@ -50,11 +52,13 @@ class Chain:
     ):
         self.env = env
         self.laws = laws or LocalLaws(env)
-        self.memory = memory
+        if self.laws.env is not env:
+            raise ConfigError("the laws are of another environment than the chain")
+        self.memory = checks.number("memory", memory, 0.0)
         self.n = env.n
         self.sizes: list[int] = self.laws.num_states
         self.num_states = math.prod(self.sizes)
-        self.method = self._chosen(choice("method", method, ("auto", "dense", "free")))
+        self.method = self._chosen(checks.choice("method", method, ("auto", "dense", "free")))
         self.policy, self.replica = policy, replica
         with torch.no_grad():
             self.tables = [table.numpy() for table in dense.policy_tables(policy, replica)]
@@ -100,9 +104,18 @@ class Chain:
         return dense.transition_matrix(self.laws, [torch.from_numpy(table) for table in self.tables])
 
     @cached_property
-    def positive(self) -> bool:
-        """Whether all laws are positive, which makes P_theta positive: irreducible and aperiodic."""
-        return all(bool((factor > 0).all()) for factor in self._own_factors[0])
+    def recurrent(self) -> Bool[np.ndarray, "X"]:
+        """The recurrent class. Errors: `ConfigError` with two states of different classes, if there is more than one."""
+        if all(bool((factor > 0).all()) for factor in self._own_factors[0]):
+            return np.ones(self.num_states, dtype=bool)
+        found, stray = recurrent_class(self.num_states, *self._supports())
+        if stray is not None:
+            one, other = (tuple(self.states(np.array(x)).tolist()) for x in (int(found.argmax()), stray))
+            raise ConfigError(
+                f"the chain has more than one recurrent class: from joint state {other} it never reaches {one}, so "
+                "long-run averages depend on the start; use a policy that tries every action, or laws that do not absorb"
+            )
+        return found
 
     def averaged_laws(self, policy: PolicyTables | None = None) -> list[np.ndarray]:
         """P_i(s_i'| ...) averaged over private actions, [S_j for j in N_i, S_i]; with shared ones the laws themselves."""
@@ -111,10 +124,13 @@ class Chain:
             return laws.law
         return [self.averaged(laws.law[i], laws.own[i], i, policy[i]) for i in range(self.n)]
 
-    def supported(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Factors and weights with every positive number replaced by one."""
-        factors, weights = self._own_factors
-        return [(factor > 0).astype(float) for factor in factors], [(weight > 0).astype(float) for weight in weights]
+    def _supports(self) -> tuple[Step, Step]:
+        """`push` and `expect` with every positive number replaced by one, so that nothing vanishes by rounding."""
+        if self.method == "dense":
+            possible = (self.matrix > 0).double().numpy()
+            return possible.T.__matmul__, possible.__matmul__
+        factors, weights = ([(table > 0).astype(float) for table in tables] for tables in self._own_factors)
+        return partial(self.elimination.push, factors, weights), partial(self.elimination.expect, factors, weights)
 
     @cached_property
     def _own_factors(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -142,13 +158,15 @@ class Chain:
         return Elimination(laws.neighbors, self.sizes, self.sizes, None, self.memory)
 
     def _chosen(self, method: str) -> str:
-        if method == "dense" or (method == "auto" and self.num_states <= DENSE_STATES):
-            dense.check_size(self.num_states)
+        if method == "dense":
+            dense.check_size(self.laws)
             return "dense"
-        if method == "auto" and self.num_states <= dense.MOST_STATES:
+        if method == "auto" and dense.fits(self.laws):
+            if self.num_states <= DENSE_STATES:
+                return "dense"
             try:
                 return "free" if self.elimination.peak < self.num_states**2 else "dense"
             except ConfigError:
                 return "dense"
-        assert self.elimination
+        _ = self.elimination  # refuses what is too large
         return "free"

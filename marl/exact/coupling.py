@@ -26,11 +26,11 @@ from jaxtyping import Float
 
 from marl.core.checks import integer
 from marl.core.errors import ConfigError
-from marl.exact.certificate import Certificate, radii
+from marl.exact.certificate import Certificate, radii, rounded_up
 from marl.exact.elimination import Elimination
 from marl.exact.influence import Influence, tails
 from marl.exact.interaction import NeighborMatrix, reward_variation
-from marl.exact.local_laws import MAX_ENTRIES, LocalLaws
+from marl.exact.local_laws import TOLERANCE, LocalLaws
 
 
 def coupling_certificate(
@@ -47,13 +47,15 @@ def coupling_certificate(
     agents, kappas: as in `certificate`. Errors: `ConfigError` with the size, where two copies of N_i^T are too many
     joint states to compute D^(T) exactly.
     """
-    blocks = disagreement(laws, policy, integer("horizon", horizon, 1), memory)
     agents = laws.checked(agents)
+    kappas = radii(laws, agents) if kappas is None else integer("kappas", kappas, 1)
+    blocks = disagreement(laws, policy, integer("horizon", horizon, 1), memory)
     influence = Influence(blocks[-1])
+    radius = rounded_up(influence.radius)
     name = f"the {horizon}-step disagreement matrix under this policy"
     nothing = Certificate("", None, agents, float(blocks[-1].row_sums().max()), influence.radius)
     if not influence.finite:
-        return nothing._replace(reason=f"the spectral radius of {name} is not below 1 (at most {influence.radius:.3g})")
+        return nothing._replace(reason=f"the spectral radius of {name} is not below 1 (at most {radius})")
     change = reward_variation(laws).transposed()
     inside = [block.transposed() for block in blocks[:-1]]
 
@@ -61,13 +63,13 @@ def coupling_certificate(
         x = change @ unit
         return sum((block @ x for block in inside), x)
 
-    bounds = tails(laws.env.network, influence, start, agents, radii(laws, agents) if kappas is None else kappas)
-    return nothing._replace(reason=f"the spectral radius of {name} is at most {influence.radius:.3g} < 1", bounds=bounds)
+    bounds = tails(laws.env.network, influence, start, agents, kappas)
+    return nothing._replace(reason=f"the spectral radius of {name} is at most {radius} < 1", bounds=bounds)
 
 
 def disagreement(laws: LocalLaws, policy: Sequence[np.ndarray], horizon: int, memory: float = 4.0) -> list[NeighborMatrix]:
     """D^(1), ..., D^(horizon), exactly; D^(t) in the layout of `neighborhood(t)`. Errors: as `coupling_certificate`."""
-    twins = [_Twin.of(laws, i, policy[i]) for i in range(laws.n)]
+    twins = [_Twin.of(laws, i, table) for i, table in enumerate(_checked(laws, policy))]
     network = laws.env.network
     found = [np.zeros(network.neighborhood(t).index.shape) for t in range(1, horizon + 1)]
     for i in range(laws.n):
@@ -80,6 +82,21 @@ def disagreement(laws: LocalLaws, policy: Sequence[np.ndarray], horizon: int, me
                 differs = _earlier(laws, twins, region, wider, differs, memory)
                 region = wider
     return [NeighborMatrix(entries, network.neighborhood(t)) for t, entries in enumerate(found, start=1)]
+
+
+def _checked(laws: LocalLaws, policy: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Policy tables whose rows sum to one: missing mass would count as agreement."""
+    if len(policy) != laws.n:
+        raise ConfigError(f"the policy needs one table for each of {laws.n} agents, got {len(policy)}")
+    for i, table in enumerate(policy):
+        legal = laws.env.action_mask[i, : laws.num_states[i]].numpy()
+        good = table.shape == legal.shape and bool((np.where(legal, table >= 0.0, table == 0.0)).all())
+        if not good or not (np.abs(table.sum(axis=1) - 1.0) <= TOLERANCE).all():
+            raise ConfigError(
+                f"the policy table of agent {i} must have shape {list(legal.shape)} and rows that are distributions "
+                "over the legal actions"
+            )
+    return [table / table.sum(axis=1, keepdims=True) for table in policy]
 
 
 def coupled(p: Float[np.ndarray, "R S"], q: Float[np.ndarray, "R S"]) -> Float[np.ndarray, "R S S"]:
@@ -131,7 +148,7 @@ def _earlier(
             if not laws.sees_pairs and j != k:  # of the others it sees the states only
                 left, right = left[twins[j].first[:-1]], right[twins[j].first[:-1]]
             lists.append((left, right))
-        table = _coupled_law(laws, k, lists)
+        table = _coupled_law(laws, k, lists, memory)
         if not laws.sees_pairs:
             axis = laws.own[k]
             shaped = twins[k].weight.reshape([-1 if x == axis else 1 for x in range(table.ndim)])
@@ -154,16 +171,16 @@ def _worst(laws: LocalLaws, region: list[int], wider: list[int], j: int, h: np.n
             starts[k] = (laws.first[k][:-1],) * 2
     factors = []
     for k in region:
-        table = _coupled_law(laws, k, [starts[v] for v in laws.neighbors[k]])
+        table = _coupled_law(laws, k, [starts[v] for v in laws.neighbors[k]], memory)
         factors.append(np.ascontiguousarray(table.reshape(-1, table.shape[-1])))
     plan = _plan(laws, region, wider, [len(starts[k][0]) for k in wider], None, memory)
     return min(1.0, float(plan.expect(factors, [], h).max()))
 
 
-def _coupled_law(laws: LocalLaws, k: int, lists: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def _coupled_law(laws: LocalLaws, k: int, lists: list[tuple[np.ndarray, np.ndarray]], memory: float) -> np.ndarray:
     """The coupled law of agent k's two next states, [len of every list, S_k^2]; lists: pairs (z_j, z_j') of j in N_k."""
     shape, states = [len(left) for left, _ in lists], laws.num_states[k]
-    if math.prod(shape) * states**2 > MAX_ENTRIES:
+    if 24 * math.prod(shape) * states**2 > memory * 2**30:  # the law and what it takes to make it
         raise ConfigError(
             f"two copies of agent {k} and its neighbors have {math.prod(shape):.3g} joint pairs, too many to couple "
             "exactly; use a shorter horizon or a smaller network"

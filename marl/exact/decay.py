@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from marl.core.checks import integer
+from marl.core.errors import ConfigError
 from marl.exact.interaction import random_pairs
 from marl.exact.truncation import JointPairs, outside
 from marl.exact.values import Values
@@ -21,7 +23,12 @@ def decay_curve(values: Values, agent: int, s: Int64[Tensor, "2 n"], a: Int64[Te
     Exactly 0 from the eccentricity of the agent on. Errors: `ConfigError` at illegal pairs.
     """
     chain = values.chain
-    column = values.agents.index(*chain.laws.checked([agent]))
+    chain.laws.checked([agent])
+    if agent not in values.agents:
+        raise ConfigError(f"agent {agent} is not among the agents {values.agents} whose values were computed")
+    if s.shape != (2, chain.n) or a.shape != (2, chain.n):
+        raise ConfigError(f"two joint pairs of {chain.n} agents are needed, got {list(s.shape)} and {list(a.shape)}")
+    column = values.agents.index(agent)
     radius = torch.arange(chain.n)[:, None]
     distance = chain.env.network.distances(agent)
     inside = (distance >= 0) & (distance <= radius)
@@ -45,6 +52,7 @@ def worst_decay(joint: JointPairs, agent: int) -> Float[Tensor, "n"]:
 
 def sampled_decay(values: Values, agent: int, samples: int, seed: int = 0) -> Float[Tensor, "M n"]:
     """The left side for `samples` random (z, z'); the largest is a lower bound on the supremum."""
+    samples = integer("samples", samples, 1)
     draw = torch.Generator().manual_seed(seed)
     env = values.chain.env
     return torch.stack([decay_curve(values, agent, *random_pairs(env, 2, draw)) for _ in range(samples)])

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from marl.core.checks import integer
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
 from marl.exact.local_laws import LocalLaws
@@ -20,28 +21,40 @@ _MOST_LABELS = 52
 """Indices that one einsum can have."""
 
 
-def check_size(num_states: int) -> None:
-    """Errors: `ConfigError` if a matrix over `num_states` joint states is too large."""
+def fits(laws: LocalLaws) -> bool:
+    """Whether a matrix over the joint states is small enough."""
+    return math.prod(laws.num_states) <= MOST_STATES and 3 * laws.n <= _MOST_LABELS
+
+
+def check_size(laws: LocalLaws) -> None:
+    """Errors: `ConfigError` if a matrix over the joint states is too large, or there are too many agents for it."""
+    num_states = math.prod(laws.num_states)
     if num_states > MOST_STATES:
         raise ConfigError(
             f"a matrix over {num_states:.4g} joint states would take {num_states**2 * 8 / 2**30:.3g} GiB; matrices end at "
             f"{MOST_STATES} joint states (use the matrix-free route, or a smaller network)"
         )
+    if 3 * laws.n > _MOST_LABELS:
+        raise ConfigError(f"matrices are built for at most {_MOST_LABELS // 3} agents, got {laws.n}; use method=free")
 
 
 def policy_tables(policy: Policy, replica: int = 0) -> list[Tensor]:
     """zeta_i(a|s) of every agent [S_i, A], float64, differentiable in the policy's parameters.
 
+    Rows are divided by their sum: those of a float32 policy miss one by more than exact numbers allow.
+
     Errors: `ConfigError` if the policy has no such replica.
     """
-    if not 0 <= replica < policy.replicas:
+    if integer("replica", replica, 0) >= policy.replicas:
         raise ConfigError(f"replica {replica} is not among the policy's {policy.replicas}, which are numbered from 0")
     env = policy.env
     rows = [  # agents with fewer states repeat their last one
         policy.probs(env.num_states.clamp(max=s + 1).sub(1).expand(policy.replicas, env.n))[replica].double()
         for s in range(env.action_mask.shape[1])
     ]
-    return [table[:size] for table, size in zip(torch.stack(rows, dim=1), env.num_states.tolist(), strict=True)]
+    tables = torch.stack(rows, dim=1)
+    tables = tables / tables.sum(dim=-1, keepdim=True)
+    return [table[:size] for table, size in zip(tables, env.num_states.tolist(), strict=True)]
 
 
 def transition_matrix(laws: LocalLaws, policy: Sequence[Tensor]) -> Float[Tensor, "X X"]:
@@ -51,9 +64,7 @@ def transition_matrix(laws: LocalLaws, policy: Sequence[Tensor]) -> Float[Tensor
     policy: tables [S_i, A]. Errors: `ConfigError` if the matrix or the number of agents is too large.
     """
     n, states = laws.n, math.prod(laws.num_states)
-    check_size(states)
-    if 3 * n > _MOST_LABELS:
-        raise ConfigError(f"matrices are built for at most {_MOST_LABELS // 3} agents, got {n}; use the matrix-free route")
+    check_size(laws)
     operands = _operands(laws, policy)
     rows = [*range(n), *range(2 * n, 3 * n)]
     fixed = 0

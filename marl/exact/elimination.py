@@ -125,11 +125,8 @@ class Elimination:
         waiting = [sum(v in scope for scope in scopes) for v in range(len(self._size))]
         self.peak = self.num_targets
         while left:
-
-            def growth(k: int) -> float:
-                return math.prod(self._size[v] for v in scopes[k] if v not in self._met) / targets[k]
-
-            k = min(left, key=growth)
+            growth = [math.prod(self._size[v] for v in scopes[k] if v not in self._met) / targets[k] for k in left]
+            k = left[growth.index(min(growth))]
             place = left.index(k)
             outer = math.prod(self._size[v] for v in self._met)
             fresh = [v for v in scopes[k] if v not in self._met]

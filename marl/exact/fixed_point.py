@@ -6,6 +6,7 @@ Equation (24), Phi' D (r_i - J_i 1 + P Phi Q - Phi Q) = 0, written with the stat
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -22,26 +23,27 @@ MOST_PAIRS = 4096
 """Largest |Z_N| of the linear system."""
 
 
-def critic_fixed_point(chain: Chain, agent: int, kappa: int, dummy: int | None = None) -> Float[Tensor, "*Z_N"]:
+def critic_fixed_point(
+    chain: Chain, agent: int, kappa: int, dummy: int | Sequence[int] | None = None
+) -> Float[Tensor, "*Z_N"]:
     """Qhat_i of Theorem 3, one axis of compact pairs per agent of N_i^kappa in increasing order.
 
-    dummy: the compact pair number that every agent of the neighborhood has in the pair that is never learned, whose
-    value is 0; None: the solution is unique up to a constant, and is returned with mean 0 under the stationary law.
-    Pairs that are never visited in the long run are NaN.
-    Errors: `ConfigError` for an agent or dummy that does not exist, or more than 4096 pairs.
+    dummy: the joint pair that is never learned, whose value is 0, as compact pair numbers: one for all agents of the
+    neighborhood or one for each; None: the solution is unique up to a constant, and is returned with mean 0 under the
+    stationary law. Pairs that are never visited in the long run are NaN.
+    Errors: `ConfigError` for an agent or dummy that does not exist or never occurs, or more than 4096 pairs.
     """
-    values = Values(chain, [agent])
+    (agent,) = chain.laws.checked([agent])
     near = neighborhood(chain, agent, integer("kappa", kappa, 0))
     sizes = [chain.laws.num_pairs[j] for j in near]
     if math.prod(sizes) > MOST_PAIRS:
         raise ConfigError(
-            f"agent {agent} has {math.prod(sizes):.3g} joint pairs in N_{agent}^{kappa}, more than {MOST_PAIRS}"
+            f"N_{agent}^{kappa} has {math.prod(sizes):.3g} joint pairs, more than {MOST_PAIRS} (agent {agent})"
         )
-    if dummy is not None and not all(0 <= dummy < size for size in sizes):
-        raise ConfigError(f"dummy pair {dummy} is not a pair of every agent in N_{agent}^{kappa}")
+    left_out = -1 if dummy is None else _joint(agent, kappa, sizes, dummy)
+    values = Values(chain, [agent])
     weight, paid, following = _pair_law(values, near)
     known = np.flatnonzero(weight > 0)
-    left_out = -1 if dummy is None else int(np.ravel_multi_index([dummy] * len(near), sizes))
     if dummy is not None and left_out not in known:
         raise ConfigError(
             f"dummy pair {dummy} of N_{agent}^{kappa} never occurs, so the fixed point is not unique; use dummy=None"
@@ -56,6 +58,17 @@ def critic_fixed_point(chain: Chain, agent: int, kappa: int, dummy: int | None =
         table[learned] = np.linalg.solve(system, right)
         table[left_out] = 0.0
     return torch.from_numpy(table).reshape(sizes)
+
+
+def _joint(agent: int, kappa: int, sizes: list[int], dummy: int | Sequence[int]) -> int:
+    """The number of the dummy among the joint pairs of the neighborhood."""
+    numbers = list(dummy) if isinstance(dummy, Sequence) else [dummy] * len(sizes)
+    if len(numbers) != len(sizes):
+        raise ConfigError(f"the dummy of agent {agent} needs {len(sizes)} pair numbers, one for each of N_{agent}^{kappa}")
+    numbers = [integer("dummy", z, 0) for z in numbers]
+    if any(z >= size for z, size in zip(numbers, sizes, strict=True)):
+        raise ConfigError(f"dummy {numbers} is not a joint pair of N_{agent}^{kappa}, whose agents have {sizes} pairs")
+    return int(np.ravel_multi_index(numbers, sizes))
 
 
 def critic_error(joint: JointPairs, agent: int, kappa: int, fixed_point: Float[Tensor, "*Z_N"]) -> float:

@@ -5,6 +5,8 @@ G_i(s_i, a_i) = sum over s with agent i in s_i of pi(s) E[Q | s, a_i]: needs onl
 Autograd: J as the solution of a linear system in P_theta and r_theta, differentiated by torch; small chains.
 """
 
+import math
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -13,7 +15,6 @@ from torch import Tensor
 from marl.core.policy import Policy
 from marl.exact import dense, poisson
 from marl.exact.chain import Chain
-from marl.exact.recurrence import check_unichain
 
 Gradient = dict[str, Tensor]
 """Parameter name -> gradient of that replica's parameters, without the replica axis."""
@@ -26,7 +27,7 @@ def gradient(chain: Chain) -> Gradient:
 
 def gradient_by_autograd(chain: Chain) -> Gradient:
     """grad J by differentiating the solution of the Poisson equation. Errors: `ConfigError` beyond 4096 joint states."""
-    check_unichain(chain)
+    _ = chain.recurrent  # refuses several recurrent classes
     tables = dense.policy_tables(chain.policy, chain.replica)
     system = poisson.system(dense.transition_matrix(chain.laws, tables))
     average = torch.linalg.solve(system, dense.expected_rewards(chain.laws, tables).mean(dim=1))[0]
@@ -66,11 +67,13 @@ def through_policy(policy: Policy, replica: int, marginal: list[np.ndarray]) -> 
 
 def norm(gradient: Gradient) -> float:
     """Euclidean norm over all parameters."""
-    return float(torch.stack([part.double().square().sum() for part in gradient.values()]).sum().sqrt())
+    return math.sqrt(sum(float(part.double().square().sum()) for part in gradient.values()))
 
 
 def _of_parameters(policy: Policy, replica: int, total: Tensor) -> Gradient:
     named = dict(policy.named_parameters())
+    if not named:
+        return {}
     parts = torch.autograd.grad(total, list(named.values()), allow_unused=True)
     return {
         name: torch.zeros_like(parameter[replica]) if part is None else part[replica]

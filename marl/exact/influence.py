@@ -10,46 +10,74 @@ from torch import Tensor
 from marl.core.network import Network
 from marl.exact.interaction import NeighborMatrix
 
-_MOST_SWEEPS = 2_000
+_MOST_SWEEPS = 20_000
 _MARGIN = 1e-9
-_NEGLIGIBLE = 1e-18
+_NEGLIGIBLE = 1e-17
 _COLUMNS = 64
+_FEW = 1024
 
 
 class Influence:
     """sum_t x' C^t for a non-negative C.
 
-    If C w <= lambda w for some w > 0, the spectral radius is at most lambda (Collatz and Wielandt), and if lambda < 1
-    what is left after some sweeps is at most lambda / (1 - lambda) (last sweep . w), for w >= 1. w comes from the power
-    method for I + C, which cannot cycle. Attributes: `radius` (the least lambda found), `finite` (lambda < 1).
+    For any w > 0 the spectral radius is at most lambda = max_i (C w)_i / w_i (Collatz and Wielandt); the power method for
+    I + C, which cannot cycle, looks for the least. If that is below 1, w = sum_t (C / lambda)^t 1 for a larger lambda < 1
+    has C w <= lambda w and w >= 1, so that what is left after some sweeps is at most lambda / (1 - lambda) times the last
+    one weighted by w. Attributes: `radius` (the least bound found), `finite` (whether it is below 1).
     """
 
     def __init__(self, matrix: NeighborMatrix):
         self._left = matrix.transposed()
-        w = np.ones((len(matrix.entries), 1))
-        self.radius = float("inf")
-        for _ in range(_MOST_SWEEPS):
-            image = matrix @ w
-            upper, lower = float((image / w).max()), float((image / w).min())
-            if upper < self.radius:
-                self.radius, self._w = upper, w / w.min()
-            if upper - lower <= 1e-9 * upper:
-                break
-            w = w + image
-            w /= w.max()
-            if w.min() < 1e-200:
-                break
-        self.finite = self.radius < 1.0 - _MARGIN
+        self.radius = _radius(matrix)
+        weights = _weights(matrix, (1.0 + self.radius) / 2.0) if self.radius < 1.0 - _MARGIN else None
+        self.finite = weights is not None
+        if weights is not None:
+            self._w, self._rate = weights
 
     def __call__(self, x: Float[np.ndarray, "n k"]) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "k"]]:
         """(sum over sweeps of x' C^t as columns, bound on the total of all that is left out)."""
         total, now = x.copy(), x
-        for _ in range(_MOST_SWEEPS):
+        sweeps = 0
+        while True:
             now = self._left @ now
             total += now
-            if now.max(initial=0.0) <= _NEGLIGIBLE:
+            rest = (now * self._w).sum(axis=0) * self._rate / (1.0 - self._rate)
+            sweeps += 1
+            if (rest <= _NEGLIGIBLE * total.sum(axis=0)).all() or sweeps == _MOST_SWEEPS:
+                return total, rest
+
+
+def _radius(matrix: NeighborMatrix) -> float:
+    """An upper bound on the spectral radius."""
+    w = np.ones((len(matrix.entries), 1))
+    radius = np.inf
+    for _ in range(_MOST_SWEEPS // 10):
+        ratio = (matrix @ w) / w
+        radius = min(radius, float(ratio.max()))
+        if ratio.max() - ratio.min() <= 1e-9 * ratio.max():
+            break
+        w = w * (1.0 + ratio)
+        w /= w.max()
+        if w.min() < 1e-200:
+            break
+    return radius
+
+
+def _weights(matrix: NeighborMatrix, rate: float) -> tuple[np.ndarray, float] | None:
+    """(w, lambda) with C w <= lambda w, lambda < 1 and w >= 1; None if the sweeps do not find one."""
+    n = len(matrix.entries)
+    if n <= _FEW:
+        w = np.linalg.solve(np.eye(n) - matrix.dense().numpy() / rate, np.ones((n, 1)))
+    else:
+        w = term = np.ones((n, 1))
+        for _ in range(_MOST_SWEEPS):
+            term = (matrix @ term) / rate
+            w = w + term
+            if term.max() <= 1e-3:
                 break
-        return total, (now * self._w).sum(axis=0) * self.radius / (1.0 - self.radius)
+    w = w / w.min()
+    found = float(((matrix @ w) / w).max())
+    return (w, found) if (w > 0.0).all() and found < 1.0 - _MARGIN else None
 
 
 def tails(

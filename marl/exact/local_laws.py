@@ -4,6 +4,7 @@ Agent i's law P_i(. | z_{N_i}) sees of each neighbor j either the pair z_j or, w
 of the paper) and j is not i, only the state s_j. Pairs are the compact numbers of `env.index`.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,12 @@ MAX_ENTRIES = 2**27
 """Largest number of table entries of one agent (1 GiB)."""
 
 
+_CHUNK = 2**24
+"""Numbers that the environment is asked for at a time (128 MB)."""
+TOLERANCE = 1e-6
+"""How far from one the sum of a row may be; rows within it are divided by their sum."""
+
+
 class LocalLaws:
     """Tables of all agents.
 
@@ -25,7 +32,8 @@ class LocalLaws:
     law[i] [D_1, ..., D_m, S_i]: P_i(s_i' | ...), D_j = |Z_j| or S_j as above.
     reward[i] [|Z_i|] if rewards are private, else [|Z_1|, ..., |Z_m|]: E[r_i | ...].
 
-    Errors: `ConfigError` if the environment does not state its law, or a neighborhood has too many joint pairs.
+    Errors: `ConfigError` if the environment does not state its law, or states one that is no distribution, or if a
+    neighborhood has too many joint pairs.
     """
 
     def __init__(self, env: Environment):
@@ -54,10 +62,12 @@ class LocalLaws:
     def checked(self, agents: Sequence[int] | None) -> list[int]:
         """The agents asked for, all if None. Errors: `ConfigError` for one that does not exist."""
         wanted = list(range(self.n)) if agents is None else list(agents)
+        if not wanted:
+            raise ConfigError("no agent is asked for; name at least one")
         for i in wanted:
-            if i not in range(self.n):
+            if not isinstance(i, (int, np.integer)) or i not in range(self.n):
                 raise ConfigError(f"there is no agent {i}; agents are numbered 0 to {self.n - 1}")
-        return wanted
+        return [int(i) for i in wanted]
 
     def seen(self, i: int, j: int, z: np.ndarray) -> np.ndarray:
         """What agent i's law sees of the pairs z of its neighbor j: the pairs, or their states."""
@@ -70,42 +80,62 @@ class LocalLaws:
 
     def _check_size(self) -> None:
         for i in range(self.n):
-            entries = float(np.prod([float(len(axis)) for axis in self._grid(i)])) * self.num_states[i]
+            entries = math.prod(len(axis) for axis in self._grid(i)) * self.num_states[i]
             if entries > MAX_ENTRIES:
+                size = f"{entries:.1e}" if entries < 10**300 else "over 1e300"
                 raise ConfigError(
-                    f"agent {i} and its {len(self.neighbors[i]) - 1} neighbors have a law of {entries:.1e} entries, more "
+                    f"agent {i} and its {len(self.neighbors[i]) - 1} neighbors have a law of {size} entries, more "
                     f"than the {MAX_ENTRIES:.1e} that can be listed; use fewer states, actions or neighbors"
                 )
 
     def _read(self, group: list[int]) -> None:
-        """Fills the tables of agents that share no neighbor, all in one question to the environment."""
+        """Fills the tables of agents that share no neighbor, all in the same questions to the environment."""
         grids = {i: self._grid(i) for i in group}
         shapes = {i: [len(axis) for axis in grids[i]] for i in group}
-        rows = max(int(np.prod(shape)) for shape in shapes.values())
-        s = np.zeros((rows, self.n), dtype=np.int64)
-        a = np.stack([np.full(rows, self.pair_action[j][0]) for j in range(self.n)], axis=1)
+        counts = {i: math.prod(shapes[i]) for i in group}
+        law = {i: np.empty((counts[i], self.num_states[i])) for i in group}
+        paid = {i: np.empty(counts[i]) for i in group}
+        rows = max(1, _CHUNK // (self.n * (max(self.num_states) + 2)))
+        for start in range(0, max(counts.values()), rows):
+            asked = np.arange(start, min(start + rows, max(counts.values())))
+            s = np.zeros((len(asked), self.n), dtype=np.int64)
+            a = np.tile(np.array([action[0] for action in self.pair_action]), (len(asked), 1))
+            for i in group:
+                own = asked[asked < counts[i]]
+                for j, axis, place in zip(self.neighbors[i], grids[i], np.unravel_index(own, shapes[i]), strict=True):
+                    z = axis[place]
+                    s[: len(own), j], a[: len(own), j] = self.pair_state[j][z], self.pair_action[j][z]
+            states, actions = torch.from_numpy(s), torch.from_numpy(a)
+            told, reward = self.env.transition(states, actions).numpy(), self.env.reward(states, actions).numpy()
+            for i in group:
+                own = asked[asked < counts[i]]
+                law[i][own] = told[: len(own), i, : self.num_states[i]]
+                paid[i][own] = reward[: len(own), i]
         for i in group:
-            count = int(np.prod(shapes[i]))
-            for j, axis, place in zip(
-                self.neighbors[i], grids[i], np.indices(shapes[i]).reshape(len(shapes[i]), -1), strict=True
-            ):
-                z = axis[place]
-                s[:count, j], a[:count, j] = self.pair_state[j][z], self.pair_action[j][z]
-        env = self.env
-        law = env.transition(torch.from_numpy(s), torch.from_numpy(a)).double().numpy()
-        reward = env.reward(torch.from_numpy(s), torch.from_numpy(a)).double().numpy()
-        for i in group:
-            count = int(np.prod(shapes[i]))
-            full = law[:count, i, : self.num_states[i]].reshape(*shapes[i], -1)
-            paid = reward[:count, i].reshape(shapes[i])
-            if env.private_actions and not env.private_rewards:  # the law needs one pair per state of the others
-                full = full[np.ix_(*self._states_only(i), np.arange(self.num_states[i]))]
-            if env.private_rewards:
-                paid = paid[tuple(slice(None) if j == i else 0 for j in self.neighbors[i])]
-            self.law[i], self.reward[i] = np.ascontiguousarray(full), np.ascontiguousarray(paid)
+            self._keep(i, _normalised(i, law[i]).reshape(*shapes[i], -1), paid[i].reshape(shapes[i]))
+
+    def _keep(self, i: int, law: np.ndarray, paid: np.ndarray) -> None:
+        """Drops the axes and entries that law and reward do not depend on."""
+        if self.env.private_actions and not self.env.private_rewards:  # the law needs one pair per state of the others
+            law = law[np.ix_(*self._states_only(i), np.arange(self.num_states[i]))]
+        if self.env.private_rewards:
+            paid = paid[tuple(slice(None) if j == i else 0 for j in self.neighbors[i])]
+        self.law[i], self.reward[i] = np.ascontiguousarray(law), np.ascontiguousarray(paid)
 
     def _states_only(self, i: int) -> list[np.ndarray]:
         return [np.arange(self.num_pairs[j]) if j == i else self.first[j][:-1] for j in self.neighbors[i]]
+
+
+def _normalised(i: int, law: np.ndarray) -> np.ndarray:
+    """Rows that sum to one exactly. Errors: `ConfigError` if they are off by more than single precision."""
+    total = law.sum(axis=1, keepdims=True)
+    if not (np.abs(total - 1.0) <= TOLERANCE).all() or not (law >= 0.0).all():
+        worst = int(np.argmax(np.abs(np.nan_to_num(total[:, 0], nan=np.inf) - 1.0) - np.minimum(law.min(axis=1), 0.0)))
+        raise ConfigError(
+            f"the environment's law of agent {i} is no distribution: one of its rows, {law[worst].tolist()}, sums to "
+            f"{total[worst, 0]:.9g}"
+        )
+    return law / total
 
 
 def far_apart(neighbors: list[list[int]]) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 Dense: one linear system in (J, V) with V of one state set to zero, solved for all rewards at once. The same matrix
 transposed gives the stationary law. Matrix-free: relative value iteration V <- V + r + P V - V, whose increment
-d = r + P V - V brackets J between its least and largest entry; damped if the chain turns out to be nearly periodic.
+d = r + P V - V brackets J between its least and largest entry; damped where the chain turns out to be nearly periodic.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,13 @@ from torch import Tensor
 from marl.core.errors import ConfigError
 from marl.exact.chain import Chain
 from marl.exact.interaction import variation
-from marl.exact.recurrence import check_unichain
 from marl.kernels.elimination import improve
 
 MOST_ITERATIONS = 20_000
 TOLERANCE = 1e-14
 """Wanted size of the last increment, relative to the rewards (or to one, for a distribution)."""
+TRIAL = 20
+"""Iterations after which slow progress is noticed."""
 _NOISE = 1e-11
 """Relative size below which an increment that no longer shrinks is rounding."""
 
@@ -43,7 +44,8 @@ class Solution:
     @cached_property
     def error(self) -> Float[Tensor, "C"]:
         """A bound on the span of the error of V, or inf where none can be given (see `gain`)."""
-        return self.residual * gain(self.chain)
+        factor = gain(self.chain)
+        return self.residual * factor if np.isfinite(factor) else torch.full_like(self.residual, np.inf)
 
 
 def solve(chain: Chain, rewards: Float[np.ndarray, "X C"], tolerance: float = TOLERANCE) -> Solution:
@@ -51,14 +53,13 @@ def solve(chain: Chain, rewards: Float[np.ndarray, "X C"], tolerance: float = TO
 
     Errors: `ConfigError` if the chain has several recurrent classes, or mixes too slowly for the iteration.
     """
-    check_unichain(chain)
-    if chain.method == "dense":
-        average, values, iterations = *_direct(chain, rewards), 0
-    else:
-        average, values, iterations = _iterate(chain, rewards, tolerance)
-    increment = rewards + chain.expect(values) - values
-    residual = torch.from_numpy(increment.max(axis=0) - increment.min(axis=0))
-    return Solution(chain, torch.from_numpy(average), torch.from_numpy(values), residual, iterations)
+    _ = chain.recurrent  # refuses several recurrent classes
+    offset = (rewards.max(axis=0) + rewards.min(axis=0)) / 2  # V does not depend on it, rounding does
+    centered = rewards - offset
+    values, iterations = (_direct(chain, centered), 0) if chain.method == "dense" else _iterate(chain, centered, tolerance)
+    increment = centered + chain.expect(values) - values
+    low, high = torch.from_numpy(increment.min(axis=0)), torch.from_numpy(increment.max(axis=0))
+    return Solution(chain, (low + high) / 2 + torch.from_numpy(offset), torch.from_numpy(values), high - low, iterations)
 
 
 def gain(chain: Chain) -> float:
@@ -79,13 +80,13 @@ def gain(chain: Chain) -> float:
 
 def stationary(chain: Chain, tolerance: float = TOLERANCE) -> Float[Tensor, "X"]:
     """The stationary law over joint states; zero on transient states. Errors: as `solve`."""
-    check_unichain(chain)
+    recurrent = chain.recurrent
     if chain.method == "dense":
         unit = torch.zeros(chain.num_states, dtype=torch.float64)
         unit[0] = 1.0
-        law = torch.linalg.solve(system(chain.matrix).T, unit).clamp(min=0.0)
-        return law / law.sum()
-    w = np.full((chain.num_states, 1), 1.0 / chain.num_states)
+        law = torch.linalg.solve(system(chain.matrix).T, unit) * torch.from_numpy(recurrent)
+        return law.clamp(min=0.0) / law.clamp(min=0.0).sum()
+    w = (recurrent / recurrent.sum())[:, None]  # a closed class: no mass ever leaves it
     pace = _Pace(tolerance)
     while True:
         change = chain.push(w) - w
@@ -102,48 +103,58 @@ def system(matrix: Float[Tensor, "X X"]) -> Float[Tensor, "X X"]:
     return torch.cat([torch.ones(len(matrix), 1, dtype=matrix.dtype), left[:, 1:]], dim=1)
 
 
-def _direct(chain: Chain, rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    solved = torch.linalg.solve(system(chain.matrix), torch.from_numpy(rewards)).numpy()
-    average = solved[0].copy()
-    solved[0] = 0.0
-    return average, solved
+def _direct(chain: Chain, rewards: np.ndarray) -> np.ndarray:
+    values = torch.linalg.solve(system(chain.matrix), torch.from_numpy(rewards)).numpy()
+    values[0] = 0.0  # J stood here
+    return values
 
 
-def _iterate(chain: Chain, rewards: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray, int]:
+def _iterate(chain: Chain, rewards: np.ndarray, tolerance: float) -> tuple[np.ndarray, int]:
     values = np.zeros_like(rewards)
     low, high = np.empty(rewards.shape[1]), np.empty(rewards.shape[1])
-    scale = float((rewards.max(axis=0) - rewards.min(axis=0)).max())
+    scale = float((rewards.max(axis=0) - rewards.min(axis=0)).max(initial=0.0))
     pace = _Pace(tolerance)
     while True:
         increment = chain.expect(values)
         improve(increment, rewards, values, low, high)
-        average = (low + high) / 2
-        done = pace.after(float((high - low).max()), scale)
-        values += pace.step * (increment - average)
+        done = pace.after(float((high - low).max(initial=0.0)), scale)
+        values += pace.step * (increment - (low + high) / 2)
         if done:
-            return average, values, len(pace.sizes)
+            return values, len(pace.sizes)
 
 
 class _Pace:
-    """Decides when an iteration is over and damps it while it does not converge."""
+    """Decides when an iteration is over, and whether to damp it.
+
+    Full steps are best for a chain that mixes, half steps for one that is nearly periodic. Where full steps shrink the
+    increment slowly, half steps are tried, and whichever does better is kept.
+    """
 
     def __init__(self, tolerance: float):
         self.tolerance = tolerance
         self.step = 1.0
         self.sizes: list[float] = []
+        self._tried_at: int | None = None
+        self._full = 0.0
 
     def after(self, size: float, scale: float) -> bool:
-        """Whether an increment of this size is the last; errors: `ConfigError` after too many."""
+        """Whether an increment of this size is the last. Errors: `ConfigError` after too many."""
         self.sizes.append(size)
-        if size <= self.tolerance * scale:
+        count = len(self.sizes)
+        if size <= self.tolerance * scale or (size <= _NOISE * scale and self._stands_still()):
             return True
-        if len(self.sizes) > 10 and size > 0.9 * self.sizes[-11]:
-            if size <= _NOISE * scale:
-                return True
-            self.step = 0.5  # a periodic chain turns for ever under full steps
-        if len(self.sizes) >= MOST_ITERATIONS:
+        if count > TRIAL and self._tried_at is None and size > 0.5 * self.sizes[-TRIAL - 1]:
+            self.step, self._tried_at, self._full = 0.5, count, size / self.sizes[-TRIAL - 1]
+        elif self._tried_at is not None and count == self._tried_at + TRIAL and size > self._full * self.sizes[-TRIAL - 1]:
+            self.step = 1.0
+        if count >= MOST_ITERATIONS:
             raise ConfigError(
-                f"the chain mixes too slowly for the matrix-free solver: after {MOST_ITERATIONS} iterations the increment "
-                f"is still {size:.1e} of {scale:.1e}; use method=dense (up to 4096 joint states)"
+                f"the chain mixes too slowly for the matrix-free solver: after {count} iterations the increment is still "
+                f"{size:.1e} of {scale:.1e}; use method=dense (up to 4096 joint states)"
             )
         return False
+
+    def _stands_still(self) -> bool:
+        """No progress in the last third of all iterations."""
+        window = max(5, len(self.sizes) // 3)
+        return len(self.sizes) > 2 * window and min(self.sizes[-window:]) > 0.5 * min(self.sizes[:-window])

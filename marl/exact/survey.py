@@ -76,7 +76,8 @@ def survey(
 
     Errors: `ConfigError` for an argument out of range, or an environment that does not state its law.
     """
-    gamma = number("gamma", gamma, 0.0, 1.0)
+    gamma, horizon = number("gamma", gamma, 0.0, 1.0), integer("horizon", horizon, 0)
+    samples, memory = integer("samples", samples, 1), number("memory", memory, 0.0)
     try:
         laws = LocalLaws(env)
     except ConfigError as error:
@@ -88,7 +89,7 @@ def survey(
     if gamma < 1.0:
         average = "only the average reward (gamma = 1) is measured"
         return Survey(one_step, "only for the average reward (gamma = 1)", average, average)
-    coupling = _coupling(laws, policy, wanted, integer("horizon", horizon, 0), memory)
+    coupling = _coupling(laws, policy, wanted, horizon, memory)
     chain = _attempt(lambda: Chain(env, policy, laws=laws, memory=memory))
     if isinstance(chain, str):
         return Survey(one_step, coupling, chain, chain)
@@ -96,7 +97,7 @@ def survey(
     return Survey(
         one_step,
         coupling,
-        _attempt(lambda: measured(chain, first, integer("samples", samples, 1), seed)),
+        _attempt(lambda: measured(chain, first, samples, seed)),
         _attempt(lambda: ergodicity(chain)),
     )
 

@@ -127,6 +127,6 @@ def _checked(joint: JointPairs, weights: Tensor) -> Tensor:
             f"weights must have one entry per joint pair, shape [{joint.num_pairs}] or "
             f"[{joint.chain.n}, {joint.num_pairs}], got {list(weights.shape)}"
         )
-    if not (weights >= 0).all():
-        raise ConfigError("weights must be non-negative numbers")
+    if not (weights >= 0).all() or not weights.isfinite().all():
+        raise ConfigError("weights must be finite and not negative")
     return weights

@@ -2,7 +2,8 @@
 
 Arrays are flat, last digit fastest. A factor p [C, K] maps the joint value of the source variables it sees (numbered
 0..C-1) to weights over the K values of its target. Its source variables are among the trailing digits of the source
-value v, so `code` need only list the numbers for v = 0..len(code)-1 and repeats with that period.
+value v, so `code` need only list the numbers for v = 0..len(code)-1 and repeats with that period; the fresh sources are
+the very last digits, so len(code) is a multiple of `fresh` and divides outer * fresh.
 """
 
 import numpy as np

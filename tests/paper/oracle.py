@@ -401,17 +401,17 @@ def tail_bound(model: Model, C: np.ndarray, i: int, kappa: int, terms: int = 200
     """
     span, delta = reward_span(model, i), [reward_variation(model, i, j) for j in range(model.n)]
     private = all(delta[j] < EPS for j in range(model.n) if j != i)
-    reach = np.array([float(j not in hops(model, i, kappa)) for j in range(model.n)])  # C^t 1_{-N_i^kappa}
+    reach = np.array([float(j not in hops(model, i, kappa)) for j in range(model.n)])  # gamma^t C^t 1_{-N_i^kappa}
     total, term = 0.0, 0.0
     for t in range(terms):
         if private:
-            term = gamma**t * span * reach[i] if t > kappa else 0.0
+            term = span * reach[i] if t > kappa else 0.0
         else:
-            term = gamma**t * sum(delta[j] * reach[j] for j in model.neighbors[i]) if t >= kappa else 0.0
+            term = sum(delta[j] * reach[j] for j in model.neighbors[i]) if t >= kappa else 0.0
         total += term
         if total > 1e100:
             return math.inf
-        reach = C @ reach
+        reach = gamma * C @ reach
     if term > 1e-12 * total:
         if gamma * max(abs(np.linalg.eigvals(C))) >= 1 - 1e-9:
             return math.inf

@@ -22,7 +22,7 @@ LEVEL = math.log(2 / 1e-9)
 @pytest.mark.parametrize("distribution", ["normalized", "dirichlet"])
 def test_probabilities_of_the_random_table_are_its_rows(distribution: str) -> None:
     env = Rumor()  # 2, 3, 2 states; 2, 1, 3 actions; agent 2 may not take action 0 in state 1
-    draw = np.random.default_rng(4)
+    draw = np.random.default_rng([1, 4])
     weight = draw.random((3, 3, 3)) if distribution == "normalized" else draw.standard_exponential((3, 3, 3))
     policy = RandomTable(env, distribution=distribution, instance_seed=4, replicas=5)
     assert list(policy.parameters()) == []
