@@ -32,6 +32,11 @@ class Case:
         self.name, self.replica = name, replica
         self._env, self._policy = env, policy
 
+    @property
+    def is_softmax(self) -> bool:
+        """Whether the parameters are those of the oracle's gradients."""
+        return self._policy is softmax
+
     @cached_property
     def env(self) -> NetworkedMDP:
         return self._env()
@@ -124,4 +129,7 @@ WEAK = [  # little influence: certified
     Case("weak-isolated", lambda: drawn(isolated(), [2, 2, 3], [2, 2, 1], interaction=0.2), softmax, 1),
 ]
 every_case = pytest.mark.parametrize("case", CASES + WEAK, ids=lambda case: case.name)
+in_oracle_coordinates = pytest.mark.parametrize(
+    "case", [case for case in CASES + WEAK if case.is_softmax], ids=lambda case: case.name
+)
 weak_cases = pytest.mark.parametrize("case", WEAK, ids=lambda case: case.name)

@@ -9,9 +9,8 @@ import torch
 
 from marl.core.errors import ConfigError
 from marl.exact import approximate_gradient, certificate, gradient, truncated_q
-from marl.policies import TabularSoftmax
 from tests.paper import oracle
-from tests.paper.instances import CASES, WEAK, Case, every_case, weak_cases
+from tests.paper.instances import CASES, WEAK, Case, every_case, in_oracle_coordinates, weak_cases
 from tests.paper.oracle import Part
 
 KINDS = ["stationary", "uniform", "random", "random-per-agent", "one-point"]
@@ -73,11 +72,9 @@ def test_one_weight_at_the_worst_pair_attains_lemma_2a(case: Case) -> None:
     assert error >= oracle.worst_left_side(case.model, 0, 0) / 2 - 1e-12
 
 
-@every_case
+@in_oracle_coordinates
 @every_kind
 def test_approximate_gradient_7(case: Case, kind: str) -> None:
-    if not isinstance(case.policy, TabularSoftmax):
-        pytest.skip("the oracle's coordinates are those of tabular softmax")
     for kappa in range(case.env.n):
         found = approximate_gradient(case.joint, kappa, measure(case, kind))["theta"]
         exact = oracle.approximate_gradient(
