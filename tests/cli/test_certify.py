@@ -54,7 +54,7 @@ def printed(outcome: Outcome) -> Table:
     headings = re.split(r"\s{2,}", lines[begin[0]])[1:]
     rows = []
     for line in lines[begin[0] + 1 :]:
-        if not line:
+        if not re.match(r"\s+\d", line):
             break
         rows.append(line.split())
     assert [row[0] for row in rows] == [str(kappa) for kappa in range(len(rows))]
