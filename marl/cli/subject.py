@@ -79,7 +79,9 @@ def picture(columns: dict[str, list[float]], band: dict[str, list[float]], accur
 def _is_run(argument: str) -> bool:
     """Whether it means a directory, not KEY=VALUE: those of runs have equal signs in their names."""
     key, equals, _ = argument.partition("=")
-    return not equals or os.path.isdir(argument) or ("/" in key and not key.lstrip("+~").startswith("hydra/"))
+    if "/" in key:
+        return not key.lstrip("+~").startswith("hydra/")
+    return not equals or ("/" in argument and os.path.isdir(argument))  # seed=0 is a setting, ./seed=0 a directory
 
 
 def _searched(option: str, directory: str) -> str:

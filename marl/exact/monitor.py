@@ -73,8 +73,7 @@ class ExactMonitor:
 
     def _numbers(self, chain: Chain) -> dict[str, float]:
         mean = chain.rewards().mean(axis=1, keepdims=True)
-        learned = any(True for _ in chain.policy.parameters())
-        found = {"average_reward": float(solve(chain, mean).J), "gradient_norm": norm(gradient(chain)) if learned else 0.0}
+        found = {"average_reward": float(solve(chain, mean).J), "gradient_norm": norm(gradient(chain))}
         if self._limit is not None:
             mixing = ergodicity(chain)
             found["theorem2_bound"] = math.inf if mixing.vacuous else self._limit / (1.0 - mixing.mu_D)

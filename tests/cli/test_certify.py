@@ -298,11 +298,14 @@ def test_the_trained_policy_of_a_run(marl: Marl, trained: Path, tmp_path: Path) 
 
 
 def test_a_run_is_found_from_beside_it(marl: Marl, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Relative, absolute, and with settings on either side."""
-    monkeypatch.chdir(trained.parents[2])
-    told = str(trained.relative_to(trained.parents[2]))
-    orders = ([told, "horizon=0"], ["horizon=0", told])
-    assert len({printed(marl("certify", *order)).cells["measured"][0] for order in orders}) == 1
+    """By any relative path, with settings on either side; its folders are called KEY=VALUE,../seed=0."""
+    out, cells = f"out={trained.parents[2]}/out", []
+    for up, order in ((0, [".", "horizon=0"]), (1, ["./seed=0"]), (2, ["horizon=0", f"{trained.parent.name}/seed=0"])):
+        monkeypatch.chdir(trained.parents[up - 1] if up else trained)
+        cells.append(printed(marl("certify", *order, out)).cells["measured"])
+    assert cells[0] == cells[1] == cells[2]
+    monkeypatch.chdir(trained.parent)  # where seed=0 is a folder, and still a setting
+    assert "default settings" in marl("certify", "seed=0", out).out
 
 
 @pytest.mark.parametrize("command", ["certify", "decay"])
