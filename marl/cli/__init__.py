@@ -26,7 +26,8 @@ def main() -> int:
     try:
         return int(importlib.import_module(f"marl.cli.{command}").main(rest))
     except KeyboardInterrupt:
-        print("marl: interrupted; the same command continues from the last checkpoint", file=sys.stderr)
+        more = "; the same command continues from the last checkpoint" if command == "train" else ""
+        print(f"marl: interrupted{more}", file=sys.stderr)
         return 130
     except Exception as error:
         return int(importlib.import_module("marl.cli.report").report(error))

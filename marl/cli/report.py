@@ -33,7 +33,7 @@ def _sentence(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if "Could not override" in lines[0]:
         key = lines[0].split("'")[1]
-        return f"there is no key {key!r} to set; marl train --help lists the keys, marl train --cfg job all of them"
+        return f"there is no key {key!r} to set; marl COMMAND --help lists the keys"
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}: {lines[0]}"
     noise = ("Config search path", "provider=", "full_key", "object_type")

@@ -23,6 +23,10 @@ TOLERANCE = 1e-6
 """How far from one the sum of a row may be; rows within it are divided by their sum."""
 
 
+class TooManyPairsError(ConfigError):
+    """A neighborhood has more joint pairs than can be listed."""
+
+
 class LocalLaws:
     """Tables of all agents.
 
@@ -32,8 +36,8 @@ class LocalLaws:
     law[i] [D_1, ..., D_m, S_i]: P_i(s_i' | ...), D_j = |Z_j| or S_j as above.
     reward[i] [|Z_i|] if rewards are private, else [|Z_1|, ..., |Z_m|]: E[r_i | ...].
 
-    Errors: `ConfigError` if the environment does not state its law, or states one that is no distribution, or if a
-    neighborhood has too many joint pairs.
+    Errors: `ConfigError` if the environment does not state its law, or states one that is no distribution;
+    `TooManyPairsError` if a neighborhood has too many joint pairs.
     """
 
     def __init__(self, env: Environment):
@@ -83,7 +87,7 @@ class LocalLaws:
             entries = math.prod(len(axis) for axis in self._grid(i)) * self.num_states[i]
             if entries > MAX_ENTRIES:
                 size = f"{entries:.1e}" if entries < 10**300 else "over 1e300"
-                raise ConfigError(
+                raise TooManyPairsError(
                     f"agent {i} and its {len(self.neighbors[i]) - 1} neighbors have a law of {size} entries, more "
                     f"than the {MAX_ENTRIES:.1e} that can be listed; use fewer states, actions or neighbors"
                 )

@@ -20,7 +20,7 @@ from marl.exact.coupling import coupling_certificate
 from marl.exact.decay import sampled_decay, worst_decay
 from marl.exact.ergodicity import Ergodicity, ergodicity
 from marl.exact.interaction import least_interaction
-from marl.exact.local_laws import LocalLaws
+from marl.exact.local_laws import LocalLaws, TooManyPairsError
 from marl.exact.truncation import JointPairs
 from marl.exact.values import Values
 
@@ -80,15 +80,15 @@ def survey(
     samples, memory = integer("samples", samples, 1), number("memory", memory, 0.0)
     try:
         laws = LocalLaws(env)
-    except ConfigError as error:
-        if not isinstance(env, NetworkedMDP):
-            raise
-        return Survey(_without_tables(env, str(error)), str(error), str(error), str(error))
+    except TooManyPairsError as error:
+        assert isinstance(env, NetworkedMDP)
+        same = "the laws cannot be listed (see the first line)"
+        return Survey(_without_tables(env, str(error)), same, same, same)
     wanted = laws.checked(agents)
     one_step = certificate(laws, wanted, gamma=gamma)
     if gamma < 1.0:
         average = "only the average reward (gamma = 1) is measured"
-        return Survey(one_step, "only for the average reward (gamma = 1)", average, average)
+        return Survey(one_step, "it exists only for the average reward (gamma = 1)", average, average)
     coupling = _coupling(laws, policy, wanted, horizon, memory)
     chain = _attempt(lambda: Chain(env, policy, laws=laws, memory=memory))
     if isinstance(chain, str):
@@ -117,7 +117,7 @@ def _coupling(laws: LocalLaws, policy: Policy, agents: list[int], horizon: int, 
     """The certificate of the fewest steps that gives one, or why there is none."""
     with torch.no_grad():
         tables = [table.numpy() for table in dense.policy_tables(policy)]
-    found: Certificate | str = "not tried (horizon below 2)"
+    found: Certificate | str = "it was not tried (horizon below 2)"
     for steps in range(2, horizon + 1):
         found = _attempt(partial(coupling_certificate, laws, tables, agents, horizon=steps, memory=memory))
         if isinstance(found, str) or found.certified:

@@ -221,7 +221,7 @@ def test_coloring_is_certified_in_three_steps(marl: Marl) -> None:
     assert list(two.cells) == ["measured"]
     assert "2-step" in two.said("several steps, this policy")
     none = printed(marl("certify", *coloring, "horizon=1"))
-    assert none.said("several steps, this policy") == "not certified, because not tried (horizon below 2)"
+    assert none.said("several steps, this policy") == "not certified, because it was not tried (horizon below 2)"
 
 
 def test_discounting(marl: Marl, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_the_fewest_steps_that_give_a_certificate(monkeypatch: pytest.MonkeyPatc
     found = survey(env, StateIndependentSoftmax(env), horizon=horizon).coupling
     assert asked == tried
     if horizon < 2:
-        assert found == "not tried (horizon below 2)"
+        assert found == "it was not tried (horizon below 2)"
     else:
         assert isinstance(found, Certificate)
         assert found.certified == (horizon >= 3)
