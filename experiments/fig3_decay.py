@@ -61,6 +61,7 @@ def measure(name: str, distribution: str, instances: int, seed: int) -> dict[str
     return {
         "agents": network.n,
         "joint_states": 2**network.n,
+        "rounding": ROUNDING,
         "kappa": list(range(network.n)),
         "eccentricity": eccentricity,
         "median": median.tolist(),
@@ -82,7 +83,7 @@ def draw(results: dict[str, Any], graphs: list[str], path: Path) -> None:
     for axes, name in zip(panels[0], graphs, strict=True):
         for distribution in DISTRIBUTIONS:
             result = results[name][distribution]
-            shown = slice(0, result["eccentricity"])  # zero from there on
+            shown = slice(0, int((np.array(result["median"]) > ROUNDING).sum()))  # below: rounding; beyond: zero
             color, kappa = COLORS[distribution], result["kappa"][shown]
             axes.fill_between(kappa, result["p10"][shown], result["p90"][shown], color=color, alpha=0.2, linewidth=0)
             label = f"{distribution}, rate {result['rate_median']:.3f}"

@@ -77,7 +77,8 @@ def observed(config: Config, trainer: Trainer, loggers: list[Logger]) -> list[Lo
     """The loggers as the callback of `config["callback"]` sees to it, or as they are if there is none."""
     if isinstance(config["callback"], Mapping) and config["callback"].get("_target_") is None:
         return loggers
-    kappa = config["critic"].get("kappa", 0)
+    critic = getattr(trainer, "critic", None)
+    kappa = critic.kappa if isinstance(critic, Critic) and critic.tabular else None
     given = {"env": trainer.env, "policy": trainer.policy, "kappa": kappa, "loggers": loggers}
     return [instantiate("callback", config["callback"], Logger, **given)]
 

@@ -35,6 +35,18 @@ def _is_real(value: Any) -> bool:
         return False
 
 
+def size(count: int) -> str:
+    """A number of things in few digits, however large."""
+    if count < 10**4:
+        return str(count)
+    return f"{count:.3g}" if count < 10**300 else "over 1e300"
+
+
+def gib(count: int) -> str:
+    """A number of bytes in GiB, however large."""
+    return f"{count / 2**30:.3g}" if count < 10**300 else "over 1e290"
+
+
 def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
     """`value`, one of `allowed`."""
     if value not in allowed:

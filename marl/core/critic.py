@@ -31,6 +31,8 @@ class Critic(nn.Module, ABC):
     """
 
     mu: Tensor
+    tabular = False
+    """Whether Q_i is a table, one free number per joint pair, as in the paper's theorems."""
 
     def __init__(
         self,

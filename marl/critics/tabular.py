@@ -40,6 +40,8 @@ class TabularCritic(Critic):
     Errors: `ConfigError` if a dense table is demanded that cannot be held, or the dummy is not a legal pair.
     """
 
+    tabular = True
+
     def __init__(
         self,
         env: Environment,

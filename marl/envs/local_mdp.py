@@ -46,6 +46,9 @@ class LocalMDP(NetworkedMDP):
         tables.check_finite("transition", laws, 0.0, "probabilities must be finite and not negative")
         tables.check_finite("reward", paid, -np.inf, "rewards must be finite")
 
+        if not np.isfinite(np.ptp([[table.min(), table.max()] for table in paid])):
+            raise ConfigError("rewards must span a finite range; theirs is too wide for float64")
+
         self._shapes = [law.shape for law in laws], [table.shape for table in paid]
         self._near = network.neighborhood(1).index
         law_rows = tables.lay_out(tables.normalised(laws), law_axes, members)

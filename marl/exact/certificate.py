@@ -20,6 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from marl.core.checks import integer, number
+from marl.core.environment import Environment
+from marl.core.network import Network
 from marl.exact.influence import Influence, tails
 from marl.exact.interaction import NeighborMatrix, interaction_matrix, reward_variation
 from marl.exact.local_laws import LocalLaws
@@ -68,12 +70,13 @@ def certificate(
     scaled = NeighborMatrix(gamma * matrix.entries, matrix.neighborhood)
     influence, row_sum = Influence(scaled), float(scaled.row_sums().max())
     agents = laws.checked(agents)
-    kappas = radii(laws, agents) if kappas is None else integer("kappas", kappas, 1)
+    kappas = radii(laws.env.network, agents) if kappas is None else integer("kappas", kappas, 1)
     nothing = Certificate("", None, agents, row_sum, influence.radius)
     change = reward_variation(laws).transposed()
     bounds = tails(laws.env.network, influence, change.__matmul__, agents, kappas) if influence.finite else None
     if gamma < 1.0:
-        bounds = _no_worse_than_discounting(laws, bounds, agents, kappas, gamma)
+        worth = discounted(laws.env, [float(np.ptp(table)) for table in laws.reward], agents, kappas, gamma)
+        bounds = worth if bounds is None else torch.minimum(bounds, worth)
     if bounds is None:
         return nothing._replace(reason=_why_not(scaled, influence.radius, gamma))
     if row_sum < 1.0 and laws.env.private_rewards:
@@ -83,12 +86,12 @@ def certificate(
     if influence.finite:
         reason = f"the spectral radius of {_name(gamma)} is at most {rounded_up(influence.radius)} < 1"
         return nothing._replace(reason=reason, bounds=bounds)
-    return nothing._replace(reason=f"discounting alone: gamma = {gamma:g}", bounds=bounds)
+    return nothing._replace(reason=f"discounting alone: gamma = {gamma!r}", bounds=bounds)
 
 
-def radii(laws: LocalLaws, agents: Sequence[int]) -> int:
+def radii(network: Network, agents: Sequence[int]) -> int:
     """1 + the largest eccentricity of the agents: at the last kappa nobody is outside."""
-    return 1 + max(int(laws.env.network.distances(i).max()) for i in agents)
+    return 1 + max(int(network.distances(i).max()) for i in agents)
 
 
 def rounded_up(x: float) -> str:
@@ -108,19 +111,22 @@ def _why_not(matrix: NeighborMatrix, radius: float, gamma: float) -> str:
     sums = matrix.row_sums()
     worst = int(sums.argmax())
     own = float(matrix.entries[worst][matrix.neighborhood.index[worst].numpy() == worst].max())
-    why = f"the spectral radius of {_name(gamma)} is not below 1 (at most {rounded_up(radius)}); agent {worst} has row sum "
-    why += f"{float(sums[worst]):.3g}, {own:.3g} of it its own"
+    why = f"the spectral radius of {_name(gamma)} could not be shown to be below 1 (at most {rounded_up(radius)}); "
+    why += f"agent {worst} has row sum {float(sums[worst]):.3g}, {own:.3g} of it its own"
     return why + (": two of its pairs have no next state in common" if own >= gamma else "")
 
 
-def _no_worse_than_discounting(
-    laws: LocalLaws, bounds: Tensor | None, agents: list[int], kappas: int, gamma: float
+def discounted(
+    env: Environment, spans: Sequence[float], agents: Sequence[int], kappas: int, gamma: float
 ) -> Float[Tensor, "K C"]:
-    """The smaller of the tail and what rewards after the first possible difference are worth at all."""
-    outside = torch.zeros(kappas, len(agents), dtype=torch.float64)
-    first = 1 if laws.env.private_rewards else 0
+    """What rewards after the first possible difference are worth at all: span(r_i) gamma^t / (1 - gamma).
+
+    t = kappa + 1, or kappa where rewards see the neighbors; 0 where nobody who can be reached is outside.
+    """
+    bounds = torch.zeros(kappas, len(agents), dtype=torch.float64)
+    first = 1 if env.private_rewards else 0
     for c, i in enumerate(agents):
-        reach = int(laws.env.network.distances(i).max())
+        reach = int(env.network.distances(i).max())
         kappa = torch.arange(min(reach, kappas), dtype=torch.float64)
-        outside[: len(kappa), c] = float(np.ptp(laws.reward[i])) * gamma ** (kappa + first) / (1.0 - gamma)
-    return outside if bounds is None else torch.minimum(bounds, outside)
+        bounds[: len(kappa), c] = spans[i] * gamma ** (kappa + first) / (1.0 - gamma)
+    return bounds

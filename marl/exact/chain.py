@@ -52,12 +52,15 @@ class Chain:
     ):
         self.env = env
         self.laws = laws or LocalLaws(env)
+        if policy.env is not env:
+            raise ConfigError("the policy is of another environment than the chain")
         if self.laws.env is not env:
             raise ConfigError("the laws are of another environment than the chain")
         self.memory = checks.number("memory", memory, 0.0)
         self.n = env.n
         self.sizes: list[int] = self.laws.num_states
         self.num_states = math.prod(self.sizes)
+        self._auto = method == "auto"
         self.method = self._chosen(checks.choice("method", method, ("auto", "dense", "free")))
         self.policy, self.replica = policy, replica
         with torch.no_grad():
@@ -148,6 +151,13 @@ class Chain:
         weight = (self.tables[i] if policy is None else policy)[self.laws.pair_state[i], self.laws.pair_action[i]]
         shaped = weight.reshape([-1 if k == axis else 1 for k in range(table.ndim)])
         return np.add.reduceat(table * shaped, self.laws.first[i][:-1], axis=axis)
+
+    def fall_back(self) -> bool:
+        """Turns to the dense route, if the method was left to the chain and the matrix is small enough."""
+        possible = self._auto and dense.fits(self.laws)
+        if possible:
+            self.method = "dense"
+        return possible
 
     @cached_property
     def elimination(self) -> Elimination:

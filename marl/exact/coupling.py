@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from marl.core.checks import integer
+from marl.core.checks import integer, size
 from marl.core.errors import ConfigError
 from marl.exact.certificate import Certificate, radii, rounded_up
 from marl.exact.elimination import Elimination
@@ -48,14 +48,14 @@ def coupling_certificate(
     joint states to compute D^(T) exactly.
     """
     agents = laws.checked(agents)
-    kappas = radii(laws, agents) if kappas is None else integer("kappas", kappas, 1)
+    kappas = radii(laws.env.network, agents) if kappas is None else integer("kappas", kappas, 1)
     blocks = disagreement(laws, policy, integer("horizon", horizon, 1), memory)
     influence = Influence(blocks[-1])
     radius = rounded_up(influence.radius)
     name = f"the {horizon}-step disagreement matrix under this policy"
     nothing = Certificate("", None, agents, float(blocks[-1].row_sums().max()), influence.radius)
     if not influence.finite:
-        return nothing._replace(reason=f"the spectral radius of {name} is not below 1 (at most {radius})")
+        return nothing._replace(reason=f"the spectral radius of {name} could not be shown to be below 1 (at most {radius})")
     change = reward_variation(laws).transposed()
     inside = [block.transposed() for block in blocks[:-1]]
 
@@ -182,7 +182,7 @@ def _coupled_law(laws: LocalLaws, k: int, lists: list[tuple[np.ndarray, np.ndarr
     shape, states = [len(left) for left, _ in lists], laws.num_states[k]
     if 24 * math.prod(shape) * states**2 > memory * 2**30:  # the law and what it takes to make it
         raise ConfigError(
-            f"two copies of agent {k} and its neighbors have {math.prod(shape):.3g} joint pairs, too many to couple "
+            f"two copies of agent {k} and its neighbors have {size(math.prod(shape))} joint pairs, too many to couple "
             "exactly; use a shorter horizon or a smaller network"
         )
     p, q = (

@@ -30,8 +30,7 @@ def decay_curve(values: Values, agent: int, s: Int64[Tensor, "2 n"], a: Int64[Te
         raise ConfigError(f"two joint pairs of {chain.n} agents are needed, got {list(s.shape)} and {list(a.shape)}")
     column = values.agents.index(agent)
     radius = torch.arange(chain.n)[:, None]
-    distance = chain.env.network.distances(agent)
-    inside = (distance >= 0) & (distance <= radius)
+    inside = chain.env.network.distances(agent) <= radius  # what cannot be reached has no influence
     q = values.relative_q(
         torch.cat([s[:1], torch.where(inside, s[0], s[1])]), torch.cat([a[:1], torch.where(inside, a[0], a[1])])
     )
@@ -43,9 +42,9 @@ def worst_decay(joint: JointPairs, agent: int) -> Float[Tensor, "n"]:
     chain = joint.chain
     chain.laws.checked([agent])
     q = joint.q[:, agent].reshape(joint.sizes)
-    spans = []
+    spans, reach = [], int(chain.env.network.distances(agent).max())
     for kappa in range(chain.n):
-        beyond = outside(chain, agent, kappa)
+        beyond = outside(chain, agent, kappa) if kappa < reach else []
         spans.append((q.amax(dim=beyond) - q.amin(dim=beyond)).max() if beyond else torch.zeros((), dtype=torch.float64))
     return torch.stack(spans)
 

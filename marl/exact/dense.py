@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from marl.core.checks import integer
+from marl.core.checks import gib, integer, size
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
 from marl.exact.local_laws import LocalLaws
@@ -31,8 +31,8 @@ def check_size(laws: LocalLaws) -> None:
     num_states = math.prod(laws.num_states)
     if num_states > MOST_STATES:
         raise ConfigError(
-            f"a matrix over {num_states:.4g} joint states would take {num_states**2 * 8 / 2**30:.3g} GiB; matrices end at "
-            f"{MOST_STATES} joint states (use the matrix-free route, or a smaller network)"
+            f"a matrix over {size(num_states)} joint states would take {gib(8 * num_states**2)} GiB; they end "
+            f"at {MOST_STATES} joint states (use method=free or a smaller network)"
         )
     if 3 * laws.n > _MOST_LABELS:
         raise ConfigError(f"matrices are built for at most {_MOST_LABELS // 3} agents, got {laws.n}; use method=free")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from marl.core.checks import gib, size
 from marl.core.errors import ConfigError
 from marl.kernels import elimination as kernels
 
@@ -61,12 +62,12 @@ class Elimination:
         self._steps: list[_Sum | _Average] = []
         self._plan(scopes, targets)
         self.num_sources = math.prod(self._size)
-        self._columns = max(1, int(memory * 2**27 / (2 * self.peak)))
-        needed = 8 * (2 * self.peak + 4 * self.num_sources) / 2**30
-        if needed > memory:
+        self._columns = max(1, int(memory * 2**26) // self.peak)
+        needed = 8 * (2 * self.peak + 4 * self.num_sources)
+        if needed > memory * 2**30:
             raise ConfigError(
-                f"{self.num_targets:.3g} joint states need {needed:.3g} GiB even without a matrix, more than the "
-                f"{memory:g} GiB allowed; use fewer agents or states, or allow more memory"
+                f"{size(self.num_targets)} joint states need {gib(needed)} GiB even without a "
+                f"matrix, more than the {memory:g} GiB allowed; use fewer agents or states, or allow more memory"
             )
         self._size = list(sources)
         self._met = []

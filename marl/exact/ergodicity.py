@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from marl.core.checks import size
 from marl.core.errors import ConfigError
 from marl.exact import poisson
 from marl.exact.chain import Chain
@@ -47,7 +48,7 @@ def ergodicity(chain: Chain) -> Ergodicity:
     if chain.num_states > MOST_STATES:
         raise ConfigError(
             f"sigma, mu_D and lambda_2 are computed up to {MOST_STATES} joint states; "
-            f"this network has {chain.num_states:.4g}"
+            f"this network has {size(chain.num_states)}"
         )
     pi = poisson.stationary(chain).numpy()
     seen = pi > 0

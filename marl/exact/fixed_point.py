@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from marl.core.checks import integer
+from marl.core.checks import integer, size
 from marl.core.errors import ConfigError
 from marl.exact.chain import Chain
 from marl.exact.truncation import JointPairs
@@ -38,7 +38,7 @@ def critic_fixed_point(
     sizes = [chain.laws.num_pairs[j] for j in near]
     if math.prod(sizes) > MOST_PAIRS:
         raise ConfigError(
-            f"N_{agent}^{kappa} has {math.prod(sizes):.3g} joint pairs, more than {MOST_PAIRS} (agent {agent})"
+            f"N_{agent}^{kappa} has {size(math.prod(sizes))} joint pairs, more than {MOST_PAIRS} (agent {agent})"
         )
     left_out = -1 if dummy is None else _joint(agent, kappa, sizes, dummy)
     values = Values(chain, [agent])

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from marl.core.checks import size
 from marl.core.environment import Environment, NetworkedMDP
 from marl.core.errors import ConfigError
 
@@ -83,14 +84,20 @@ class LocalLaws:
         return [self.first[j][:-1] if thin and j != i else np.arange(self.num_pairs[j]) for j in self.neighbors[i]]
 
     def _check_size(self) -> None:
+        total = 0
         for i in range(self.n):
             entries = math.prod(len(axis) for axis in self._grid(i)) * self.num_states[i]
             if entries > MAX_ENTRIES:
-                size = f"{entries:.1e}" if entries < 10**300 else "over 1e300"
                 raise TooManyPairsError(
-                    f"agent {i} and its {len(self.neighbors[i]) - 1} neighbors have a law of {size} entries, more "
-                    f"than the {MAX_ENTRIES:.1e} that can be listed; use fewer states, actions or neighbors"
+                    f"agent {i} and its {len(self.neighbors[i]) - 1} neighbors have a law of {size(entries)} entries, more "
+                    f"than the {size(MAX_ENTRIES)} that can be listed; use fewer states, actions or neighbors"
                 )
+            total += entries
+        if total > 2 * MAX_ENTRIES:
+            raise TooManyPairsError(
+                f"the laws of all {self.n} agents have {size(total)} entries, more than the {size(2 * MAX_ENTRIES)} that "
+                "can be listed; use fewer agents, states or actions"
+            )
 
     def _read(self, group: list[int]) -> None:
         """Fills the tables of agents that share no neighbor, all in the same questions to the environment."""

@@ -56,7 +56,7 @@ def solve(chain: Chain, rewards: Float[np.ndarray, "X C"], tolerance: float = TO
     _ = chain.recurrent  # refuses several recurrent classes
     offset = (rewards.max(axis=0) + rewards.min(axis=0)) / 2  # V does not depend on it, rounding does
     centered = rewards - offset
-    values, iterations = (_direct(chain, centered), 0) if chain.method == "dense" else _iterate(chain, centered, tolerance)
+    values, iterations = _direct_or_iterated(chain, centered, tolerance)
     increment = centered + chain.expect(values) - values
     low, high = torch.from_numpy(increment.min(axis=0)), torch.from_numpy(increment.max(axis=0))
     return Solution(chain, (low + high) / 2 + torch.from_numpy(offset), torch.from_numpy(values), high - low, iterations)
@@ -79,13 +79,25 @@ def gain(chain: Chain) -> float:
 
 
 def stationary(chain: Chain, tolerance: float = TOLERANCE) -> Float[Tensor, "X"]:
-    """The stationary law over joint states; zero on transient states. Errors: as `solve`."""
+    """The stationary law over joint states; zero on transient states. Errors: as `solve`.
+
+    Matrix-free, it is exact to about 1e-15 in absolute terms: states that are rarer than that are not resolved.
+    """
     recurrent = chain.recurrent
-    if chain.method == "dense":
-        unit = torch.zeros(chain.num_states, dtype=torch.float64)
-        unit[0] = 1.0
-        law = torch.linalg.solve(system(chain.matrix).T, unit) * torch.from_numpy(recurrent)
-        return law.clamp(min=0.0) / law.clamp(min=0.0).sum()
+    if chain.method == "free":
+        try:
+            return _stationary_iterated(chain, tolerance)
+        except TooSlowError:
+            if not chain.fall_back():
+                raise
+    unit = torch.zeros(chain.num_states, dtype=torch.float64)
+    unit[0] = 1.0
+    law = (torch.linalg.solve(system(chain.matrix).T, unit) * torch.from_numpy(recurrent)).clamp(min=0.0)
+    return law / law.sum()
+
+
+def _stationary_iterated(chain: Chain, tolerance: float) -> Tensor:
+    recurrent = chain.recurrent
     w = (recurrent / recurrent.sum())[:, None]  # a closed class: no mass ever leaves it
     pace = _Pace(tolerance)
     while True:
@@ -101,6 +113,17 @@ def system(matrix: Float[Tensor, "X X"]) -> Float[Tensor, "X X"]:
     """I - P with its first column replaced by ones: applied to (J, V_1, V_2, ...) it gives r, where V_0 = 0."""
     left = torch.eye(len(matrix), dtype=matrix.dtype) - matrix
     return torch.cat([torch.ones(len(matrix), 1, dtype=matrix.dtype), left[:, 1:]], dim=1)
+
+
+def _direct_or_iterated(chain: Chain, rewards: np.ndarray, tolerance: float) -> tuple[np.ndarray, int]:
+    """By the chain's method; a chain that chose to iterate and mixes too slowly is solved directly if it is small."""
+    if chain.method == "free":
+        try:
+            return _iterate(chain, rewards, tolerance)
+        except TooSlowError:
+            if not chain.fall_back():
+                raise
+    return _direct(chain, rewards), 0
 
 
 def _direct(chain: Chain, rewards: np.ndarray) -> np.ndarray:
@@ -121,6 +144,10 @@ def _iterate(chain: Chain, rewards: np.ndarray, tolerance: float) -> tuple[np.nd
         values += pace.step * (increment - (low + high) / 2)
         if done:
             return values, len(pace.sizes)
+
+
+class TooSlowError(ConfigError):
+    """The chain mixes too slowly for the iteration."""
 
 
 class _Pace:
@@ -148,7 +175,7 @@ class _Pace:
         elif self._tried_at is not None and count == self._tried_at + TRIAL and size > self._full * self.sizes[-TRIAL - 1]:
             self.step = 1.0
         if count >= MOST_ITERATIONS:
-            raise ConfigError(
+            raise TooSlowError(
                 f"the chain mixes too slowly for the matrix-free solver: after {count} iterations the increment is still "
                 f"{size:.1e} of {scale:.1e}; use method=dense (up to 4096 joint states)"
             )

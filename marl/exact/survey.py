@@ -1,5 +1,6 @@
 """What can be said of a network and a policy at once: promises, measurements, and why one is missing."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from marl.core.environment import Environment, NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
 from marl.exact import dense
-from marl.exact.certificate import Certificate, certificate, radii
+from marl.exact.certificate import Certificate, certificate, discounted, radii
 from marl.exact.chain import Chain
 from marl.exact.coupling import coupling_certificate
 from marl.exact.decay import sampled_decay, worst_decay
@@ -83,7 +84,7 @@ def survey(
     except TooManyPairsError as error:
         assert isinstance(env, NetworkedMDP)
         same = "the laws cannot be listed (see the first line)"
-        return Survey(_without_tables(env, str(error)), same, same, same)
+        return Survey(_without_tables(env, gamma, agents, str(error)), same, same, same)
     wanted = laws.checked(agents)
     one_step = certificate(laws, wanted, gamma=gamma)
     if gamma < 1.0:
@@ -105,7 +106,7 @@ def survey(
 def measured(chain: Chain, agents: Sequence[int], samples: int, seed: int = 0) -> Measured:
     """The left side of (4) at all joint pairs of a small network, at `samples` random ones of a larger one."""
     agents = chain.laws.checked(agents)
-    kappas = radii(chain.laws, agents)
+    kappas = radii(chain.env.network, agents)
     if JointPairs.count(chain) <= FEW_PAIRS:
         joint = JointPairs(chain)
         return Measured(agents, torch.stack([worst_decay(joint, i)[:kappas] for i in agents], dim=1), 0, None)
@@ -119,14 +120,22 @@ def _coupling(laws: LocalLaws, policy: Policy, agents: list[int], horizon: int, 
         tables = [table.numpy() for table in dense.policy_tables(policy)]
     found: Certificate | str = "it was not tried (horizon below 2)"
     for steps in range(2, horizon + 1):
-        found = _attempt(partial(coupling_certificate, laws, tables, agents, horizon=steps, memory=memory))
+        longer = _attempt(partial(coupling_certificate, laws, tables, agents, horizon=steps, memory=memory))
+        if isinstance(longer, str) and isinstance(found, Certificate):
+            return found._replace(reason=f"{found.reason}; {steps} steps are too many to compute: {longer}")
+        found = longer
         if isinstance(found, str) or found.certified:
             break
     return found
 
 
-def _without_tables(env: NetworkedMDP, why: str) -> str:
-    """What random joint pairs show where the laws cannot be listed."""
+def _without_tables(env: NetworkedMDP, gamma: float, agents: Sequence[int] | None, why: str) -> Certificate | str:
+    """Where the laws cannot be listed: what discounting alone promises, or what random joint pairs show."""
+    if gamma < 1.0:
+        wanted = list(range(env.n)) if agents is None else list(agents)
+        spans = [env.reward_range[1] - env.reward_range[0]] * env.n
+        bounds = discounted(env, spans, wanted, radii(env.network, wanted), gamma)
+        return Certificate(f"discounting alone: gamma = {gamma!r} ({why})", bounds, wanted, math.inf, math.inf)
     least = least_interaction(env)
     sums = least.row_sums()
     own = float(least.entries[least.neighborhood.index == torch.arange(env.n)[:, None]].max())

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from marl.core.checks import integer
+from marl.core.checks import integer, size
 from marl.core.errors import ConfigError
 from marl.exact.chain import Chain
 from marl.exact.gradient import Gradient, through_policy
@@ -31,7 +31,7 @@ class JointPairs:
         self.num_pairs = self.count(chain)
         if self.num_pairs > MOST_PAIRS:
             raise ConfigError(
-                f"{self.num_pairs:.3g} joint pairs are too many to list (at most {MOST_PAIRS:.3g}); ask for Q at chosen "
+                f"{size(self.num_pairs)} joint pairs are too many to list (at most {MOST_PAIRS:.3g}); ask for Q at chosen "
                 "pairs, or use a smaller network"
             )
         self.values = Values(chain)
