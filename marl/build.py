@@ -79,7 +79,7 @@ def observed(config: Config, trainer: Trainer, loggers: list[Logger]) -> list[Lo
         return loggers
     critic = getattr(trainer, "critic", None)
     kappa = critic.kappa if isinstance(critic, Critic) and critic.tabular else None
-    given = {"env": trainer.env, "policy": trainer.policy, "kappa": kappa, "loggers": loggers}
+    given = {"env": trainer.env, "policy": trainer.policy, "critic_kappa": kappa, "loggers": loggers}
     return [instantiate("callback", config["callback"], Logger, **given)]
 
 

@@ -39,8 +39,10 @@ def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Environ
             overrides.append(argument)
     if directories:
         overrides.append(f"hydra.searchpath=[{','.join(directories)}]")
-    settings = _checked(compose(overrides, command))
     parts = [text for text in overrides if text.lstrip("+~").partition("=")[0].partition(".")[0] in ("env", "policy")]
+    if run is not None and parts and (run / "checkpoint.pt").is_file():
+        raise ConfigError(f"{run} is a run and has its own environment and policy, which {parts[0]} cannot change")
+    settings = _checked(compose([text for text in overrides if run is None or text not in parts], command))
     if run is None:
         env = build.environment(settings)
         policy = build.policy({**settings, "dtype": "float64", "replicas": 1}, env)
@@ -48,8 +50,6 @@ def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Environ
     else:
         _, env, policy = load_policy(run)
         name = f"the policy of {run} (replica 0)"
-        if parts:
-            raise ConfigError(f"{run} is a run and has its own environment and policy, which {parts[0]} cannot change")
     _check_writable(settings["out"])
     return settings, env, policy, name
 

@@ -28,25 +28,32 @@ class ExactMonitor:
     Per replica: `exact/average_reward` (J), `exact/gradient_norm` (||grad J||, 0 where nothing is learned) and, if decay is
     certified for every policy, the policy's score is bounded and the network has at most 1,024 joint states,
     `exact/theorem2_bound`, the limit of ||grad J|| by Theorem 2: L b / (1 - mu_D), L^2 = sum_i L_i^2, b the largest
-    certified left side of (4) at kappa (inf where Theorem 2 is vacuous). kappa is that of a tabular critic; None, and no
-    bound, for any other. The theorem is about step sizes that meet its Assumption 3, which every run reports.
+    certified left side of (4) at kappa (inf where Theorem 2 is vacuous). critic_kappa: the kappa of a tabular critic; None,
+    and no bound, for any other. The theorem is about step sizes that meet its Assumption 3, which every run reports.
 
     Errors: `ConfigError` before training, if the first policy has no exact numbers (its joint state is too large, or its
     chain has several recurrent classes). NaN, and a warning, if a later one has none: no reason to lose a run.
     """
 
-    def __init__(self, env: Environment, policy: Policy, kappa: int | None, loggers: Sequence[Logger], memory: float = 4.0):
+    def __init__(
+        self,
+        env: Environment,
+        policy: Policy,
+        critic_kappa: int | None,
+        loggers: Sequence[Logger],
+        memory: float = 4.0,
+    ):
         self.policy, self.loggers = policy, loggers
         self._laws = LocalLaws(env)
         self._memory = number("callback.memory", memory, 0.0)
         promise = certificate(self._laws)
         start = self._chain(0)
         self._limit: float | None = None
-        known = kappa is not None and policy.score_bound is not None and start.num_states <= MOST_STATES
+        known = critic_kappa is not None and policy.score_bound is not None and start.num_states <= MOST_STATES
         if known and promise.bounds is not None:
-            assert kappa is not None
+            assert critic_kappa is not None
             assert policy.score_bound is not None
-            decay = float(promise.bounds[kappa:].amax()) if kappa < len(promise.bounds) else 0.0
+            decay = float(promise.bounds[critic_kappa:].amax()) if critic_kappa < len(promise.bounds) else 0.0
             self._limit = math.sqrt(env.n) * policy.score_bound * decay
         self._tags = tuple(self._numbers(start))  # refuses whatever cannot be computed
 
