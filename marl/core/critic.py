@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
+from marl.core.fused import FusedTable
 from marl.core.noise import Initializer, Purpose
 from marl.core.shapes import Actions, PerReplica, Rewards, States, Values
 
@@ -90,6 +91,10 @@ class Critic(nn.Module, ABC):
             f"trainer.rescale=true needs the largest |Q|, which {type(self).__name__} cannot know; "
             "set trainer.rescale=false or use critic=tabular"
         )
+
+    def fused(self, steps: int) -> FusedTable | None:
+        """The table, with room for `steps` more steps, for the fused engine; None (as here) if there is none."""
+        return None
 
     def check_optimizer(self, optimizer: Optimizer) -> None:
         """Errors: `ConfigError` if this critic cannot learn with `optimizer`."""

@@ -44,7 +44,7 @@ class NeighborhoodKeys:
     """
 
     def __init__(self, neighborhood: Neighborhood, num_pairs: Int64[Tensor, "n"]):
-        self._index = neighborhood.index
+        self.index = neighborhood.index
         radix = torch.where(neighborhood.mask, num_pairs[neighborhood.index], 1)
         self.count = radix.double().prod(dim=1)
         self.total = float(self.count.sum())
@@ -52,21 +52,21 @@ class NeighborhoodKeys:
         if self.exact:
             powers = radix.cumprod(dim=1)
             stride = powers // radix
-            self._base = powers[:, -1].cumsum(dim=0) - powers[:, -1]
+            self.base = powers[:, -1].cumsum(dim=0) - powers[:, -1]
             self.pair_collision_bound = 0.0
         else:
             generator = torch.Generator().manual_seed(0)
             low, high = -(2**63), 2**63 - 1
             stride = torch.randint(low, high, radix.shape, generator=generator)
-            self._base = torch.randint(low, high, (len(radix),), generator=generator)
+            self.base = torch.randint(low, high, (len(radix),), generator=generator)
             self.pair_collision_bound = 2.0 ** (int(num_pairs.max() - 1).bit_length() - 1 - 63)
-        self._stride = torch.where(neighborhood.mask, stride, 0)
+        self.stride = torch.where(neighborhood.mask, stride, 0)
 
     def keys(self, z: Pairs) -> Pairs:
         """Shapes: z, result [B, n]."""
-        return self.of(z[:, self._index])
+        return self.of(z[:, self.index])
 
     def of(self, joint: Int64[Tensor, "*B n m"]) -> Int64[Tensor, "*B n"]:
         """The keys of joint pairs written out, neighbor by neighbor in the order of `Neighborhood.index`."""
-        key = (joint * self._stride).sum(dim=-1) + self._base
+        key = (joint * self.stride).sum(dim=-1) + self.base
         return key if self.exact else key & _FINGERPRINT_MASK

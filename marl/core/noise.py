@@ -54,7 +54,7 @@ class Noise:
 
     def __init__(self, seed: int, replicas: int, agents: int, width: int, purpose: Purpose):
         self.agents, self.width = agents, width
-        self._keys = stream_keys(seed, replicas, purpose)
+        self.keys = stream_keys(seed, replicas, purpose)
         self._times = max(1, _BLOCK // (replicas * agents * width))
         self._first = -1
         self._block = torch.empty(0)
@@ -63,8 +63,8 @@ class Noise:
         first = t - t % self._times
         if first != self._first:
             per_time = self.agents * self.width
-            drawn = uniforms(self._keys, first * per_time, self._times * per_time)
-            shaped = drawn.reshape(len(self._keys), self._times, self.agents, self.width)
+            drawn = uniforms(self.keys, first * per_time, self._times * per_time)
+            shaped = drawn.reshape(len(self.keys), self._times, self.agents, self.width)
             self._block = torch.from_numpy(np.ascontiguousarray(shaped.swapaxes(0, 1)))
             self._first = first
         return self._block[t - first]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from marl.core.environment import ALMOST_ONE, Environment
+from marl.core.fused import FusedSoftmax
 from marl.core.noise import Initializer, Purpose
 from marl.core.shapes import Actions, ActionValues, States, Values
 
@@ -35,6 +36,10 @@ class Policy(nn.Module, ABC):
     @abstractmethod
     def _logits(self, s: Tensor) -> Tensor:
         """Unnormalised log-probabilities [B, n, A] at states [B, n]; illegal actions are masked by the caller."""
+
+    def fused(self) -> FusedSoftmax | None:
+        """The table of a tabular softmax policy, for the fused engine; None (as here) for any other."""
+        return None
 
     def log_probs(self, s: States) -> ActionValues:
         """log zeta_i(. | s_i), -inf on illegal actions. Shapes: s [B, n] -> [B, n, A]."""

@@ -19,6 +19,8 @@ class Storage(ABC):
 
     width: int
     table: Tensor | None = None
+    used: np.ndarray
+    """Entries per replica [B]."""
 
     def __init__(self, replicas: int):
         self.replicas = replicas
@@ -44,14 +46,14 @@ class DenseStorage(Storage):
         super().__init__(replicas)
         block = 1 << (total.bit_length() // 2)
         self.width = -(-total // block) * block
-        self._total = total
         self._row = torch.arange(replicas)[:, None] * self.width
+        self.used = np.full(replicas, total)
 
     def find(self, keys: Pairs) -> Pairs:
         return self._row + keys
 
     def entries(self) -> Tensor:
-        return torch.full((self.replicas,), self._total)
+        return torch.from_numpy(self.used.copy())
 
 
 class HashStorage(Storage):
@@ -72,7 +74,7 @@ class HashStorage(Storage):
         self.table = table
         self.width = table.shape[1]
         self._shift = 64 - (self.width.bit_length() - 1)
-        self._used = (table >= 0).sum(dim=1).numpy()
+        self.used = (table >= 0).sum(dim=1).numpy()
 
     def find(self, keys: Pairs) -> Pairs:
         slots = torch.empty_like(keys)
@@ -81,23 +83,23 @@ class HashStorage(Storage):
 
     def insert(self, keys: Pairs) -> None:
         """Makes entries for keys [B, n]; the caller has seen `crowded` to be False."""
-        self._kernel.insert(self.table.numpy(), keys.numpy(), self._shift, self._used)
+        self._kernel.insert(self.table.numpy(), keys.numpy(), self._shift, self.used)
 
-    def crowded(self) -> bool:
-        """Whether one more step could fill a row beyond one half."""
-        return bool(self._used.max() + self._agents > self.width // 2)
+    def crowded(self, steps: int = 1) -> bool:
+        """Whether `steps` more steps could fill a row beyond one half."""
+        return bool(self.used.max() + steps * self._agents > self.width // 2)
 
     def grown(self, values: np.ndarray) -> np.ndarray:
         """Doubles every row and moves the entries along. Shapes: values [B, width] -> [B, 2 width]."""
-        old, used = self.table, self._used
+        old, used = self.table, self.used
         self.use(self._empty(2 * self.width))
         moved = np.zeros((self.replicas, self.width), dtype=values.dtype)
         self._kernel.rehash(old.numpy(), values, self._shift, self.table.numpy(), moved)
-        self._used = used
+        self.used = used
         return moved
 
     def entries(self) -> Tensor:
-        return torch.from_numpy(self._used.copy())
+        return torch.from_numpy(self.used.copy())
 
     def _empty(self, width: int) -> Tensor:
         return torch.full((self.replicas, width), self._kernel.EMPTY)

@@ -16,16 +16,16 @@ class BlockMaxima:
         block = 1
         while block * block < width and width % (2 * block) == 0:
             block *= 2
-        self._block, self._blocks = block, width // block
-        self._maxima = values.view(-1, self._blocks, block).abs().amax(dim=2)
+        self.block, self._blocks = block, width // block
+        self.maxima = values.view(-1, self._blocks, block).abs().amax(dim=2)
 
     def update(self, values: Tensor, slots: Pairs) -> None:
         """The entries in `slots` have changed."""
-        touched = (slots // self._block).flatten()
-        touched = touched[touched < self._maxima.numel()]
-        fresh = values.view(-1, self._block)[touched].abs().amax(dim=1)
-        self._maxima.view(-1)[touched] = fresh
+        touched = (slots // self.block).flatten()
+        touched = touched[touched < self.maxima.numel()]
+        fresh = values.view(-1, self.block)[touched].abs().amax(dim=1)
+        self.maxima.view(-1)[touched] = fresh
 
     def largest(self) -> PerReplica:
         """max |value| of every row [B]."""
-        return self._maxima.amax(dim=1)
+        return self.maxima.amax(dim=1)

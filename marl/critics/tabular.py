@@ -12,6 +12,7 @@ from marl.core.checks import choice, integer
 from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
+from marl.core.fused import FusedTable
 from marl.core.indexing import NeighborhoodKeys
 from marl.core.shapes import Actions, PerReplica, States
 from marl.critics.storage import DenseStorage, HashStorage, Storage
@@ -59,6 +60,7 @@ class TabularCritic(Critic):
         self._dummy_key = None if dummy is None else self.keys.of(_joint_dummy(self, dummy))
         self.values = nn.Parameter(torch.zeros(self.storage.missing + 1, 1, dtype=dtype))
         self._maxima: BlockMaxima | None = None
+        self._asked = False
 
     def slots(self, s: States, a: Actions) -> Tensor:
         """Where Q_i(z_{N_i^kappa}) stands in `values`, the last slot if it is dummy or not yet seen. [B, n]."""
@@ -77,6 +79,25 @@ class TabularCritic(Critic):
                 self._take(torch.from_numpy(self.storage.grown(self._rows().numpy())))
             self.storage.insert(self.keys.keys(self.env.index.pairs(s, a)))
 
+    def fused(self, steps: int) -> FusedTable:
+        """The table with room for `steps` more steps."""
+        if isinstance(self.storage, HashStorage):
+            while self.storage.crowded(steps):
+                self._take(torch.from_numpy(self.storage.grown(self._rows().numpy())))
+        if self._asked and self._maxima is None:
+            self.sup_norm()
+        dummy = torch.full((self.env.n,), -1) if self._dummy_key is None else self._dummy_key
+        maxima = self._maxima
+        return FusedTable(
+            self.keys,
+            dummy.numpy(),
+            self._rows(),
+            self.storage.table,
+            self.storage.used,
+            None if maxima is None else maxima.maxima,
+            1 if maxima is None else maxima.block,
+        )
+
     def updated(self, s: States, a: Actions) -> None:
         """Keeps `sup_norm` exact after a step on (s, a)."""
         if self._maxima is not None:
@@ -84,6 +105,7 @@ class TabularCritic(Critic):
 
     def sup_norm(self) -> PerReplica:
         """max_i ||Q_i||_inf per replica [B], exact."""
+        self._asked = True
         if self._maxima is None:
             self._maxima = BlockMaxima(self._rows())
         return self._maxima.largest()

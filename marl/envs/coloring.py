@@ -1,5 +1,6 @@
 """The k-coloring problem of appendix A.2 as a networked system."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Int
@@ -8,6 +9,7 @@ from torch import Tensor
 from marl.core.checks import integer
 from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
+from marl.core.fused import FusedStep
 from marl.core.network import Network
 from marl.envs.graph import graph as named_graph
 
@@ -46,6 +48,12 @@ class Coloring(NetworkedMDP):
     def proper(self, colors_of: Int[Tensor, "*X n"]) -> Bool[Tensor, "*X"]:
         """Whether no two neighbors have the same color. Any leading axes."""
         return ~self._clash(colors_of).any(dim=-1)
+
+    def fused(self) -> FusedStep:
+        """The step compiled; see `marl.kernels.steps.coloring`."""
+        from marl.kernels import steps  # numba takes its time: only where it is used
+
+        return FusedStep(steps.coloring, self.network.edges.flatten(), np.empty(0))
 
     def _clash(self, u: Tensor) -> Tensor:
         """Which edges [..., E] join two agents of one color."""

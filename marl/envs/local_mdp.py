@@ -13,6 +13,7 @@ from marl.core.checks import integer
 from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.files import write_atomically
+from marl.core.fused import FusedStep
 from marl.core.network import Network
 from marl.envs import tables
 
@@ -87,6 +88,19 @@ class LocalMDP(NetworkedMDP):
             write_atomically(Path(path), lambda file: np.savez(file, **content))  # type: ignore[arg-type]
         except OSError as error:
             raise ConfigError(f"tables cannot be written to {path}: {error.strerror or error}") from None
+
+    def fused(self) -> FusedStep:
+        """The step compiled; see `marl.kernels.steps.tables`."""
+        from marl.kernels import steps  # numba takes its time: only where it is used
+
+        rows, width = self.transition_values.shape
+        laws = self.transition_base, self.transition_state_stride, self.transition_action_stride
+        paid = self.reward_base, self.reward_state_stride, self.reward_action_stride
+        head = torch.tensor([self._near.shape[1], width, rows])
+        ints = torch.cat([head, *(part.flatten() for part in (self._near, self.num_states, *laws, *paid))])
+        return FusedStep(
+            steps.tables, ints.numpy(), torch.cat([self.transition_values.flatten(), self.reward_values]).numpy()
+        )
 
     def _reset(self, u: Tensor) -> Tensor:
         return (u[..., -1] * self.num_states).long()

@@ -10,6 +10,7 @@ from torch import Tensor
 from marl.core.checks import choice, integer, integers, probabilities
 from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
+from marl.core.fused import FusedStep
 from marl.core.network import Network
 from marl.envs.incidence import Access, conflict_edges, grid_access, grid_positions, listed_access
 
@@ -111,6 +112,14 @@ class WirelessAccess(NetworkedMDP):
         states, actions = torch.arange(2 ** int(self._deadline.max())), torch.arange(int(num_actions.max()))
         real = (states < 2 ** self._deadline[:, None])[:, :, None] & (actions < num_actions[:, None])[:, None, :]
         return real & (self.any_slot | (states > 0)[:, None] | (actions == 0))
+
+    def fused(self) -> FusedStep:
+        """The step compiled; see `marl.kernels.steps.wireless`."""
+        from marl.kernels import steps  # numba takes its time: only where it is used
+
+        head = torch.tensor([self.num_points, self._target.shape[1], int(self.any_slot)])
+        ints = torch.cat([head, self._target.flatten(), self._bit.flatten(), self._deadline])
+        return FusedStep(steps.wireless, ints.numpy(), torch.cat([self.arrival, self._success_or_none]).numpy())
 
     def _attempt(self, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
         """(bit of the packet sent or 0, probability that the transmission goes through). Any leading axes."""

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from marl.core.environment import Environment
+from marl.core.fused import FusedSoftmax
 from marl.core.policy import Policy
 
 
@@ -23,6 +24,9 @@ class TabularSoftmax(Policy):
         self.theta = self.initial.zeros(*env.action_mask.shape)
         states = env.action_mask.shape[1]
         self._rows = torch.arange(replicas * env.n).reshape(replicas, env.n) * states
+
+    def fused(self) -> FusedSoftmax:
+        return FusedSoftmax(self.theta.detach())
 
     def _logits(self, s: Tensor) -> Tensor:
         return F.embedding(self._rows + s, self.theta.view(-1, self.theta.shape[-1]))

@@ -16,6 +16,7 @@ from marl.core.logger import Logger
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
 from marl.core.trainer import Trainer
+from marl.trainers import fused
 
 ENGINES = ("auto", "autograd", "fused")
 
@@ -27,8 +28,8 @@ class ScalableActorCritic(Trainer):
 
     critic_scheduler, actor_scheduler: alpha_t of lines 5-6 and eta_t of line 8.
     rescale: Gamma = 1 / (1 + max_j ||Q_j||_inf) of line 8 if true, 1 if false (as in the paper's experiments).
-    engine: `autograd` takes every gradient with torch autograd; `auto` picks the fastest engine that can run the
-    given policy, critic and environment, and logs which and why.
+    engine: `autograd` takes every gradient with torch autograd; `fused` is the same algorithm compiled, for a tabular
+    softmax policy, a tabular critic and an environment with a compiled step, equal up to rounding; `auto` is `autograd`.
     critic_optimizer, actor_optimizer: parameters -> torch optimizer; its learning rate is set to alpha_t, eta_t before
     each step. Plain SGD is Algorithm 1.
     """
@@ -63,10 +64,14 @@ class ScalableActorCritic(Trainer):
         self.critic_optimizer = _optimizer("critic", critic_optimizer, list(critic.parameters()), self.alpha(0))
         self.actor_optimizer = _optimizer("actor", actor_optimizer, list(policy.parameters()) or nothing, self.eta(0))
         critic.check_optimizer(self.critic_optimizer)
-        self.engine = _choose_engine(engine)
+        obstacle = fused.obstacle(env, policy, critic, self.critic_optimizer, self.actor_optimizer)
+        self.engine = _choose_engine(engine, obstacle)
         critic.visit(self.s, self.a)
 
     def _advance(self, steps: int) -> None:
+        if self.engine == "fused":
+            fused.advance(self, steps)
+            return
         for _ in range(steps):
             self._step()
 
@@ -139,10 +144,10 @@ def _optimizer(name: str, make: Any, parameters: list[torch.nn.Parameter], step_
     return optimizer
 
 
-def _choose_engine(engine: str) -> str:
+def _choose_engine(engine: str, obstacle: str | None) -> str:
     choice("trainer.engine", engine, ENGINES)
-    if engine == "fused":
-        raise ConfigError("trainer.engine=fused is not part of this version; use auto or autograd")
+    if engine == "fused" and obstacle is not None:
+        raise ConfigError(f"trainer.engine=fused cannot run this: {obstacle}; use auto or autograd")
     if engine == "auto":
-        log.info("engine: autograd, the only one in this version")
-    return "autograd"
+        log.info("engine: autograd; trainer.engine=fused %s", f"cannot run this: {obstacle}" if obstacle else "is compiled")
+    return "autograd" if engine == "auto" else engine

@@ -20,9 +20,8 @@ def make(env: WirelessAccess, **changes: object) -> ScalableActorCritic:
     return ScalableActorCritic(env, TabularSoftmax(env), TabularCritic(env), **{**SIZES, **changes})
 
 
-def test_fused_is_refused_and_auto_says_what_it_took(small: WirelessAccess, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(ConfigError, match="fused is not part of this version"):
-        make(small, engine="fused")
+def test_auto_says_what_it_took(small: WirelessAccess, caplog: pytest.LogCaptureFixture) -> None:
+    assert make(small, engine="fused").engine == "fused"
     with caplog.at_level(logging.INFO):
         assert make(small, engine="auto").engine == "autograd"
     assert "autograd" in caplog.text

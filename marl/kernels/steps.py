@@ -1,0 +1,82 @@
+"""Compiled steps of environments: what one function must do so that a run can be compiled with it.
+
+A step has the signature STEP and moves ONE replica: it reads s, a [n] and the uniforms u [n, U], and fills next_s and r
+[n]. `ints` and `floats` are the environment's own numbers, laid out as it likes. It must give what the environment's
+`step` gives for the same inputs. Decorate it with @njit(STEP, cache=True).
+"""
+
+import numpy as np
+from numba import njit, types
+
+INTS, FLOATS = types.int64[::1], types.float64[::1]
+STEP = types.void(INTS, FLOATS, INTS, INTS, types.float64[:, ::1], INTS, FLOATS)
+"""(ints, floats, s, a, u, next_s, r) -> nothing."""
+
+_ALMOST_ONE = 1.0 - 2.0**-53
+
+
+@njit(STEP, cache=True)
+def wireless(
+    ints: np.ndarray, floats: np.ndarray, s: np.ndarray, a: np.ndarray, u: np.ndarray, next_s: np.ndarray, r: np.ndarray
+) -> None:
+    """ints: points, actions, any_slot, then target [n, A], bit [n, A], d_i [n]. floats: p_i [n], q_y [points], 0."""
+    n, points, actions, any_slot = len(s), ints[0], ints[1], ints[2]
+    bits, deadline = 3 + n * actions, 3 + 2 * n * actions
+    senders = np.zeros(points + 1, dtype=np.int64)
+    for i in range(n):
+        if any_slot or s[i] > 0:
+            senders[ints[3 + i * actions + a[i]]] += 1
+    for i in range(n):
+        place = i * actions + a[i]
+        target = ints[3 + place] if any_slot or s[i] > 0 else points
+        bit = ints[bits + place] & s[i] if any_slot else s[i] & -s[i]
+        sent = senders[target] == 1 and bit > 0 and u[i, 0] < floats[n + target]
+        left = (s[i] - bit if sent else s[i]) >> 1
+        next_s[i] = left | (np.int64(u[i, 1] < floats[i]) << (ints[deadline + i] - 1))
+        r[i] = 1.0 if sent else 0.0
+
+
+@njit(STEP, cache=True)
+def coloring(
+    ints: np.ndarray, floats: np.ndarray, s: np.ndarray, a: np.ndarray, u: np.ndarray, next_s: np.ndarray, r: np.ndarray
+) -> None:
+    """ints: the two ends of every edge."""
+    n = len(s)
+    for i in range(n):
+        next_s[i] = 2 * a[i] + 1
+        r[i] = np.float64(s[i] & 1)
+    for e in range(0, len(ints), 2):
+        i, j = ints[e], ints[e + 1]
+        if s[i] >> 1 == s[j] >> 1:
+            next_s[i], next_s[j] = 2 * a[i], 2 * a[j]
+
+
+@njit(STEP, cache=True)
+def tables(
+    ints: np.ndarray, floats: np.ndarray, s: np.ndarray, a: np.ndarray, u: np.ndarray, next_s: np.ndarray, r: np.ndarray
+) -> None:
+    """ints: m, S, rows, then N_i [n, m], S_i [n], and for transition and reward: base [n], two strides [n, m].
+
+    floats: transition rows [rows, S], then reward rows.
+    """
+    n, m, width, rows = len(s), ints[0], ints[1], ints[2]
+    near, sizes = 3, 3 + n * m
+    law = sizes + n
+    paid = law + n + 2 * n * m
+    for i in range(n):
+        row, reward = ints[law + i], ints[paid + i]
+        for j in range(i * m, (i + 1) * m):
+            other = ints[near + j]
+            row += s[other] * ints[law + n + j] + a[other] * ints[law + n + n * m + j]
+            reward += s[other] * ints[paid + n + j] + a[other] * ints[paid + n + n * m + j]
+        total = 0.0
+        for k in range(width):
+            total += floats[row * width + k]
+        below = min(u[i, len(u[i]) - 1], total * _ALMOST_ONE)
+        drawn, cdf = 0, 0.0
+        for k in range(width):
+            cdf += floats[row * width + k]
+            if below >= cdf:
+                drawn += 1
+        next_s[i] = min(drawn, ints[sizes + i] - 1)
+        r[i] = floats[rows * width + reward]

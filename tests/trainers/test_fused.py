@@ -1,0 +1,124 @@
+"""The compiled engine against the autograd engine on the same noise: the same run up to rounding."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from marl.core.environment import Environment
+from marl.core.errors import ConfigError
+from marl.critics import NeuralCritic, TabularCritic
+from marl.envs import Coloring, WirelessAccess, random_local_mdp
+from marl.policies import NeuralPolicy, TabularSoftmax
+from marl.schedulers import Constant, PowerLaw
+from marl.trainers import ScalableActorCritic
+
+ENVIRONMENTS = {
+    "interior": lambda: WirelessAccess(rows=3, cols=3),
+    "corners": lambda: WirelessAccess(rows=2, cols=3, access_points="corners", deadline=[1, 2, 3, 1, 2, 2]),
+    "any-slot": lambda: WirelessAccess(rows=2, cols=3, action_set="any_slot", users_per_cell=2),
+    "coloring": lambda: Coloring("grid:3x3"),
+    "tables": lambda: random_local_mdp("line:5", [2, 3, 2, 1, 3], [2, 1, 3, 2, 2], private_actions=False, reward_low=-1.0),
+}
+EXTRAS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "dummy": {"dummy": 0},
+    "gamma": {"rescale": True},
+    "hash": {"storage": "hash"},
+}
+EXTRAS["all"] = {"dummy": 0, "rescale": True, "storage": "hash"}
+
+
+def trainer(env: Environment, engine: str, kappa: int, replicas: int = 2, **extra: Any) -> ScalableActorCritic:
+    table = {key: extra[key] for key in ("dummy", "storage") if key in extra}
+    return ScalableActorCritic(
+        env,
+        TabularSoftmax(env, replicas=replicas),
+        TabularCritic(env, kappa=kappa, replicas=replicas, **table),
+        critic_scheduler=PowerLaw(0.5, 0.55),
+        actor_scheduler=Constant(2.0),
+        rescale=extra.get("rescale", False),
+        engine=engine,
+    )
+
+
+def assert_equal(one: ScalableActorCritic, other: ScalableActorCritic) -> None:
+    """State exactly; theta, mu, the whole table and the sums to 1e-9."""
+    assert torch.equal(one.s, other.s)
+    assert torch.equal(one.a, other.a)
+    assert one.t == other.t
+    for x, y in ((one.policy.theta, other.policy.theta), (one.critic.mu, other.critic.mu)):
+        assert torch.allclose(x, y, rtol=0.0, atol=1e-9)
+    for b in range(one.replicas):
+        tables = [_table(run, b) for run in (one, other)]
+        assert tables[0].keys() == tables[1].keys()
+        assert max(abs(tables[0][key] - tables[1][key]) for key in tables[0]) < 1e-9
+    sums, others = vars(one.interval), vars(other.interval)
+    assert sums["steps"] == others["steps"]
+    assert all(torch.allclose(sums[x].double(), others[x].double(), atol=1e-9) for x in ("reward", "loss", "finite"))
+
+
+def _table(run: ScalableActorCritic, b: int) -> dict[int, float]:
+    found = run.critic.fused(0)
+    values = found.values[b].numpy()
+    keys = np.arange(len(values)) if found.table is None else found.table[b].numpy()
+    return {int(key): float(value) for key, value in zip(keys, values, strict=True) if key >= 0}
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize("kappa", [0, 1, 2])
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_both_engines_give_the_same_run(name: str, kappa: int, extra: str) -> None:
+    env = ENVIRONMENTS[name]()
+    if extra in ("plain", "dummy", "gamma") and kappa == 2 and name in ("corners", "any-slot"):
+        extra = "all"  # dense tables of this size are not for tests
+    fused, autograd = (trainer(env, engine, kappa, **EXTRAS[extra]) for engine in ("fused", "autograd"))
+    for run in (fused, autograd):
+        run.run(250)
+    assert_equal(fused, autograd)
+
+
+def test_pieces_and_replicas() -> None:
+    """Any chunk length gives the whole run, and replica b is the solo run of seed b, bit for bit."""
+    env = ENVIRONMENTS["interior"]()
+    whole, pieces = trainer(env, "fused", 1, 3), trainer(env, "fused", 1, 3)
+    whole.run(300)
+    for steps in (1, 99, 7, 193):
+        pieces.run(steps)
+    assert_equal(whole, pieces)
+    assert torch.equal(whole.policy.theta, pieces.policy.theta)
+    assert torch.equal(trainer(env, "fused", 1, 1).policy.theta, torch.zeros_like(whole.policy.theta[:1]))
+    solo = trainer(env, "fused", 1, 1)
+    solo.run(300)
+    assert torch.equal(solo.policy.theta[0], whole.policy.theta[0])
+
+
+def test_a_growing_table_loses_nothing() -> None:
+    env = WirelessAccess()
+    fused, autograd = (trainer(env, engine, 1, 1) for engine in ("fused", "autograd"))
+    for run in (fused, autograd):
+        run.run(400)
+    assert_equal(fused, autograd)
+    assert fused.critic.metrics()["entries"] == autograd.critic.metrics()["entries"] > 2**11
+
+
+def test_engines_take_over_from_each_other() -> None:
+    env = ENVIRONMENTS["tables"]()
+    mixed, autograd = trainer(env, "fused", 1, rescale=True), trainer(env, "autograd", 1, rescale=True)
+    mixed.run(100)
+    other = trainer(env, "autograd", 1, rescale=True)
+    other.load_state_dict(mixed.state_dict())
+    other.run(100)
+    autograd.run(200)
+    assert_equal(other, autograd)
+
+
+def test_what_cannot_be_compiled_is_refused_with_the_reason() -> None:
+    env = WirelessAccess(rows=2, cols=2)
+    sizes = {"critic_scheduler": Constant(0.1), "actor_scheduler": Constant(1.0)}
+    with pytest.raises(ConfigError, match="NeuralCritic has no compiled form"):
+        ScalableActorCritic(env, TabularSoftmax(env), NeuralCritic(env), engine="fused", **sizes)
+    with pytest.raises(ConfigError, match="NeuralPolicy has no compiled form"):
+        ScalableActorCritic(env, NeuralPolicy(env), TabularCritic(env), engine="fused", **sizes)
+    assert ScalableActorCritic(env, TabularSoftmax(env), TabularCritic(env), **sizes).engine == "autograd"
