@@ -7,9 +7,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from marl.core.contract import check_fused_step
     from marl.core.critic import Critic, Transition
     from marl.core.environment import Environment, NetworkedMDP
-    from marl.core.errors import CheckpointError, ConfigError, DivergedError, MarlError, NetworkError
+    from marl.core.errors import CheckpointError, ConfigError, ContractError, DivergedError, MarlError, NetworkError
     from marl.core.evaluation import Evaluation, evaluate
     from marl.core.logger import Logger
     from marl.core.network import Network
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from marl.trainers import ScalableActorCritic
 
 _CONTENTS = {
+    "marl.core.contract": ("check_fused_step",),
     "marl.core.critic": ("Critic", "Transition"),
     "marl.core.environment": ("Environment", "NetworkedMDP"),
-    "marl.core.errors": ("CheckpointError", "ConfigError", "DivergedError", "MarlError", "NetworkError"),
+    "marl.core.errors": ("CheckpointError", "ConfigError", "ContractError", "DivergedError", "MarlError", "NetworkError"),
     "marl.core.evaluation": ("Evaluation", "evaluate"),
     "marl.core.logger": ("Logger",),
     "marl.core.network": ("Network",),
@@ -45,6 +47,7 @@ __all__ = [
     "Coloring",
     "ConfigError",
     "Constant",
+    "ContractError",
     "Critic",
     "DivergedError",
     "Environment",
@@ -71,6 +74,7 @@ __all__ = [
     "TwoTimescale",
     "Uniform",
     "WirelessAccess",
+    "check_fused_step",
     "evaluate",
     "random_local_mdp",
 ]

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from marl.core.checks import integer, number
 from marl.core.errors import ConfigError
 from marl.core.scheduler import Scheduler
@@ -17,6 +19,9 @@ class Constant(Scheduler):
 
     def __init__(self, value: float):
         self.value = number("the step size value", value, 0.0)
+
+    def values(self, first: int, steps: int) -> np.ndarray:
+        return np.full(steps, self.value, dtype=np.float64)
 
     def _value(self, t: int) -> float:
         return self.value
@@ -34,6 +39,10 @@ class PowerLaw(Scheduler):
         if self.exponent * -math.log(self.offset) > 700.0:
             raise ConfigError(f"the step size starts at offset^-exponent = {self.offset:g}^-{self.exponent:g}, too large")
 
+    def values(self, first: int, steps: int) -> np.ndarray:
+        power: np.ndarray = (np.arange(first, first + steps) + self.offset) ** -self.exponent
+        return self.scale * power
+
     def _value(self, t: int) -> float:
         return self.scale * (t + self.offset) ** -self.exponent
 
@@ -47,6 +56,10 @@ class Restarting(Scheduler):
     def __init__(self, scale: float, period: int):
         self.scale = number("the step size scale", scale, 0.0)
         self.period = integer("the step size period", period, 1)
+
+    def values(self, first: int, steps: int) -> np.ndarray:
+        root: np.ndarray = np.sqrt(np.arange(first, first + steps) % self.period + 1)
+        return self.scale / root
 
     def _value(self, t: int) -> float:
         return self.scale / math.sqrt(t % self.period + 1)

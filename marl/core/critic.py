@@ -15,13 +15,14 @@ from marl.core.shapes import Actions, PerReplica, Rewards, States, Values
 
 
 class Transition(NamedTuple):
-    """One step of experience, z(t) -> r(t), z(t+1). Shapes: every field [B, n]."""
+    """One step of experience, z(t) -> r(t), z(t+1). Shapes: every field [B, n]; discount: what Q(z(t+1)) is worth."""
 
     s: States
     a: Actions
     r: Rewards
     next_s: States
     next_a: Actions
+    discount: float = 1.0
 
 
 class Critic(nn.Module, ABC):
@@ -65,10 +66,12 @@ class Critic(nn.Module, ABC):
     def loss(self, q: Values, step: Transition) -> PerReplica:
         """sum_i delta_i^2 / 2 with delta_i = r_i - mu_i + Q_i(z(t+1)) - q_i; only `q` = Q(z(t)) is differentiated.
 
-        A gradient step of size alpha on a table is exactly line 6. Shapes: q [B, n] -> [B].
+        A gradient step of size alpha on a table is exactly line 6. With a discount below 1 the error is the discounted
+        one, delta_i = r_i + discount Q_i(z(t+1)) - q_i. Shapes: q [B, n] -> [B].
         """
         with torch.no_grad():
-            target = step.r - self.mu + self._q(step.next_s, step.next_a)
+            following = self._q(step.next_s, step.next_a)
+            target = step.r - self.mu + following if step.discount == 1.0 else step.r + step.discount * following
         return 0.5 * (target - q).square().sum(dim=-1)
 
     def track_reward(self, r: Rewards, alpha: float) -> None:

@@ -17,6 +17,10 @@ class CheckpointError(ConfigError):
     """A checkpoint cannot be used: missing, damaged, or written under another configuration."""
 
 
+class ContractError(MarlError):
+    """A part does not keep what it owes, for example a compiled step that differs from its environment's `step`."""
+
+
 class RunFailedError(MarlError):
     """A run that had begun could not go on: a full disk, a lost directory. What was written before stays good."""
 

@@ -5,15 +5,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from marl.core.errors import ConfigError
 from marl.core.indexing import NeighborhoodKeys
+
+UNROLLED = 16
+"""Up to this many actions a kernel is compiled for their very number."""
 
 
 class FusedStep(NamedTuple):
-    """An environment's step: a compiled function of signature `marl.kernels.steps.STEP` and the numbers it works on."""
+    """An environment's step: a compiled function of signature `marl.kernels.steps.STEP` and the numbers it works on.
+
+    ints [any] int64 and floats [any] float64 are read only; work: how many integers it needs to write on.
+    """
 
     step: Any
     ints: np.ndarray
     floats: np.ndarray
+    work: int = 0
 
 
 class FusedSoftmax(NamedTuple):
@@ -36,4 +44,32 @@ class FusedTable(NamedTuple):
     table: Tensor | None
     used: np.ndarray
     maxima: Tensor | None
-    block: int
+
+
+def action_count(count: int) -> Any:
+    """Something whose length is `count`: a tuple, which a kernel is compiled for, or an array if there are many."""
+    return (0,) * count if count <= UNROLLED else np.empty(count)
+
+
+def refusal(part: object, form: object) -> str | None:
+    """Why `part`, whose `fused` gave `form`, cannot be compiled, or None.
+
+    A class that changes a method of the one that defines `fused` needs a `fused` of its own (__init__ hands on arguments).
+    Errors: `ConfigError` if a step is not compiled with the signature `marl.kernels.steps.STEP`.
+    """
+    name, classes = type(part).__name__, type(part).__mro__
+    if form is None:
+        return f"{name} has no compiled form"
+    owner = next(k for k, cls in enumerate(classes) if "fused" in vars(cls))
+    own = {method for cls in classes[:owner] for method, value in vars(cls).items() if callable(value)}
+    changed = sorted(method for method in own - {"__init__"} if hasattr(classes[owner], method))
+    if changed:
+        return f"{name} changes {', '.join(changed)} and has no compiled form of that"
+    if isinstance(form, FusedStep):
+        from marl.kernels.steps import STEP  # numba takes its time: only where it is used
+
+        if [given.args for given in getattr(form.step, "nopython_signatures", [])] != [STEP.args]:
+            raise ConfigError(
+                f"the compiled step of {name} must be decorated with @njit(STEP, cache=True), marl.kernels.steps.STEP"
+            )
+    return None

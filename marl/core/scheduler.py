@@ -2,9 +2,11 @@
 
 from abc import ABC, abstractmethod
 
+import numpy as np
+
 
 class Scheduler(ABC):
-    """Implement `_value`. Reading a scheduler never changes it.
+    """Implement `_value`, and `values` if many are wanted at once. Reading a scheduler never changes it.
 
     exponent: x if the values fall like t^-x (0 if they do not fall), None if unknown.
     non_increasing: whether values never rise, None if unknown.
@@ -17,6 +19,14 @@ class Scheduler(ABC):
     def __call__(self, t: int) -> float:
         """The step size of environment step t = 0, 1, ..."""
         return self._value(t)
+
+    def __init_subclass__(cls) -> None:
+        if "_value" in vars(cls) and "values" not in vars(cls):
+            cls.values = Scheduler.values  # type: ignore[method-assign]  # not those of another law that it derives from
+
+    def values(self, first: int, steps: int) -> np.ndarray:
+        """The step sizes of t = first .. first + steps - 1. Shapes: float64 [steps]."""
+        return np.array([self._value(t) for t in range(first, first + steps)], dtype=np.float64)
 
     @abstractmethod
     def _value(self, t: int) -> float: ...

@@ -69,12 +69,12 @@ class HashStorage(Storage):
         self._agents = agents
         self.use(self._empty(max(_FIRST_WIDTH, 4 << agents.bit_length())))
 
-    def use(self, table: Tensor) -> None:
-        """Takes over a table of keys [B, width]; width is a power of two."""
+    def use(self, table: Tensor, used: np.ndarray | None = None) -> None:
+        """Takes over a table of keys [B, width] with so many entries; width is a power of two."""
         self.table = table
         self.width = table.shape[1]
         self._shift = 64 - (self.width.bit_length() - 1)
-        self.used = (table >= 0).sum(dim=1).numpy()
+        self.used = (table >= 0).sum(dim=1).numpy() if used is None else used
 
     def find(self, keys: Pairs) -> Pairs:
         slots = torch.empty_like(keys)
@@ -89,14 +89,11 @@ class HashStorage(Storage):
         """Whether `steps` more steps could fill a row beyond one half."""
         return bool(self.used.max() + steps * self._agents > self.width // 2)
 
-    def grown(self, values: np.ndarray) -> np.ndarray:
-        """Doubles every row and moves the entries along. Shapes: values [B, width] -> [B, 2 width]."""
-        old, used = self.table, self.used
-        self.use(self._empty(2 * self.width))
-        moved = np.zeros((self.replicas, self.width), dtype=values.dtype)
-        self._kernel.rehash(old.numpy(), values, self._shift, self.table.numpy(), moved)
-        self.used = used
-        return moved
+    def grow(self, old_values: np.ndarray, values: np.ndarray) -> None:
+        """Doubles every row and moves the entries along. Shapes: old_values [B, width] -> values [B, 2 width]."""
+        table, used = np.empty((self.replicas, 2 * self.width), dtype=np.int64), self.used
+        self._kernel.rehash(self.table.numpy(), old_values, self._shift - 1, table, values)
+        self.use(torch.from_numpy(table), used)
 
     def entries(self) -> Tensor:
         return torch.from_numpy(self.used.copy())

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -75,15 +76,13 @@ class TabularCritic(Critic):
     def visit(self, s: States, a: Actions) -> None:
         """Makes entries for the pair, and room for them."""
         if isinstance(self.storage, HashStorage):
-            if self.storage.crowded():
-                self._take(torch.from_numpy(self.storage.grown(self._rows().numpy())))
+            self._make_room(self.storage, 1)
             self.storage.insert(self.keys.keys(self.env.index.pairs(s, a)))
 
     def fused(self, steps: int) -> FusedTable:
         """The table with room for `steps` more steps."""
         if isinstance(self.storage, HashStorage):
-            while self.storage.crowded(steps):
-                self._take(torch.from_numpy(self.storage.grown(self._rows().numpy())))
+            self._make_room(self.storage, steps)
         if self._asked and self._maxima is None:
             self.sup_norm()
         dummy = torch.full((self.env.n,), -1) if self._dummy_key is None else self._dummy_key
@@ -95,7 +94,6 @@ class TabularCritic(Critic):
             self.storage.table,
             self.storage.used,
             None if maxima is None else maxima.maxima,
-            1 if maxima is None else maxima.block,
         )
 
     def updated(self, s: States, a: Actions) -> None:
@@ -149,14 +147,21 @@ class TabularCritic(Critic):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         saved = state_dict.get(prefix + "values")
         if isinstance(self.storage, HashStorage) and saved is not None:
-            self._take(saved.new_zeros(self.replicas, (len(saved) - 1) // self.replicas).to(self.dtype))
+            self._take(torch.zeros(len(saved), 1, dtype=self.dtype))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _rows(self) -> Tensor:
         return self.values.detach()[:-1].view(self.replicas, -1)
 
-    def _take(self, rows: Tensor) -> None:
-        self.values.data = torch.cat([rows.flatten(), rows.new_zeros(1)]).unsqueeze(1)
+    def _make_room(self, storage: HashStorage, steps: int) -> None:
+        while storage.crowded(steps):
+            values = torch.from_numpy(np.empty((2 * storage.missing + 1, 1), dtype=self.mu.numpy().dtype))
+            values[-1] = 0.0
+            storage.grow(self._rows().numpy(), values[:-1].view(self.replicas, -1).numpy())
+            self._take(values)
+
+    def _take(self, values: Tensor) -> None:
+        self.values.data = values
         self._maxima = None
 
 

@@ -119,7 +119,8 @@ class WirelessAccess(NetworkedMDP):
 
         head = torch.tensor([self.num_points, self._target.shape[1], int(self.any_slot)])
         ints = torch.cat([head, self._target.flatten(), self._bit.flatten(), self._deadline])
-        return FusedStep(steps.wireless, ints.numpy(), torch.cat([self.arrival, self._success_or_none]).numpy())
+        floats = torch.cat([self.arrival, self._success_or_none])
+        return FusedStep(steps.wireless, ints.numpy(), floats.numpy(), work=self.num_points + 1 + self.n)
 
     def _attempt(self, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
         """(bit of the packet sent or 0, probability that the transmission goes through). Any leading axes."""

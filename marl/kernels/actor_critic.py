@@ -2,6 +2,7 @@
 
 Numbers as the trainer keeps them; the paper's line numbers beside the code. Entries of different agents are different
 slots, so agents can be updated one after the other; agent i's two slots may coincide, so both are read first.
+Indices are unsigned where they are read from an array: a signed one is checked for being negative at every use.
 """
 
 from typing import Any, NamedTuple
@@ -9,57 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from marl.kernels.hash_table import _probe
+from marl.kernels.hash_table import home, probe
 from marl.kernels.noise import fill
-
-_FAST = {"contract", "nsz"}
-
-
-@njit(cache=True)
-def softmax_row(theta: np.ndarray, legal: np.ndarray, p: np.ndarray) -> None:
-    """p <- softmax of theta over the legal actions. Shapes: [A]."""
-    top = -np.inf
-    for k in range(len(theta)):
-        if legal[k] and theta[k] > top:
-            top = theta[k]
-    total = theta[0] * 0
-    for k in range(len(theta)):
-        p[k] = np.exp(theta[k] - top) if legal[k] else theta[0] * 0
-        total += p[k]
-    if total != 0:  # a padded state has no legal action
-        for k in range(len(theta)):
-            p[k] /= total
-
-
-@njit(cache=True)
-def softmax(theta: np.ndarray, legal: np.ndarray, p: np.ndarray) -> None:
-    """All rows. Shapes: theta, p [B, n, S, A], legal [n, S, A]."""
-    for b in range(theta.shape[0]):
-        for i in range(theta.shape[1]):
-            for s in range(theta.shape[2]):
-                softmax_row(theta[b, i, s], legal[i, s], p[b, i, s])
-
-
-@njit(cache=True)
-def draw(p: np.ndarray, last: int, u: float) -> int:
-    """The first action whose cumulative probability exceeds u; see `Policy.sample`."""
-    total = p[0] * 0
-    for k in range(len(p)):
-        total += p[k]
-    below = min(u, np.float64(total) * (1.0 - 2.0**-53))
-    cdf, passed = p[0] * 0, 0
-    for k in range(len(p)):
-        cdf += p[k]
-        if not below < cdf:
-            passed += 1
-    return min(passed, last)
+from marl.kernels.prefetch import prefetch
+from marl.kernels.softmax import FAST, LANES, draw, normalize, read_back, refresh
 
 
 class Layout(NamedTuple):
-    """What stays as it is. Shapes: near, stride [n, m], size, base, dummy [n], pair, legal
+    """What stays as it is. Shapes: near, stride [n, m], size, base, dummy [n], pair [n S A], legal [n, S, A].
 
-    [n, S, A], last [n, S]. exact: whether keys are exact or 63-bit fingerprints; dummy: its key, or -1; shift: of the
-    hash table; block: slots per entry of `maxima`.
+    keep: the bits of a key that count (all if keys are exact); dummy: its key, or -1.
     """
 
     near: np.ndarray
@@ -69,20 +29,18 @@ class Layout(NamedTuple):
     dummy: np.ndarray
     pair: np.ndarray
     legal: np.ndarray
-    last: np.ndarray
-    exact: bool
-    shift: int
-    block: int
+    keep: int
 
 
 class Learned(NamedTuple):
-    """What is learned. Shapes: theta, p (its softmax) [B, n, S, A], values [B, W], table [B, W] or [B, 0] where a key is
+    """What is learned. Shapes: theta [B, n, S, A], policy [B, n S 2 A] (see `marl.kernels.softmax`), values [B, W],
 
-    its own slot, used [B], mu [B, n], maxima [B, W / block] or [B, 0] where Gamma = 1.
+    table [B, W], or [B, 0] where a key is its own slot, used [B], mu [B, n], maxima [B, W / block], or [B, 0] where
+    Gamma = 1.
     """
 
     theta: np.ndarray
-    p: np.ndarray
+    policy: np.ndarray
     values: np.ndarray
     table: np.ndarray
     used: np.ndarray
@@ -101,46 +59,69 @@ class Progress(NamedTuple):
     finite: np.ndarray
 
 
-@njit(cache=True)
-def _slots(layout: Layout, table: np.ndarray, z: np.ndarray, slot: np.ndarray) -> int:
-    """Where the joint pairs stand in their row, -1 for the dummy; makes entries and returns how many."""
-    made = 0
+@njit(cache=True, inline="always")
+def _keys(layout: Layout, z: np.ndarray, key: np.ndarray) -> None:
+    """key[i] <- the key of the joint pair z that agent i's neighborhood sees."""
     for i in range(len(z)):
-        key = layout.base[i]
+        total = layout.base[i]
         for j in range(layout.size[i]):
-            key += layout.stride[i, j] * z[layout.near[i, j]]
-        if not layout.exact:
-            key &= 0x7FFFFFFFFFFFFFFF
-        if len(table) == 0:
-            slot[i] = key
-        else:
-            slot[i] = _probe(table, key, layout.shift)
+            total += layout.stride[i, j] * z[layout.near[i, j]]
+        key[i] = total & layout.keep
+
+
+@njit(cache=True, inline="always")
+def _slots(table: np.ndarray, values: np.ndarray, key: np.ndarray, slot: np.ndarray) -> int:
+    """slot[i] <- where key[i] stands; makes entries and returns how many. All lines are asked for before any is read."""
+    made = 0
+    if len(table) == 0:
+        for i in range(len(key)):
+            slot[i] = key[i]
+            prefetch(values, key[i])  # type: ignore[call-arg]
+        return made
+    shift = 65 - _bit_length(len(table))
+    for i in range(len(key)):
+        slot[i] = home(key[i], shift)
+        prefetch(table, slot[i])  # type: ignore[call-arg]
+        prefetch(values, slot[i])
+    for i in range(len(key)):
+        if table[slot[i]] != key[i]:
+            slot[i] = probe(table, key[i], shift)
             if table[slot[i]] < 0:
-                table[slot[i]] = key
+                table[slot[i]] = key[i]
                 made += 1
-        if key == layout.dummy[i]:
-            slot[i] = -1
     return made
 
 
 @njit(cache=True)
-def _largest_moved(maxima: np.ndarray, values: np.ndarray, block: int, slot: int, before: float) -> None:
+def _bit_length(width: int) -> int:
+    bits = 0
+    while width > 0:
+        width >>= 1
+        bits += 1
+    return bits
+
+
+@njit(cache=True)
+def _largest_moved(maxima: np.ndarray, values: np.ndarray, slot: int, before: float) -> None:
     """Keeps maxima exact after values[slot] changed from `before`: a block is rescanned only if its largest shrank."""
+    block = np.uint64(len(values) // len(maxima))
     k = slot // block
     now = abs(values[slot])
     if now >= maxima[k]:
         maxima[k] = now
     elif abs(before) == maxima[k]:
-        maxima[k] = np.abs(values[k * block : (k + 1) * block]).max()
+        maxima[k] = np.abs(values[k * block : (k + np.uint64(1)) * block]).max()
 
 
-@njit(cache=True, fastmath=_FAST)
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def _replica(
     b: int,
     step: Any,
     ints: np.ndarray,
     floats: np.ndarray,
+    work: int,
     uniforms: int,
+    actions: Any,
     layout: Layout,
     learned: Learned,
     progress: Progress,
@@ -148,72 +129,114 @@ def _replica(
     summed: int,
     alpha: np.ndarray,
     eta: np.ndarray,
+    discount: float,
 ) -> None:
     """The steps of replica b."""
-    n = progress.s.shape[1]
-    theta, p, values, table = learned.theta[b], learned.p[b], learned.values[b], learned.table[b]
-    mu, maxima, reward = learned.mu[b], learned.maxima[b], progress.reward[b]
+    n, states, count = layout.legal.shape
+    policy, values, table, mu = learned.policy[b], learned.values[b], learned.table[b], learned.mu[b]
+    maxima, reward = learned.maxima[b], progress.reward[b]
     s, a = progress.s[b].copy(), progress.a[b].copy()
-    next_s, next_a, z = s.copy(), a.copy(), s.copy()
-    slot, next_slot = s.copy(), s.copy()
-    u, choice, r = np.empty((n, uniforms)), np.empty(n), np.empty(n)
-    q, following = np.zeros(n, values.dtype), np.zeros(n, values.dtype)
+    next_s, next_a, z, key, scratch = s.copy(), a.copy(), s.copy(), s.copy(), np.zeros(work, np.int64)
+    row, next_row = np.empty(n, np.uint64), np.empty(n, np.uint64)
+    slot, next_slot = np.empty(n, np.uint64), np.empty(n, np.uint64)
+    learns, next_learns = np.empty(n, np.bool_), np.empty(n, np.bool_)
+    drawn, r = np.empty((n, uniforms + 1)), np.empty(n)
+    flat, u = drawn.reshape(drawn.size), drawn[:, :uniforms]
+    q, delta, gain = np.empty(n, values.dtype), np.empty(n, values.dtype), np.empty(n, values.dtype)
+    lanes = -(-n // LANES) * LANES
+    logits, p = np.zeros((count, lanes), values.dtype), np.zeros((count, lanes), values.dtype)
+    top, total = np.zeros(lanes, values.dtype), np.zeros(lanes, values.dtype)
+    baseline = 1.0 if discount == 1.0 else 0.0
     for i in range(n):
-        z[i] = layout.pair[i, s[i], a[i]]
-    _slots(layout, table, z, slot)
-    loss_sum, finite, made = 0.0, progress.finite[b], 0
+        row[i] = (i * states + s[i]) * 2 * count
+        z[i] = layout.pair[(i * states + s[i]) * count + a[i]]
+    _keys(layout, z, key)
+    _slots(table, values, key, slot)
+    for i in range(n):
+        learns[i] = key[i] != layout.dummy[i]
+    loss_sum, finite, made = progress.loss[b], progress.finite[b], 0
+
     for k in range(len(alpha)):
-        fill(progress.key[b], (t + k + 1) * n * (uniforms + 1), u, choice)
-        step(ints, floats, s, a, u, next_s, r)  # line 3, first half of 4
+        fill(progress.key[b], (t + k + 1) * n * (uniforms + 1), flat)
+        step(ints, floats, scratch, s, a, u, next_s, r)  # line 3, first half of 4
+
         for i in range(n):  # line 4: a(t+1) from theta(t)
-            next_a[i] = draw(p[i, next_s[i]], layout.last[i, next_s[i]], choice[i])
-            z[i] = layout.pair[i, next_s[i], next_a[i]]
-        made += _slots(layout, table, z, next_slot)
-        for i in range(n):  # Q^t at both pairs, before line 6
-            q[i] = values[slot[i]] if slot[i] >= 0 else 0.0
-            following[i] = values[next_slot[i]] if next_slot[i] >= 0 else 0.0
-        rate = eta[k] / n
-        if len(maxima):
-            rate /= 1.0 + maxima.max()  # Gamma of line 8
+            place = np.uint64(i * states + next_s[i])
+            next_row[i] = place * np.uint64(2 * count)
+            next_a[i] = draw(actions, policy, next_row[i], drawn[i, uniforms])
+            z[i] = layout.pair[place * np.uint64(count) + np.uint64(next_a[i])]
+        _keys(layout, z, key)
+        made += _slots(table, values, key, next_slot)
+
         loss, check = 0.0, 0.0
-        for i in range(n):
+        for i in range(n):  # Q^t at both pairs, before line 6; the value of a dummy is 0
             reward[i] += r[i]
-            delta = r[i] - mu[i] + following[i] - q[i]
-            loss += 0.5 * delta * delta
+            q[i] = values[slot[i]]
+            delta[i] = r[i] - baseline * mu[i] + discount * values[next_slot[i]] - q[i]
             mu[i] += alpha[k] * (r[i] - mu[i])  # line 5
-            if slot[i] >= 0:  # line 6, with mu before line 5
-                values[slot[i]] = q[i] + alpha[k] * delta
-                if len(maxima):
-                    _largest_moved(maxima, values, layout.block, slot[i], q[i])
+            next_learns[i] = key[i] != layout.dummy[i]
+        rate = eta[k] / n
+        if len(maxima) > 0:
+            rate /= 1.0 + maxima.max()  # Gamma of line 8
         for i in range(n):
-            near = 0.0
+            loss += 0.5 * delta[i] * delta[i]
+            if learns[i]:
+                values[slot[i]] = q[i] + alpha[k] * delta[i]  # line 6, with mu before line 5
+                if len(maxima) > 0:
+                    _largest_moved(maxima, values, slot[i], q[i])
+
+        for i in range(n):
+            near = q[0] * 0
             for j in range(layout.size[i]):  # line 7
                 near += q[layout.near[i, j]]
-            gain = rate * near
-            row, chance = theta[i, s[i]], p[i, s[i]]
-            for x in range(len(row)):  # line 8
-                row[x] -= gain * chance[x]
-            row[a[i]] += gain
-            check += near * chance[a[i]]
-            softmax_row(row, layout.legal[i, s[i]], chance)
+            gain[i] = rate * near
+            check += near * policy[row[i] + np.uint64(count + a[i])]
+        for i in range(n):  # line 8
+            for x in range(len(actions)):
+                at = row[i] + np.uint64(x)
+                logits[x, i] = policy[at] - gain[i] * policy[at + np.uint64(count)]
+        for i in range(n):
+            logits[a[i], i] += gain[i]
+        normalize(actions, logits, p, top, total)
+        for i in range(n):
+            for x in range(len(actions)):
+                at = row[i] + np.uint64(x)
+                policy[at] = logits[x, i]
+                policy[at + np.uint64(count)] = p[x, i] * total[i]
+
         loss_sum += loss
         if np.isfinite(loss + check) and finite == summed + k:
             finite += 1
-        s, next_s = next_s, s
-        a, next_a = next_a, a
-        slot, next_slot = next_slot, slot
+        s, next_s, a, next_a = next_s, s, next_a, a
+        row, next_row, slot, next_slot, learns, next_learns = next_row, row, next_slot, slot, next_learns, learns
     progress.s[b], progress.a[b] = s, a
-    progress.loss[b] += loss_sum
+    progress.loss[b] = loss_sum
     progress.finite[b] = finite
     learned.used[b] += made
 
 
-@njit(cache=True, parallel=True, fastmath=_FAST)
+@njit(cache=True, parallel=True)
+def begin(actions: Any, layout: Layout, learned: Learned) -> None:
+    """Lays out the policies from theta."""
+    for b in prange(len(learned.theta)):
+        refresh(actions, learned.theta[b], layout.legal, learned.policy[b])
+
+
+@njit(cache=True, parallel=True)
+def finish(layout: Layout, learned: Learned) -> None:
+    """Reads theta back from the policies."""
+    for b in prange(len(learned.theta)):
+        read_back(learned.policy[b], layout.legal, learned.theta[b])
+
+
+@njit(cache=True, parallel=True)
 def advance(
     step: Any,
     ints: np.ndarray,
     floats: np.ndarray,
+    work: int,
     uniforms: int,
+    actions: Any,
     layout: Layout,
     learned: Learned,
     progress: Progress,
@@ -221,10 +244,12 @@ def advance(
     summed: int,
     alpha: np.ndarray,
     eta: np.ndarray,
+    discount: float,
 ) -> None:
-    """Steps t .. t + len(alpha) - 1 of every replica. The table has room for them.
+    """Steps t .. t + len(alpha) - 1 of every replica, between `begin` and `finish`. The table has room for them.
 
-    step, ints, floats: the environment (see `steps.STEP`), `uniforms` its U. summed: steps in the sums already.
+    step, ints, floats, work: the environment (see `steps.STEP`), `uniforms` its U. summed: steps in the sums already.
+    discount: 1 for the average-reward error r - mu + Q' - Q, below 1 for r + discount Q' - Q.
     """
     for b in prange(progress.s.shape[0]):
-        _replica(b, step, ints, floats, uniforms, layout, learned, progress, t, summed, alpha, eta)
+        _replica(b, step, ints, floats, work, uniforms, actions, layout, learned, progress, t, summed, alpha, eta, discount)

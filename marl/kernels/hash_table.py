@@ -5,21 +5,22 @@ a caller that keeps rows at most half full never meets the bound.
 """
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 
 EMPTY = -1
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit(cache=True)
-def _home(key: int, shift: int) -> int:
+def home(key: int, shift: int) -> int:
+    """The slot where the search for `key` starts, in a row of 2^(64 - shift) slots."""
     return np.int64((np.uint64(key) * _GOLDEN) >> np.uint64(shift))  # type: ignore[return-value]
 
 
 @njit(cache=True)
-def _probe(row: np.ndarray, key: int, shift: int) -> int:
+def probe(row: np.ndarray, key: int, shift: int) -> int:
     """The slot of `key`, or of the gap where it belongs; -1 if the row is full."""
-    slot = _home(key, shift)
+    slot = home(key, shift)
     last = len(row) - 1
     for _ in range(len(row)):
         if row[slot] == key or row[slot] == EMPTY:
@@ -34,7 +35,7 @@ def find(table: np.ndarray, keys: np.ndarray, shift: int, missing: int, slots: n
     width = table.shape[1]
     for b in range(table.shape[0]):
         for i in range(keys.shape[1]):
-            slot = _probe(table[b], keys[b, i], shift)
+            slot = probe(table[b], keys[b, i], shift)
             slots[b, i] = b * width + slot if slot >= 0 and table[b, slot] != EMPTY else missing
 
 
@@ -43,7 +44,7 @@ def insert(table: np.ndarray, keys: np.ndarray, shift: int, used: np.ndarray) ->
     """Adds the keys that are missing and counts them in used [B]. Shapes: table [B, width], keys [B, n]."""
     for b in range(table.shape[0]):
         for i in range(keys.shape[1]):
-            slot = _probe(table[b], keys[b, i], shift)
+            slot = probe(table[b], keys[b, i], shift)
             if slot < 0:
                 raise MemoryError("hash table row is full")
             if table[b, slot] == EMPTY:
@@ -51,15 +52,24 @@ def insert(table: np.ndarray, keys: np.ndarray, shift: int, used: np.ndarray) ->
                 used[b] += 1
 
 
-@njit(cache=True)
+@njit(cache=True, parallel=True)
 def rehash(old: np.ndarray, old_values: np.ndarray, shift: int, table: np.ndarray, values: np.ndarray) -> None:
-    """Moves every entry of old into the empty, wider table, whose shift is given.
+    """Moves every entry of old into a wider table whose shift is given; what table and values hold is overwritten.
 
-    Shapes: old, old_values [B, w], table, values [B, W].
+    Homes are the upper bits of a hash, so that both are walked from left to right. Shapes: old, old_values [B, w], table,
+    values [B, W].
     """
-    for b in range(old.shape[0]):
-        for k in range(old.shape[1]):
-            if old[b, k] != EMPTY:
-                slot = _probe(table[b], old[b, k], shift)
-                table[b, slot] = old[b, k]
-                values[b, slot] = old_values[b, k]
+    for b in prange(old.shape[0]):
+        _rehash_row(old[b], old_values[b], shift, table[b], values[b])
+
+
+@njit(cache=True)
+def _rehash_row(old: np.ndarray, old_values: np.ndarray, shift: int, table: np.ndarray, values: np.ndarray) -> None:
+    for k in range(len(table)):
+        table[k] = EMPTY
+        values[k] = 0.0
+    for k in range(len(old)):
+        if old[k] != EMPTY:
+            slot = probe(table, old[k], shift)
+            table[slot] = old[k]
+            values[slot] = old_values[k]

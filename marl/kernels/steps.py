@@ -1,44 +1,63 @@
 """Compiled steps of environments: what one function must do so that a run can be compiled with it.
 
 A step has the signature STEP and moves ONE replica: it reads s, a [n] and the uniforms u [n, U], and fills next_s and r
-[n]. `ints` and `floats` are the environment's own numbers, laid out as it likes. It must give what the environment's
-`step` gives for the same inputs. Decorate it with @njit(STEP, cache=True).
+[n]. `ints` and `floats` are the environment's own numbers, laid out as it likes and only read; `work` is room for as many
+integers as it asked for, with anything in them. It must give what the environment's `step` gives for the same inputs.
+Decorate it with @njit(STEP, cache=True). It runs beside other replicas: it may write to work, next_s and r alone.
 """
 
 import numpy as np
 from numba import njit, types
 
 INTS, FLOATS = types.int64[::1], types.float64[::1]
-STEP = types.void(INTS, FLOATS, INTS, INTS, types.float64[:, ::1], INTS, FLOATS)
-"""(ints, floats, s, a, u, next_s, r) -> nothing."""
+STEP = types.void(INTS, FLOATS, INTS, INTS, INTS, types.float64[:, :], INTS, FLOATS)
+"""(ints, floats, work, s, a, u, next_s, r) -> nothing."""
 
 _ALMOST_ONE = 1.0 - 2.0**-53
 
 
 @njit(STEP, cache=True)
 def wireless(
-    ints: np.ndarray, floats: np.ndarray, s: np.ndarray, a: np.ndarray, u: np.ndarray, next_s: np.ndarray, r: np.ndarray
+    ints: np.ndarray,
+    floats: np.ndarray,
+    work: np.ndarray,
+    s: np.ndarray,
+    a: np.ndarray,
+    u: np.ndarray,
+    next_s: np.ndarray,
+    r: np.ndarray,
 ) -> None:
-    """ints: points, actions, any_slot, then target [n, A], bit [n, A], d_i [n]. floats: p_i [n], q_y [points], 0."""
+    """ints: points, actions, any_slot, then target [n, A], bit [n, A], d_i [n]. floats: p_i [n], q_y [points], 0.
+
+    work: senders per point (the last one is silence), then the point of every user. No branch depends on the state.
+    """
     n, points, actions, any_slot = len(s), ints[0], ints[1], ints[2]
     bits, deadline = 3 + n * actions, 3 + 2 * n * actions
-    senders = np.zeros(points + 1, dtype=np.int64)
+    for y in range(points + 1):
+        work[y] = 0
     for i in range(n):
-        if any_slot or s[i] > 0:
-            senders[ints[3 + i * actions + a[i]]] += 1
+        y = ints[3 + i * actions + a[i]]
+        y = y if any_slot | (s[i] > 0) else points
+        work[points + 1 + i] = y
+        work[y] += 1
     for i in range(n):
-        place = i * actions + a[i]
-        target = ints[3 + place] if any_slot or s[i] > 0 else points
-        bit = ints[bits + place] & s[i] if any_slot else s[i] & -s[i]
-        sent = senders[target] == 1 and bit > 0 and u[i, 0] < floats[n + target]
-        left = (s[i] - bit if sent else s[i]) >> 1
-        next_s[i] = left | (np.int64(u[i, 1] < floats[i]) << (ints[deadline + i] - 1))
-        r[i] = 1.0 if sent else 0.0
+        y = work[points + 1 + i]
+        bit = ints[bits + i * actions + a[i]] & s[i] if any_slot else s[i] & -s[i]
+        sent = np.int64(work[y] == 1) & np.int64(bit > 0) & np.int64(u[i, 0] < floats[n + y])
+        next_s[i] = ((s[i] - sent * bit) >> 1) | (np.int64(u[i, 1] < floats[i]) << (ints[deadline + i] - 1))
+        r[i] = sent
 
 
 @njit(STEP, cache=True)
 def coloring(
-    ints: np.ndarray, floats: np.ndarray, s: np.ndarray, a: np.ndarray, u: np.ndarray, next_s: np.ndarray, r: np.ndarray
+    ints: np.ndarray,
+    floats: np.ndarray,
+    work: np.ndarray,
+    s: np.ndarray,
+    a: np.ndarray,
+    u: np.ndarray,
+    next_s: np.ndarray,
+    r: np.ndarray,
 ) -> None:
     """ints: the two ends of every edge."""
     n = len(s)
@@ -53,7 +72,14 @@ def coloring(
 
 @njit(STEP, cache=True)
 def tables(
-    ints: np.ndarray, floats: np.ndarray, s: np.ndarray, a: np.ndarray, u: np.ndarray, next_s: np.ndarray, r: np.ndarray
+    ints: np.ndarray,
+    floats: np.ndarray,
+    work: np.ndarray,
+    s: np.ndarray,
+    a: np.ndarray,
+    u: np.ndarray,
+    next_s: np.ndarray,
+    r: np.ndarray,
 ) -> None:
     """ints: m, S, rows, then N_i [n, m], S_i [n], and for transition and reward: base [n], two strides [n, m].
 

@@ -1,91 +1,110 @@
 """The compiled engine of `ScalableActorCritic`: the same state, many steps per call, equal up to rounding."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD
 
-from marl.core.critic import Critic
-from marl.core.environment import Environment
-from marl.core.policy import Policy
+from marl.core.fused import action_count, refusal
 
 if TYPE_CHECKING:
     from marl.trainers.scalable_actor_critic import ScalableActorCritic
 
-CHUNK = 1024
+CHUNK = 4096
 """Most steps of one call."""
-ENTRIES = 2**16
+ENTRIES = 2**17
 """Most entries that a hash table makes room for at a time."""
 
 
-def obstacle(env: Environment, policy: Policy, critic: Critic, *optimizers: Optimizer) -> str | None:
-    """Why a run cannot be compiled, or None."""
-    for part in (env, policy):
-        if part.fused() is None:
-            return f"{type(part).__name__} has no compiled form"
-    if critic.fused(0) is None:
-        return f"{type(critic).__name__} has no compiled form"
-    for optimizer in optimizers:
+def obstacle(trainer: "ScalableActorCritic") -> str | None:
+    """Why the steps of `trainer` cannot be compiled, or None."""
+    for optimizer in (trainer.critic_optimizer, trainer.actor_optimizer):
         plain = {"momentum", "dampening", "weight_decay", "nesterov", "maximize"}
         if type(optimizer) is not SGD or any(group[key] for group in optimizer.param_groups for key in plain):
             return f"{type(optimizer).__name__} is not plain SGD"
-    return None
+    forms = (trainer.policy, trainer.policy.fused()), (trainer.critic, trainer.critic.fused(0))
+    for part, form in forms:
+        if reason := refusal(part, form):
+            return reason
+    return refusal(trainer.env, trainer.env.fused())
 
 
-def advance(trainer: "ScalableActorCritic", steps: int) -> None:
-    """Moves the trainer `steps` steps ahead, in calls of a bounded number of steps."""
-    longest = max(1, min(CHUNK, ENTRIES // trainer.env.n))
-    while steps:
-        _call(trainer, min(steps, longest))
-        steps -= min(steps, longest)
+class FusedEngine:
+    """Steps of one trainer, compiled. What does not change is laid out once; everything else stays in the trainer."""
 
+    def __init__(self, trainer: "ScalableActorCritic"):
+        from marl.kernels import actor_critic  # numba takes its time: only where it is used
 
-def _call(trainer: "ScalableActorCritic", steps: int) -> None:
-    from marl.kernels import actor_critic as kernel  # numba takes its time: only where it is used
+        env, critic = trainer.env, trainer.critic
+        step, softmax, table = env.fused(), trainer.policy.fused(), critic.fused(0)
+        assert step is not None and softmax is not None and table is not None  # noqa: PT018  # `obstacle` has seen to it
+        self._trainer, self._kernel = trainer, actor_critic
+        self._environment = (step.step, step.ints, step.floats, step.work, env.num_uniforms)
+        self._theta = softmax.theta
+        self._actions = action_count(env.action_mask.shape[2])
+        self._layout = actor_critic.Layout(
+            near=critic.neighborhood.index.numpy().view(np.uint64),
+            stride=table.keys.stride.numpy(),
+            size=critic.neighborhood.size.numpy(),
+            base=table.keys.base.numpy(),
+            dummy=table.dummy,
+            pair=env.pair_index.flatten().numpy(),
+            legal=env.action_mask.numpy(),
+            keep=-1 if table.keys.exact else 2**63 - 1,
+        )
+        self._policy = np.empty((trainer.replicas, 2 * env.action_mask.numel()), dtype=softmax.theta.numpy().dtype)
+        self._longest = max(1, min(CHUNK, ENTRIES // env.n))
 
-    env, critic, interval = trainer.env, trainer.critic, trainer.interval
-    table, step, softmax = critic.fused(steps), env.fused(), trainer.policy.fused()
-    assert table is not None and step is not None and softmax is not None  # noqa: PT018  # `obstacle` has seen to it
-    replicas = trainer.replicas
-    theta, legal = softmax.theta.numpy(), env.action_mask.numpy()
-    p = np.zeros_like(theta)
-    kernel.softmax(theta, legal, p)
-    no_keys, no_maxima = np.empty((replicas, 0), dtype=np.int64), np.empty((replicas, 0), dtype=theta.dtype)
-    layout = kernel.Layout(
-        near=critic.neighborhood.index.numpy(),
-        stride=table.keys.stride.numpy(),
-        size=critic.neighborhood.size.numpy(),
-        base=table.keys.base.numpy(),
-        dummy=table.dummy,
-        pair=env.pair_index.numpy(),
-        legal=legal,
-        last=(env.action_mask * torch.arange(legal.shape[2])).amax(dim=2).numpy(),
-        exact=table.keys.exact,
-        shift=65 - table.values.shape[1].bit_length(),
-        block=table.block,
-    )
-    learned = kernel.Learned(
-        theta=theta,
-        p=p,
-        values=table.values.numpy(),
-        table=no_keys if table.table is None else table.table.numpy(),
-        used=table.used,
-        mu=critic.mu.numpy(),
-        maxima=no_maxima if table.maxima is None else table.maxima.numpy(),
-    )
-    progress = kernel.Progress(
-        key=trainer.noise.keys,
-        s=trainer.s.numpy().copy(),
-        a=trainer.a.numpy().copy(),
-        reward=interval.reward.numpy(),
-        loss=interval.loss.numpy(),
-        finite=interval.finite.numpy(),
-    )
-    times = range(trainer.t, trainer.t + steps)
-    alpha, eta = (np.array([size(t) for t in times]) for size in (trainer.alpha, trainer.eta))
-    environment = step.step, step.ints, step.floats, env.num_uniforms
-    kernel.advance(*environment, layout, learned, progress, trainer.t, interval.steps, alpha, eta)
-    trainer.s, trainer.a = torch.from_numpy(progress.s), torch.from_numpy(progress.a)
-    interval.steps += steps
-    trainer.t += steps
+    def advance(self, steps: int) -> None:
+        """Moves the trainer `steps` steps ahead, in calls of a bounded number of steps."""
+        learned = self._learned()
+        self._kernel.begin(self._actions, self._layout, learned)
+        try:
+            while steps:
+                self._call(min(steps, self._longest))
+                steps -= min(steps, self._longest)
+        finally:
+            self._kernel.finish(self._layout, learned)
+
+    def _call(self, steps: int) -> None:
+        trainer, interval = self._trainer, self._trainer.interval
+        progress = self._kernel.Progress(
+            key=trainer.noise.keys,
+            s=trainer.s.numpy().copy(),
+            a=trainer.a.numpy().copy(),
+            reward=interval.reward.numpy(),
+            loss=interval.loss.numpy(),
+            finite=interval.finite.numpy(),
+        )
+        sizes = trainer.alpha.values(trainer.t, steps), trainer.eta.values(trainer.t, steps)
+        learned = self._learned(steps)
+        self._kernel.advance(
+            *self._environment,
+            self._actions,
+            self._layout,
+            learned,
+            progress,
+            trainer.t,
+            interval.steps,
+            *sizes,
+            trainer.discount,
+        )
+        trainer.s, trainer.a = torch.from_numpy(progress.s), torch.from_numpy(progress.a)
+        interval.steps += steps
+        trainer.t += steps
+
+    def _learned(self, steps: int = 0) -> Any:
+        """What is learned, with room in the table for so many steps."""
+        table = self._trainer.critic.fused(steps)
+        assert table is not None
+        replicas, theta = len(self._policy), self._theta.numpy()
+        return self._kernel.Learned(
+            theta=theta,
+            policy=self._policy,
+            values=table.values.numpy(),
+            table=np.empty((replicas, 0), dtype=np.int64) if table.table is None else table.table.numpy(),
+            used=table.used,
+            mu=self._trainer.critic.mu.numpy(),
+            maxima=np.empty((replicas, 0), dtype=theta.dtype) if table.maxima is None else table.maxima.numpy(),
+        )

@@ -1,5 +1,6 @@
 """Scalable Actor-Critic: Algorithm 1 of Qu, Lin, Wierman and Li (NeurIPS 2020)."""
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch.optim import SGD, Optimizer
 
-from marl.core.checks import boolean, choice
+from marl.core.checks import boolean, choice, number
 from marl.core.critic import Critic, Transition
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
@@ -16,7 +17,7 @@ from marl.core.logger import Logger
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
 from marl.core.trainer import Trainer
-from marl.trainers import fused
+from marl.trainers.fused import FusedEngine, obstacle
 
 ENGINES = ("auto", "autograd", "fused")
 
@@ -28,8 +29,10 @@ class ScalableActorCritic(Trainer):
 
     critic_scheduler, actor_scheduler: alpha_t of lines 5-6 and eta_t of line 8.
     rescale: Gamma = 1 / (1 + max_j ||Q_j||_inf) of line 8 if true, 1 if false (as in the paper's experiments).
+    discount: 1 for the average-reward error of line 6; below 1 for r + discount Q' - Q, on the same trajectory.
     engine: `autograd` takes every gradient with torch autograd; `fused` is the same algorithm compiled, for a tabular
-    softmax policy, a tabular critic and an environment with a compiled step, equal up to rounding; `auto` is `autograd`.
+    softmax policy, a tabular critic and an environment with a compiled step, equal up to rounding; `auto` is `fused`
+    where that is possible.
     critic_optimizer, actor_optimizer: parameters -> torch optimizer; its learning rate is set to alpha_t, eta_t before
     each step. Plain SGD is Algorithm 1.
     """
@@ -43,6 +46,7 @@ class ScalableActorCritic(Trainer):
         critic_scheduler: Scheduler,
         actor_scheduler: Scheduler,
         rescale: bool = False,
+        discount: float = 1.0,
         engine: str = "auto",
         critic_optimizer: Callable[..., Optimizer] = SGD,
         actor_optimizer: Callable[..., Optimizer] = SGD,
@@ -54,6 +58,7 @@ class ScalableActorCritic(Trainer):
         self.critic = critic
         self.alpha, self.eta = critic_scheduler, actor_scheduler
         self.rescale = boolean("trainer.rescale", rescale)
+        self.discount = number("trainer.discount", discount, 0.0, 1.0)
         if critic.replicas != policy.replicas:
             raise ConfigError(
                 f"the policy has {policy.replicas} replicas and the critic {critic.replicas}; give both the same"
@@ -64,16 +69,30 @@ class ScalableActorCritic(Trainer):
         self.critic_optimizer = _optimizer("critic", critic_optimizer, list(critic.parameters()), self.alpha(0))
         self.actor_optimizer = _optimizer("actor", actor_optimizer, list(policy.parameters()) or nothing, self.eta(0))
         critic.check_optimizer(self.critic_optimizer)
-        obstacle = fused.obstacle(env, policy, critic, self.critic_optimizer, self.actor_optimizer)
-        self.engine = _choose_engine(engine, obstacle)
         critic.visit(self.s, self.a)
+        self.engine = self._choose_engine(choice("trainer.engine", engine, ENGINES))
 
     def _advance(self, steps: int) -> None:
         if self.engine == "fused":
-            fused.advance(self, steps)
+            self._fused.advance(steps)
             return
         for _ in range(steps):
             self._step()
+
+    @functools.cached_property
+    def _fused(self) -> FusedEngine:
+        return FusedEngine(self)
+
+    def _choose_engine(self, engine: str) -> str:
+        if engine == "autograd":
+            return engine
+        own = type(self)._step is not ScalableActorCritic._step
+        reason = f"{type(self).__name__} has a step of its own" if own else obstacle(self)
+        if engine == "fused" and reason is not None:
+            raise ConfigError(f"trainer.engine=fused cannot run this: {reason}; use auto or autograd")
+        if engine == "auto":
+            log.info("engine: %s", "fused" if reason is None else f"autograd, because {reason}")
+        return "fused" if reason is None else "autograd"
 
     def _step(self) -> None:
         policy, critic, s, a = self.policy, self.critic, self.s, self.a
@@ -82,7 +101,7 @@ class ScalableActorCritic(Trainer):
         next_s, r = self.env.step(s, a, u[..., :-1])  # line 3, first half of 4
         next_a = policy.sample(next_s, u[..., -1])  # line 4: a(t+1) from theta(t)
         critic.visit(next_s, next_a)
-        step = Transition(s, a, r.to(critic.dtype), next_s, next_a)
+        step = Transition(s, a, r.to(critic.dtype), next_s, next_a, self.discount)
 
         q = critic.q(s, a)  # Q^t(z(t)), before line 6
         critic_loss = critic.loss(q, step)  # line 6, with mu before line 5
@@ -142,12 +161,3 @@ def _optimizer(name: str, make: Any, parameters: list[torch.nn.Parameter], step_
     if not isinstance(optimizer, Optimizer) or isinstance(optimizer, torch.optim.LBFGS):
         raise ConfigError(f"{key} must make a torch optimizer that steps without a closure, got {type(optimizer).__name__}")
     return optimizer
-
-
-def _choose_engine(engine: str, obstacle: str | None) -> str:
-    choice("trainer.engine", engine, ENGINES)
-    if engine == "fused" and obstacle is not None:
-        raise ConfigError(f"trainer.engine=fused cannot run this: {obstacle}; use auto or autograd")
-    if engine == "auto":
-        log.info("engine: autograd; trainer.engine=fused %s", f"cannot run this: {obstacle}" if obstacle else "is compiled")
-    return "autograd" if engine == "auto" else engine

@@ -107,7 +107,8 @@ def assert_same_numbers(run: Path, other: Path) -> None:
     """Every row of metrics.npz and every leaf of the checkpoint, bit for bit."""
     for held, there in ((metrics_of(run), metrics_of(other)), (state_of(run), state_of(other))):
         assert held.keys() == there.keys()
-        assert [key for key in held if not np.array_equal(held[key], there[key])] == []
+        differing = [key for key in held if not np.array_equal(held[key], there[key])]
+        assert differing == []
 
 
 def assert_refused(outcome: Outcome, *fragments: str) -> None:

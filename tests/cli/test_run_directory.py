@@ -45,7 +45,7 @@ def test_summary(run: Path) -> None:
     summary = summary_of(run)
     assert summary["status"] == "finished"
     assert "reason" not in summary
-    assert [summary[key] for key in ("steps", "replicas", "seed", "engine")] == [200, 2, 5, "autograd"]
+    assert [summary[key] for key in ("steps", "replicas", "seed", "engine")] == [200, 2, 5, "fused"]
     for key in ("average_reward", "eval_average_reward", "eval_half_width"):
         assert len(summary[key]) == 2
         assert all(isinstance(value, float) and 0.0 <= value <= 1.0 for value in summary[key])

@@ -22,6 +22,8 @@ VARIANTS = {
         "trainer.actor_optimizer._target_=torch.optim.Adam",
     ),
     "float32": ("dtype=float32",),
+    "autograd": ("trainer.engine=autograd", "critic.kappa=1"),
+    "discounted": ("trainer.discount=0.9", "trainer.engine=autograd"),
 }
 
 

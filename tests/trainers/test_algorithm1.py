@@ -37,7 +37,7 @@ def dummy_pair(env: WirelessAccess, kappa: int) -> tuple[int, list[tuple[tuple[i
 
 
 def run_both(
-    env: WirelessAccess, kappa: int, storage: str, with_dummy: bool, rescale: bool
+    env: WirelessAccess, kappa: int, storage: str, with_dummy: bool, rescale: bool, engine: str
 ) -> tuple[ScalableActorCritic, Algorithm1Result]:
     dummy, dummy_written = dummy_pair(env, kappa) if with_dummy else (None, None)
     trainer = ScalableActorCritic(
@@ -48,6 +48,7 @@ def run_both(
         actor_scheduler=ETA,
         rescale=rescale,
         seed=11,
+        engine=engine,
     )
     noise = Noise(11, 1, env.n, 3, Purpose.TRAINING)
     uniforms = [noise(t)[0].tolist() for t in range(STEPS + 1)]
@@ -71,12 +72,13 @@ def neighborhood_values(trainer: ScalableActorCritic, entries: list[Entry]) -> l
     return found
 
 
+@pytest.mark.parametrize("engine", ["autograd", "fused"])
 @pytest.mark.parametrize("storage", ["dense", "hash"])
 @pytest.mark.parametrize(("with_dummy", "rescale"), list(itertools.product([False, True], repeat=2)))
 @pytest.mark.parametrize("kappa", [0, 1, 2])
 @pytest.mark.parametrize("name", ["mixed", "any_slot", "grid"])
-def test_equals_the_loops(name: str, kappa: int, with_dummy: bool, rescale: bool, storage: str) -> None:
-    trainer, oracle = run_both(networks()[name], kappa, storage, with_dummy, rescale)
+def test_equals_the_loops(name: str, kappa: int, with_dummy: bool, rescale: bool, storage: str, engine: str) -> None:
+    trainer, oracle = run_both(networks()[name], kappa, storage, with_dummy, rescale, engine)
     assert trainer.s[0].tolist() == list(oracle.states[STEPS])
     assert trainer.a[0].tolist() == list(oracle.actions[STEPS])
     torch.testing.assert_close(trainer.critic.mu[0], torch.tensor(oracle.mu, dtype=torch.float64), rtol=0, atol=1e-10)

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 import torch
 
 from marl.core.environment import Environment
-from marl.core.errors import ConfigError
+from marl.core.errors import ConfigError, DivergedError
+from marl.core.fused import UNROLLED
 from marl.critics import NeuralCritic, TabularCritic
 from marl.envs import Coloring, WirelessAccess, random_local_mdp
 from marl.policies import NeuralPolicy, TabularSoftmax
@@ -34,11 +36,12 @@ def trainer(env: Environment, engine: str, kappa: int, replicas: int = 2, **extr
     table = {key: extra[key] for key in ("dummy", "storage") if key in extra}
     return ScalableActorCritic(
         env,
-        TabularSoftmax(env, replicas=replicas),
-        TabularCritic(env, kappa=kappa, replicas=replicas, **table),
+        TabularSoftmax(env, replicas=replicas, dtype=extra.get("dtype", torch.float64)),
+        TabularCritic(env, kappa=kappa, replicas=replicas, dtype=extra.get("dtype", torch.float64), **table),
         critic_scheduler=PowerLaw(0.5, 0.55),
         actor_scheduler=Constant(2.0),
         rescale=extra.get("rescale", False),
+        discount=extra.get("discount", 1.0),
         engine=engine,
     )
 
@@ -75,15 +78,65 @@ def test_both_engines_give_the_same_run(name: str, kappa: int, extra: str) -> No
         extra = "all"  # dense tables of this size are not for tests
     fused, autograd = (trainer(env, engine, kappa, **EXTRAS[extra]) for engine in ("fused", "autograd"))
     for run in (fused, autograd):
-        run.run(250)
+        run.run(1000)
     assert_equal(fused, autograd)
 
 
-def test_pieces_and_replicas() -> None:
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_discounted_learning_is_the_same_too(extra: str) -> None:
+    env = ENVIRONMENTS["tables"]()
+    fused, autograd = (trainer(env, engine, 1, discount=0.7, **EXTRAS[extra]) for engine in ("fused", "autograd"))
+    for run in (fused, autograd):
+        run.run(1000)
+    assert_equal(fused, autograd)
+    average = trainer(env, "fused", 1, **EXTRAS[extra])
+    average.run(1000)
+    assert not torch.allclose(average.policy.theta, fused.policy.theta, atol=1e-3)
+
+
+def test_float32_learns_the_same_to_its_precision() -> None:
+    env = ENVIRONMENTS["interior"]()
+    fused, autograd = (trainer(env, engine, 1, dtype=torch.float32) for engine in ("fused", "autograd"))
+    for run in (fused, autograd):
+        run.run(100)
+        assert run.policy.theta.dtype == run.critic.mu.dtype == torch.float32
+    assert torch.equal(fused.s, autograd.s)
+    assert torch.allclose(fused.policy.theta, autograd.policy.theta, atol=1e-4)
+
+
+def test_more_actions_than_are_unrolled() -> None:
+    env = WirelessAccess(rows=2, cols=2, access_points="corners", deadline=5, action_set="any_slot")
+    assert env.action_mask.shape[2] > UNROLLED
+    fused, autograd = (trainer(env, engine, 0) for engine in ("fused", "autograd"))
+    for run in (fused, autograd):
+        run.run(200)
+    assert_equal(fused, autograd)
+
+
+def test_one_and_two_worker_threads() -> None:
+    """Bit for bit, with more replicas than threads."""
+    env = ENVIRONMENTS["interior"]()
+    most = numba.config.NUMBA_NUM_THREADS
+    runs = []
+    for threads in (1, min(2, most)):
+        numba.set_num_threads(threads)
+        run = trainer(env, "fused", 1, 5, rescale=True)
+        run.run(1000)
+        runs.append(run)
+    numba.set_num_threads(most)
+    assert torch.equal(runs[0].policy.theta, runs[1].policy.theta)
+    assert torch.equal(runs[0].critic.values, runs[1].critic.values)
+    assert torch.equal(runs[0].critic.mu, runs[1].critic.mu)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 250])
+def test_pieces_and_replicas(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any chunk length gives the whole run, and replica b is the solo run of seed b, bit for bit."""
     env = ENVIRONMENTS["interior"]()
-    whole, pieces = trainer(env, "fused", 1, 3), trainer(env, "fused", 1, 3)
+    whole = trainer(env, "fused", 1, 3)
     whole.run(300)
+    monkeypatch.setattr("marl.trainers.fused.CHUNK", chunk)
+    pieces = trainer(env, "fused", 1, 3)
     for steps in (1, 99, 7, 193):
         pieces.run(steps)
     assert_equal(whole, pieces)
@@ -121,4 +174,72 @@ def test_what_cannot_be_compiled_is_refused_with_the_reason() -> None:
         ScalableActorCritic(env, TabularSoftmax(env), NeuralCritic(env), engine="fused", **sizes)
     with pytest.raises(ConfigError, match="NeuralPolicy has no compiled form"):
         ScalableActorCritic(env, NeuralPolicy(env), TabularCritic(env), engine="fused", **sizes)
-    assert ScalableActorCritic(env, TabularSoftmax(env), TabularCritic(env), **sizes).engine == "autograd"
+    adaptive = {**sizes, "actor_optimizer": torch.optim.Adam}
+    with pytest.raises(ConfigError, match="Adam is not plain SGD"):
+        ScalableActorCritic(env, TabularSoftmax(env), TabularCritic(env), engine="fused", **adaptive)
+
+
+def test_auto_is_compiled_where_possible_and_says_why_not(caplog: pytest.LogCaptureFixture) -> None:
+    env = WirelessAccess(rows=2, cols=2)
+    sizes = {"critic_scheduler": Constant(0.1), "actor_scheduler": Constant(1.0)}
+    caplog.set_level("INFO")
+    assert ScalableActorCritic(env, TabularSoftmax(env), TabularCritic(env), **sizes).engine == "fused"
+    assert ScalableActorCritic(env, TabularSoftmax(env), NeuralCritic(env), **sizes).engine == "autograd"
+    assert caplog.messages == ["engine: fused", "engine: autograd, because NeuralCritic has no compiled form"]
+
+
+def test_a_subclass_that_changes_a_method_is_not_compiled_behind_its_back() -> None:
+    class Cold(TabularSoftmax):
+        def _logits(self, s):
+            return 2.0 * super()._logits(s)
+
+    class Clipped(TabularCritic):
+        def loss(self, q, step):
+            return super().loss(q, step).clamp(max=1.0)
+
+    class Late(WirelessAccess):
+        def _step(self, s, a, u):
+            return super()._step(s, a, u)
+
+    class Renamed(TabularSoftmax):
+        """Changes nothing."""
+
+    class Other(ScalableActorCritic):
+        def _step(self):
+            super()._step()
+
+    class Chatty(ScalableActorCritic):
+        def _metrics(self):
+            return super()._metrics()
+
+    class Rising(PowerLaw):
+        def _value(self, t):
+            return 0.001 * t
+
+    env = WirelessAccess(rows=2, cols=2)
+    sizes = {"critic_scheduler": Constant(0.1), "actor_scheduler": Rising(1.0, 0.5)}
+
+    def engine(
+        made: type = ScalableActorCritic, policy: type = TabularSoftmax, critic: type = TabularCritic, env=env
+    ) -> str:
+        return made(env, policy(env), critic(env), **sizes).engine
+
+    assert engine() == engine(policy=Renamed) == engine(made=Chatty) == "fused"
+    assert {engine(policy=Cold), engine(critic=Clipped), engine(env=Late(rows=2, cols=2)), engine(made=Other)} == {
+        "autograd"
+    }
+    with pytest.raises(ConfigError, match="Cold changes _logits and has no compiled form of that"):
+        ScalableActorCritic(env, Cold(env), TabularCritic(env), engine="fused", **sizes)
+    assert sizes["actor_scheduler"].values(5, 3).tolist() == [0.005, 0.006, 0.007]
+
+
+def test_divergence_is_seen_at_the_same_step() -> None:
+    env = ENVIRONMENTS["tables"]()
+    steps = []
+    for engine in ("fused", "autograd"):
+        run = trainer(env, engine, 1)
+        run.alpha = Constant(1e200)
+        with pytest.raises(DivergedError) as error:
+            run.run(50)
+        steps.append((error.value.step, error.value.replicas))
+    assert steps[0] == steps[1]

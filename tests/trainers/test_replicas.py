@@ -17,6 +17,7 @@ from marl.trainers import ScalableActorCritic
 
 SETTINGS: dict[str, tuple[type[Policy], type[Critic], dict[str, Any], bool]] = {
     "dense": (TabularSoftmax, TabularCritic, {"kappa": 0, "storage": "dense"}, True),
+    "fused": (TabularSoftmax, TabularCritic, {"kappa": 1, "storage": "hash"}, True),
     "hash": (TabularSoftmax, TabularCritic, {"kappa": 1, "storage": "hash", "dummy": 1}, True),
     "neural": (NeuralPolicy, NeuralCritic, {"kappa": 1}, False),
 }
@@ -33,6 +34,7 @@ def make(env: Environment, name: str, seed: int, replicas: int, **run: Any) -> S
         actor_scheduler=Constant(10.0),
         rescale=rescale,
         seed=seed,
+        engine="fused" if name == "fused" else "autograd",
         **run,
     )
 

@@ -1,0 +1,68 @@
+"""Many steps under policies that do not change, replicas side by side."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+
+from marl.kernels.noise import fill
+from marl.kernels.softmax import FAST, draw
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _replica(
+    step: Any,
+    ints: np.ndarray,
+    floats: np.ndarray,
+    work: int,
+    uniforms: int,
+    actions: Any,
+    policy: np.ndarray,
+    key: int,
+    s: np.ndarray,
+    a: np.ndarray,
+    t: int,
+    batch: np.ndarray,
+    sums: np.ndarray,
+) -> None:
+    n, count = len(s), len(actions)
+    states = len(policy) // (2 * count * n)
+    now_s, now_a, next_s, next_a, scratch = s.copy(), a.copy(), s.copy(), a.copy(), np.zeros(work, np.int64)
+    drawn, r = np.empty((n, uniforms + 1)), np.empty(n)
+    flat, u = drawn.reshape(drawn.size), drawn[:, :uniforms]
+    for k in range(len(batch)):
+        fill(key, (t + k + 1) * n * (uniforms + 1), flat)
+        step(ints, floats, scratch, now_s, now_a, u, next_s, r)
+        for i in range(n):
+            row: Any = np.uint64((i * states + next_s[i]) * 2 * count)
+            next_a[i] = draw(actions, policy, row, drawn[i, uniforms])
+        if batch[k] >= 0:
+            for i in range(n):
+                sums[batch[k], i] += r[i]
+        now_s, next_s, now_a, next_a = next_s, now_s, next_a, now_a
+    s[:], a[:] = now_s, now_a
+
+
+@njit(cache=True, parallel=True)
+def rollout(
+    step: Any,
+    ints: np.ndarray,
+    floats: np.ndarray,
+    work: int,
+    uniforms: int,
+    actions: Any,
+    policy: np.ndarray,
+    key: np.ndarray,
+    s: np.ndarray,
+    a: np.ndarray,
+    t: int,
+    batch: np.ndarray,
+    sums: np.ndarray,
+) -> None:
+    """Steps t .. t + len(batch) - 1; the rewards of the k-th are added to sums[:, batch[k]], or to nothing if that is -1.
+
+    step, ints, floats, work: the environment (see `steps.STEP`), `uniforms` its U; actions, policy [B, n S 2 A]: see
+    `marl.kernels.softmax`. Shapes: key [B], s, a [B, n], batch [steps], sums [B, batches, n].
+    """
+    for b in prange(len(s)):
+        _replica(step, ints, floats, work, uniforms, actions, policy[b], key[b], s[b], a[b], t, batch, sums[b])

@@ -1,0 +1,133 @@
+"""Rows of many agents' tabular softmax policies at once, action by action, so that compiled loops are vectors of agents.
+
+A policy is one flat array of rows, one row for every agent and state: A logits (-inf where the action is illegal), then
+their A probabilities. `rows` says where the rows of the agents start. `actions` is anything whose length is A; if it is a
+tuple, A is known to the compiler.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+FAST = {"contract", "nsz"}
+"""What the compiler may do to floating-point arithmetic: fuse a product and a sum, forget the sign of zero."""
+LANES = 8
+"""Work arrays are as long as the next multiple of this, so that vectors are full."""
+
+_SHIFT = 1.5 * 2.0**52
+"""Adding it to |x| < 2^51 leaves round(x) in the last bits."""
+
+_COEFFICIENTS = (
+    2.764019739169484e-06,
+    2.480150431378554e-05,
+    0.00019841170230570286,
+    0.001388888893251478,
+    0.008333333385699212,
+    0.041666666666573066,
+    0.16666666666554314,
+    0.5000000000000006,
+    1.0000000000000067,
+    1.0,
+)
+
+
+@njit(cache=True, inline="always", error_model="numpy")
+def exp(x: float) -> float:
+    """e^x for x <= 0 with a relative error below 5e-16, 0 below -708 (e^x < 4e-308), NaN for NaN; no branch, no call.
+
+    x = k log 2 + f with |f| <= log(2) / 2; e^f by its Chebyshev interpolant of degree 10 (error 2.2e-16).
+    """
+    tiny = x < -708.0
+    x = -708.0 if tiny else x
+    shifted = x * 1.4426950408889634 + _SHIFT
+    k = shifted - _SHIFT
+    f = (x - k * 0.6931471803691238) - k * 1.9082149292705877e-10
+    y = 2.7626371065696354e-07
+    for c in _COEFFICIENTS:
+        y = y * f + c
+    power = (np.float64(shifted).view(np.int64) + np.int64(1023)) << np.int64(52)
+    return 0.0 if tiny else y * np.int64(power).view(np.float64)
+
+
+@njit(cache=True, inline="always", error_model="numpy", fastmath=FAST)
+def normalize(actions: Any, logits: np.ndarray, p: np.ndarray, top: np.ndarray, total: np.ndarray) -> None:
+    """p <- exp(logits - max), total <- 1 / sum over actions. Shapes: logits, p [A, L], top, total [L]."""
+    lanes = len(top)
+    for i in range(lanes):
+        top[i] = logits[0, i]
+    for x in range(1, len(actions)):
+        for i in range(lanes):
+            top[i] = logits[x, i] if logits[x, i] > top[i] else top[i]
+    for x in range(len(actions)):
+        for i in range(lanes):
+            p[x, i] = logits[x, i] - top[i]
+    flat = p.reshape(p.size)
+    for k in range(len(flat)):
+        flat[k] = exp(flat[k])
+    for i in range(lanes):
+        total[i] = p[0, i]
+    for x in range(1, len(actions)):
+        for i in range(lanes):
+            total[i] += p[x, i]
+    for i in range(lanes):
+        total[i] = 1.0 / total[i]
+
+
+@njit(cache=True, inline="always", error_model="numpy", fastmath=FAST)
+def draw(actions: Any, policy: np.ndarray, row: int, u: float) -> int:
+    """The first action whose cumulative probability exceeds u; the last legal one if rounding leaves none.
+
+    See `Policy.sample`. row: where the row begins in policy.
+    """
+    first = row + np.uint64(len(actions))
+    cdf, passed = policy[first] * 0, 0
+    for x in range(len(actions)):
+        cdf += policy[first + np.uint64(x)]
+        passed += not u < cdf
+    if passed == len(actions):
+        return _draw_last(actions, policy, row, cdf)
+    return passed
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def _draw_last(actions: Any, policy: np.ndarray, row: int, total: float) -> int:
+    first = row + np.uint64(len(actions))
+    below = np.float64(total) * (1.0 - 2.0**-53)
+    cdf, passed, last = policy[first] * 0, 0, 0
+    for x in range(len(actions)):
+        cdf += policy[first + np.uint64(x)]
+        passed += not below < cdf
+        if policy[row + np.uint64(x)] != -np.inf:
+            last = x
+    return min(passed, last)
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def refresh(actions: Any, theta: np.ndarray, legal: np.ndarray, policy: np.ndarray) -> None:
+    """Lays out policy from theta. Shapes: theta [n, S, A], legal [n, S, A], policy [n S 2 A]."""
+    agents, states, count = theta.shape
+    lanes = -(-agents // LANES) * LANES
+    logits, p = np.zeros((count, lanes), theta.dtype), np.zeros((count, lanes), theta.dtype)
+    top, total = np.zeros(lanes, theta.dtype), np.zeros(lanes, theta.dtype)
+    for s in range(states):
+        for i in range(agents):
+            for x in range(count):
+                logits[x, i] = theta[i, s, x] if legal[i, s, x] else -np.inf
+        normalize(actions, logits, p, top, total)
+        for i in range(agents):
+            row = (i * states + s) * 2 * count
+            for x in range(count):
+                policy[row + x] = logits[x, i]
+                policy[row + count + x] = p[x, i] * total[i]
+
+
+@njit(cache=True)
+def read_back(policy: np.ndarray, legal: np.ndarray, theta: np.ndarray) -> None:
+    """theta <- the logits of policy where legal; shapes as in `refresh`."""
+    agents, states, count = theta.shape
+    for i in range(agents):
+        for s in range(states):
+            for x in range(count):
+                if legal[i, s, x]:
+                    theta[i, s, x] = policy[(i * states + s) * 2 * count + x]

@@ -1,0 +1,71 @@
+"""The compiled softmax and draw against NumPy."""
+
+import numba
+import numpy as np
+import pytest
+
+from marl.core.fused import UNROLLED, action_count
+from marl.kernels import softmax
+
+
+@numba.njit
+def each_exp(x):
+    y = np.empty_like(x)
+    for k in range(len(x)):
+        y[k] = softmax.exp(x[k])
+    return y
+
+
+@numba.njit
+def each_draw(actions, policy, rows, u):
+    drawn = np.empty(len(u), np.int64)
+    for k in range(len(u)):
+        drawn[k] = softmax.draw(actions, policy, rows[k], u[k])
+    return drawn
+
+
+def test_exp_has_a_relative_error_below_5e_16() -> None:
+    x = -np.concatenate([np.linspace(0.0, 2.0, 100_001), np.geomspace(1e-300, 707.9, 100_001), [0.0]])
+    wanted = np.exp(x)
+    assert (np.abs(each_exp(x) - wanted) / wanted).max() < 5e-16
+
+
+def test_exp_far_out() -> None:
+    assert each_exp(np.array([-708.5, -1e4, -1e300, -np.inf])).tolist() == [0.0] * 4
+    assert np.isnan(each_exp(np.array([np.nan]))).all()
+
+
+@pytest.mark.parametrize("actions", [1, 2, 5, UNROLLED + 3])
+def test_rows_of_a_policy(actions: int) -> None:
+    """Softmax over the legal actions, 0 elsewhere; theta comes back; a draw is the inverse CDF."""
+    draw = np.random.default_rng(actions)
+    agents, states = 11, 3
+    theta = draw.normal(size=(agents, states, actions)) * 5
+    legal = draw.random((agents, states, actions)) < 0.7
+    legal[..., draw.integers(actions)] = True
+    policy = np.empty(2 * theta.size)
+    softmax.refresh(action_count(actions), theta, legal, policy)
+    shaped = policy.reshape(agents, states, 2, actions)
+    logits = np.where(legal, theta, -np.inf)
+    weights = np.exp(logits - logits.max(axis=2, keepdims=True))
+    p = weights / weights.sum(axis=2, keepdims=True)
+    assert np.array_equal(shaped[:, :, 0], logits)
+    assert np.allclose(shaped[:, :, 1], p, rtol=0.0, atol=1e-15)
+    assert (shaped[:, :, 1][~legal] == 0.0).all()
+    back = np.zeros_like(theta)
+    softmax.read_back(policy, legal, back)
+    assert np.array_equal(back, np.where(legal, theta, 0.0))
+
+    cell = draw.integers(agents * states, size=2000)
+    u = draw.random(2000)
+    u[:100] = 1.0 - 2.0**-53
+    drawn = each_draw(action_count(actions), policy, (cell * 2 * actions).astype(np.uint64), u)
+    cdf = np.cumsum(shaped[:, :, 1].reshape(-1, actions)[cell], axis=1)
+    below = np.minimum(u, cdf[:, -1] * (1.0 - 2.0**-53))
+    assert np.array_equal(drawn, (below[:, None] >= cdf).sum(axis=1))
+    assert legal.reshape(-1, actions)[cell, drawn].all()
+
+
+def test_a_row_that_is_not_a_number_gives_the_last_legal_action() -> None:
+    policy = np.array([0.0, 1.0, 2.0, -np.inf, np.nan, np.nan, np.nan, np.nan])
+    assert each_draw(action_count(4), policy, np.zeros(1, np.uint64), np.array([0.5])).tolist() == [2]
