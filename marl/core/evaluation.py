@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from marl.core.checks import integer
 from marl.core.environment import Environment
-from marl.core.fused import FusedStep, action_count, refusal
+from marl.core.fused import FusedStep, action_count, last_actions, refusal
 from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
 
@@ -90,8 +89,8 @@ def _roll_compiled(
 
     states = [torch.minimum(torch.tensor(k), env.num_states - 1) for k in range(env.action_mask.shape[1])]
     probs = torch.stack([policy.probs(state.expand(policy.replicas, -1)) for state in states], dim=2)
-    legal = torch.where(env.action_mask, 0.0, -torch.inf).to(probs.dtype).expand_as(probs)
-    rows = torch.stack([legal, probs], dim=3).flatten(1).numpy()
+    rows = torch.stack([torch.zeros_like(probs), probs], dim=3).flatten(1).numpy()  # logits are not read
+    last = last_actions(env.action_mask)
     actions = action_count(env.action_mask.shape[2])
     now = s.numpy().copy(), a.numpy().copy()
     for t in range(0, len(batch), CHUNK):
@@ -104,6 +103,7 @@ def _roll_compiled(
             env.num_uniforms,
             actions,
             rows,
+            last,
             noise.keys,
             *now,
             t,

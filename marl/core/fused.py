@@ -3,10 +3,12 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from marl.core.errors import ConfigError
 from marl.core.indexing import NeighborhoodKeys
+from marl.core.shapes import ActionMask
 
 UNROLLED = 16
 """Up to this many actions a kernel is compiled for their very number."""
@@ -49,6 +51,11 @@ class FusedTable(NamedTuple):
 def action_count(count: int) -> Any:
     """Something whose length is `count`: a tuple, which a kernel is compiled for, or an array if there are many."""
     return (0,) * count if count <= UNROLLED else np.empty(count)
+
+
+def last_actions(action_mask: ActionMask) -> np.ndarray:
+    """The last legal action in every state, 0 where there is none. Shapes: action_mask [n, S, A] -> [n S]."""
+    return (action_mask * torch.arange(action_mask.shape[2])).amax(dim=2).flatten().numpy()
 
 
 def refusal(part: object, form: object) -> str | None:

@@ -17,9 +17,9 @@ from marl.kernels.softmax import FAST, LANES, draw, normalize, read_back, refres
 
 
 class Layout(NamedTuple):
-    """What stays as it is. Shapes: near, stride [n, m], size, base, dummy [n], pair [n S A], legal [n, S, A].
+    """What stays as it is. Shapes: near, stride [n, m], size, base, dummy [n], pair [n S A], last [n S], legal [n, S, A].
 
-    keep: the bits of a key that count (all if keys are exact); dummy: its key, or -1.
+    dummy: its key, or -1; last: the last legal action; keep: the bits of a key that count (all if keys are exact).
     """
 
     near: np.ndarray
@@ -28,6 +28,7 @@ class Layout(NamedTuple):
     base: np.ndarray
     dummy: np.ndarray
     pair: np.ndarray
+    last: np.ndarray
     legal: np.ndarray
     keep: int
 
@@ -163,7 +164,7 @@ def _replica(
         for i in range(n):  # line 4: a(t+1) from theta(t)
             place = np.uint64(i * states + next_s[i])
             next_row[i] = place * np.uint64(2 * count)
-            next_a[i] = draw(actions, policy, next_row[i], drawn[i, uniforms])
+            next_a[i] = draw(actions, policy, next_row[i], layout.last[place], drawn[i, uniforms])
             z[i] = layout.pair[place * np.uint64(count) + np.uint64(next_a[i])]
         _keys(layout, z, key)
         made += _slots(table, values, key, next_slot)

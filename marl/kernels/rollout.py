@@ -18,6 +18,7 @@ def _replica(
     uniforms: int,
     actions: Any,
     policy: np.ndarray,
+    last: np.ndarray,
     key: int,
     s: np.ndarray,
     a: np.ndarray,
@@ -34,8 +35,8 @@ def _replica(
         fill(key, (t + k + 1) * n * (uniforms + 1), flat)
         step(ints, floats, scratch, now_s, now_a, u, next_s, r)
         for i in range(n):
-            row: Any = np.uint64((i * states + next_s[i]) * 2 * count)
-            next_a[i] = draw(actions, policy, row, drawn[i, uniforms])
+            place: Any = np.uint64(i * states + next_s[i])
+            next_a[i] = draw(actions, policy, place * np.uint64(2 * count), last[place], drawn[i, uniforms])
         if batch[k] >= 0:
             for i in range(n):
                 sums[batch[k], i] += r[i]
@@ -52,6 +53,7 @@ def rollout(
     uniforms: int,
     actions: Any,
     policy: np.ndarray,
+    last: np.ndarray,
     key: np.ndarray,
     s: np.ndarray,
     a: np.ndarray,
@@ -62,7 +64,8 @@ def rollout(
     """Steps t .. t + len(batch) - 1; the rewards of the k-th are added to sums[:, batch[k]], or to nothing if that is -1.
 
     step, ints, floats, work: the environment (see `steps.STEP`), `uniforms` its U; actions, policy [B, n S 2 A]: see
-    `marl.kernels.softmax`. Shapes: key [B], s, a [B, n], batch [steps], sums [B, batches, n].
+    `marl.kernels.softmax`. Shapes: last [n S] (the last legal action), key [B], s, a [B, n], batch
+    [steps], sums [B, batches, n].
     """
     for b in prange(len(s)):
-        _replica(step, ints, floats, work, uniforms, actions, policy[b], key[b], s[b], a[b], t, batch, sums[b])
+        _replica(step, ints, floats, work, uniforms, actions, policy[b], last, key[b], s[b], a[b], t, batch, sums[b])

@@ -75,10 +75,10 @@ def normalize(actions: Any, logits: np.ndarray, p: np.ndarray, top: np.ndarray, 
 
 
 @njit(cache=True, inline="always", error_model="numpy", fastmath=FAST)
-def draw(actions: Any, policy: np.ndarray, row: int, u: float) -> int:
-    """The first action whose cumulative probability exceeds u; the last legal one if rounding leaves none.
+def draw(actions: Any, policy: np.ndarray, row: int, last: int, u: float) -> int:
+    """The first action whose cumulative probability exceeds u; see `Policy.sample`.
 
-    See `Policy.sample`. row: where the row begins in policy.
+    row: where the row begins in policy; last: its last legal action, which is drawn if a probability is not a number.
     """
     first = row + np.uint64(len(actions))
     cdf, passed = policy[first] * 0, 0
@@ -86,20 +86,18 @@ def draw(actions: Any, policy: np.ndarray, row: int, u: float) -> int:
         cdf += policy[first + np.uint64(x)]
         passed += not u < cdf
     if passed == len(actions):
-        return _draw_last(actions, policy, row, cdf)
+        return _draw_last(actions, policy, first, last, cdf)  # type: ignore[arg-type]
     return passed
 
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)
-def _draw_last(actions: Any, policy: np.ndarray, row: int, total: float) -> int:
-    first = row + np.uint64(len(actions))
+def _draw_last(actions: Any, policy: np.ndarray, first: int, last: int, total: float) -> int:
+    """Where rounding left the whole sum at or below u: the last action of positive probability."""
     below = np.float64(total) * (1.0 - 2.0**-53)
-    cdf, passed, last = policy[first] * 0, 0, 0
+    cdf, passed = policy[first] * 0, 0
     for x in range(len(actions)):
         cdf += policy[first + np.uint64(x)]
         passed += not below < cdf
-        if policy[row + np.uint64(x)] != -np.inf:
-            last = x
     return min(passed, last)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.optim import SGD
 
-from marl.core.fused import action_count, refusal
+from marl.core.fused import action_count, last_actions, refusal
 
 if TYPE_CHECKING:
     from marl.trainers.scalable_actor_critic import ScalableActorCritic
@@ -50,6 +50,7 @@ class FusedEngine:
             base=table.keys.base.numpy(),
             dummy=table.dummy,
             pair=env.pair_index.flatten().numpy(),
+            last=last_actions(env.action_mask),
             legal=env.action_mask.numpy(),
             keep=-1 if table.keys.exact else 2**63 - 1,
         )

@@ -17,10 +17,10 @@ def each_exp(x):
 
 
 @numba.njit
-def each_draw(actions, policy, rows, u):
+def each_draw(actions, policy, rows, last, u):
     drawn = np.empty(len(u), np.int64)
     for k in range(len(u)):
-        drawn[k] = softmax.draw(actions, policy, rows[k], u[k])
+        drawn[k] = softmax.draw(actions, policy, rows[k], last[k], u[k])
     return drawn
 
 
@@ -56,10 +56,11 @@ def test_rows_of_a_policy(actions: int) -> None:
     softmax.read_back(policy, legal, back)
     assert np.array_equal(back, np.where(legal, theta, 0.0))
 
+    last = (legal * np.arange(actions)).max(axis=2).reshape(-1)
     cell = draw.integers(agents * states, size=2000)
     u = draw.random(2000)
     u[:100] = 1.0 - 2.0**-53
-    drawn = each_draw(action_count(actions), policy, (cell * 2 * actions).astype(np.uint64), u)
+    drawn = each_draw(action_count(actions), policy, (cell * 2 * actions).astype(np.uint64), last[cell], u)
     cdf = np.cumsum(shaped[:, :, 1].reshape(-1, actions)[cell], axis=1)
     below = np.minimum(u, cdf[:, -1] * (1.0 - 2.0**-53))
     assert np.array_equal(drawn, (below[:, None] >= cdf).sum(axis=1))
@@ -68,4 +69,4 @@ def test_rows_of_a_policy(actions: int) -> None:
 
 def test_a_row_that_is_not_a_number_gives_the_last_legal_action() -> None:
     policy = np.array([0.0, 1.0, 2.0, -np.inf, np.nan, np.nan, np.nan, np.nan])
-    assert each_draw(action_count(4), policy, np.zeros(1, np.uint64), np.array([0.5])).tolist() == [2]
+    assert each_draw(action_count(4), policy, np.zeros(1, np.uint64), np.array([2]), np.array([0.5])).tolist() == [2]
