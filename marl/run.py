@@ -14,9 +14,10 @@ from marl import build
 from marl.core import checkpoint
 from marl.core.checks import boolean, integer
 from marl.core.environment import Environment
-from marl.core.errors import CheckpointError, ConfigError, DivergedError, RunFailedError
+from marl.core.errors import CheckpointError, ConfigError, DivergedError, NotEnoughMemoryError, RunFailedError
 from marl.core.evaluation import BATCHES, Evaluation, evaluate
 from marl.core.logger import Logger
+from marl.core.memory import forecast
 from marl.core.policy import Policy
 from marl.core.trainer import Trainer
 from marl.loggers import ArrayLogger, ProgressLogger
@@ -25,6 +26,7 @@ from marl.schedulers import TwoTimescale
 from marl.summary import LastTenth, summary_of
 
 MAX_THREADS = 1024
+_SMALLER = "use fewer replicas, a smaller critic.kappa or a smaller network"
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
     build.check_keys(config)
     folder = RunDirectory(directory)
     steps, force = integer("steps", config["steps"], 1), boolean("force", config["force"])
-    torch.set_num_threads(_threads(config["threads"]))
+    _use_threads(config["threads"])
     checkpoint_every = _or_share("checkpoint.every", config["checkpoint"]["every"], steps, 10)
     log_every = _or_share("log_every", config["log_every"], steps, 200)
     if log_every > steps:
@@ -57,13 +59,14 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
     if saved is not None and config["log_every"] is None:
         log_every = saved["log_every"]
     board = build.logger(config, env, directory / "tb", saved["trainer"]["t"] if saved else 0)
-    trainer = build.trainer(config, env, log_every)
+    trainer = _built(config, env, log_every)
     arrays, tail = ArrayLogger(), LastTenth(steps)
     if saved is not None:
         trainer.load_state_dict(saved["trainer"])
         arrays.load_state_dict(saved["arrays"])
         tail.load_state_dict(saved["last_tenth"])
         log.info("continuing %s at step %d", directory, trainer.t)
+    _forecast(trainer, steps)
     watchers = build.observed(config, trainer, [arrays, *board, ProgressLogger(steps, trainer.t)])
     with folder.locked():
         folder.open(config, provenance or {}, fresh=saved is None)
@@ -85,7 +88,7 @@ def load_policy(directory: Path) -> tuple[dict[str, Any], Environment, Policy]:
     other = differences(folder.config() or config, config)
     if other:
         raise CheckpointError(f"{directory}/checkpoint.pt is of another configuration than its run ({'; '.join(other)})")
-    torch.set_num_threads(config["threads"])
+    _use_threads(config["threads"])
     env = build.environment(config)
     folder.check_environment(state["environment"], fingerprint(env))
     policy = build.policy(config, env)
@@ -128,12 +131,19 @@ class _Run:
             raise
         except Exception as error:
             status = "diverged" if isinstance(error, DivergedError) else "failed"
+            full = isinstance(error, (NotEnoughMemoryError, MemoryError))
             with contextlib.suppress(OSError):  # the disk may be what failed
+                if full:
+                    self._save()
                 self._close()
                 self._summarise(rate(), status, reason=str(error))
             if isinstance(error, OSError):
                 text = f"the run stopped at step {trainer.t}: {error}; its last checkpoint is whole"
                 raise RunFailedError(text) from None
+            if full:
+                raise RunFailedError(
+                    f"the run stopped at step {trainer.t}, its checkpoint is whole: {error}; {_SMALLER}"
+                ) from None
             raise
         return summary
 
@@ -169,16 +179,37 @@ class _Run:
             logger.close()
 
 
+def _built(config: dict[str, Any], env: Environment, log_every: int) -> Trainer:
+    try:
+        return build.trainer(config, env, log_every)
+    except NotEnoughMemoryError as error:
+        raise ConfigError(f"{error}; {_SMALLER}") from None
+
+
+def _forecast(trainer: Trainer, steps: int) -> None:
+    """Logs what memory the run takes. Errors: `ConfigError` if that is more than there is."""
+    try:
+        log.info("%s", forecast(trainer, trainer.env.n, *trainer.will_take(steps - trainer.t)))
+    except NotEnoughMemoryError as error:
+        raise ConfigError(f"{error}; {_SMALLER}") from None
+
+
 def _check_evaluation(steps: Any, burn_in: Any) -> None:
     integer("eval.steps", steps, 0 if steps == 0 else BATCHES)
     if burn_in is not None:
         integer("eval.burn_in", burn_in, 0)
 
 
-def _threads(value: Any) -> int:
-    if (threads := integer("threads", value, 1)) > MAX_THREADS:
+def _use_threads(value: Any) -> None:
+    """One thread for tensors and all cores for compiled replicas, unless `value` says how many for both."""
+    threads = 1 if value is None else integer("threads", value, 1)
+    if threads > MAX_THREADS:
         raise ConfigError(f"threads must be at most {MAX_THREADS}, got {threads}; small tensors are fastest with 1")
-    return threads
+    torch.set_num_threads(threads)
+    if value is not None:
+        from marl.kernels import workers  # numba takes its time: only where it is used
+
+        workers.use(threads)
 
 
 def _or_share(name: str, value: Any, steps: int, parts: int) -> int:

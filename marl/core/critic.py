@@ -99,6 +99,10 @@ class Critic(nn.Module, ABC):
         """The table, with room for `steps` more steps, for the fused engine; None (as here) if there is none."""
         return None
 
+    def growth(self, steps: int) -> int:
+        """Bytes by which the critic can at most grow within `steps` more steps."""
+        return 0
+
     def check_optimizer(self, optimizer: Optimizer) -> None:
         """Errors: `ConfigError` if this critic cannot learn with `optimizer`."""
 

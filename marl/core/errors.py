@@ -25,6 +25,10 @@ class RunFailedError(MarlError):
     """A run that had begun could not go on: a full disk, a lost directory. What was written before stays good."""
 
 
+class NotEnoughMemoryError(RunFailedError):
+    """Something would not fit into memory. It was not begun: a run that stops here is whole."""
+
+
 class DivergedError(MarlError):
     """A number stopped being finite during training. `step` is the first environment step at which it happened."""
 

@@ -66,7 +66,6 @@ class HashStorage(Storage):
         from marl.kernels import hash_table  # numba takes its time: only where a table is hashed
 
         self._kernel = hash_table
-        self._agents = agents
         self.use(self._empty(max(_FIRST_WIDTH, 4 << agents.bit_length())))
 
     def use(self, table: Tensor, used: np.ndarray | None = None) -> None:
@@ -85,9 +84,9 @@ class HashStorage(Storage):
         """Makes entries for keys [B, n]; the caller has seen `crowded` to be False."""
         self._kernel.insert(self.table.numpy(), keys.numpy(), self._shift, self.used)
 
-    def crowded(self, steps: int = 1) -> bool:
-        """Whether `steps` more steps could fill a row beyond one half."""
-        return bool(self.used.max() + steps * self._agents > self.width // 2)
+    def crowded(self, entries: int) -> bool:
+        """Whether so many entries would fill a row beyond one half."""
+        return entries > self.width // 2
 
     def grow(self, old_values: np.ndarray, values: np.ndarray) -> None:
         """Doubles every row and moves the entries along. Shapes: old_values [B, width] -> values [B, 2 width]."""

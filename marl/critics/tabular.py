@@ -15,6 +15,7 @@ from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.fused import FusedTable
 from marl.core.indexing import NeighborhoodKeys
+from marl.core.memory import require
 from marl.core.shapes import Actions, PerReplica, States
 from marl.critics.storage import DenseStorage, HashStorage, Storage
 from marl.critics.sup_norm import BlockMaxima
@@ -76,13 +77,13 @@ class TabularCritic(Critic):
     def visit(self, s: States, a: Actions) -> None:
         """Makes entries for the pair, and room for them."""
         if isinstance(self.storage, HashStorage):
-            self._make_room(self.storage, 1)
+            self._make_room(self.storage, int(self.storage.used.max()) + self.env.n)
             self.storage.insert(self.keys.keys(self.env.index.pairs(s, a)))
 
     def fused(self, steps: int) -> FusedTable:
         """The table with room for `steps` more steps."""
         if isinstance(self.storage, HashStorage):
-            self._make_room(self.storage, steps)
+            self._make_room(self.storage, self._entries_after(steps))
         if self._asked and self._maxima is None:
             self.sup_norm()
         dummy = torch.full((self.env.n,), -1) if self._dummy_key is None else self._dummy_key
@@ -113,6 +114,13 @@ class TabularCritic(Critic):
         """Bound on the probability that any two visited pairs of a replica share an entry; 0 with exact keys."""
         entries = float(self.storage.entries().max())
         return 0.5 * entries * entries * self.keys.pair_collision_bound
+
+    def growth(self, steps: int) -> int:
+        """As if every step met new joint pairs at every agent, as long as there are any."""
+        if not isinstance(self.storage, HashStorage):
+            return 0
+        width = max(self.storage.width, 1 << (2 * self._entries_after(steps) - 1).bit_length())
+        return self.replicas * (width - self.storage.width) * (8 + self.mu.element_size())
 
     def check_optimizer(self, optimizer: Optimizer) -> None:
         """Only plain SGD: gradients are sparse, and a growing table has no room for an optimizer's memory."""
@@ -153,8 +161,14 @@ class TabularCritic(Critic):
     def _rows(self) -> Tensor:
         return self.values.detach()[:-1].view(self.replicas, -1)
 
-    def _make_room(self, storage: HashStorage, steps: int) -> None:
-        while storage.crowded(steps):
+    def _entries_after(self, steps: int) -> int:
+        """The most entries of any replica after `steps` more steps."""
+        met = self.keys.count.clamp(max=steps).sum().item()
+        return int(min(self.keys.total, self.storage.used.max() + met))
+
+    def _make_room(self, storage: HashStorage, entries: int) -> None:
+        while storage.crowded(entries):
+            require(2 * storage.missing * (8 + self.mu.element_size()), "the table of the critic has to double; that")
             values = torch.from_numpy(np.empty((2 * storage.missing + 1, 1), dtype=self.mu.numpy().dtype))
             values[-1] = 0.0
             storage.grow(self._rows().numpy(), values[:-1].view(self.replicas, -1).numpy())
@@ -178,6 +192,7 @@ def _choose_storage(storage: str, critic: TabularCritic) -> Storage:
             f"({size * critic.mu.element_size():.3g} bytes) for {replicas} replicas; "
             "use critic.storage=auto or a smaller kappa"
         )
+    require(int(replicas * total) * critic.mu.element_size(), f"critic.storage=dense at kappa={critic.kappa}")
     return DenseStorage(replicas, int(total))
 
 

@@ -1,5 +1,6 @@
 """Which user reaches which access point: the two grid placements of the paper, or the user's own lists."""
 
+import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -70,12 +71,15 @@ def listed_access(source: Any) -> Access:
 
 def conflict_edges(access: Access) -> np.ndarray:
     """Edges [E, 2] of the conflict graph: users are neighbors iff they share an access point."""
-    users_at: dict[int, list[int]] = {}
-    for user, points in enumerate(access):
-        for point in points:
-            users_at.setdefault(point, []).append(user)
-    shared = {(i, j) for users in users_at.values() for k, i in enumerate(users) for j in users[k + 1 :]}
-    return np.array(sorted(shared), dtype=np.int64).reshape(-1, 2)
+    user = np.repeat(np.arange(len(access)), [len(points) for points in access])
+    point = np.fromiter(itertools.chain.from_iterable(access), dtype=np.int64, count=len(user))
+    order = np.argsort(point, kind="stable")
+    user, point = user[order], point[order]
+    found = [np.empty((0, 2), dtype=np.int64)]
+    for apart in range(1, int(np.bincount(point).max(initial=1))):  # users of one point stand together, increasing
+        shared = point[apart:] == point[:-apart]
+        found.append(np.stack([user[:-apart][shared], user[apart:][shared]], axis=1))
+    return np.unique(np.concatenate(found), axis=0)
 
 
 def _refuse_pointless(access: Access, hint: str) -> None:

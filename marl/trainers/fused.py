@@ -57,6 +57,15 @@ class FusedEngine:
         self._policy = np.empty((trainer.replicas, 2 * env.action_mask.numel()), dtype=softmax.theta.numpy().dtype)
         self._longest = max(1, min(CHUNK, ENTRIES // env.n))
 
+    @property
+    def workspace(self) -> int:
+        """Bytes that the threads need while they work: 15 numbers, U + 1 uniforms and 2 A probabilities per agent each."""
+        from marl.kernels.workers import working
+
+        n, _, actions = self._layout.legal.shape
+        step, uniforms = self._environment[3], self._environment[4]
+        return 8 * working(len(self._policy)) * (n * (15 + uniforms + 1 + 2 * actions) + step)
+
     def advance(self, steps: int) -> None:
         """Moves the trainer `steps` steps ahead, in calls of a bounded number of steps."""
         learned = self._learned()

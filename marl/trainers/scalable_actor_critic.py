@@ -72,6 +72,9 @@ class ScalableActorCritic(Trainer):
         critic.visit(self.s, self.a)
         self.engine = self._choose_engine(choice("trainer.engine", engine, ENGINES))
 
+    def will_take(self, steps: int) -> tuple[int, int]:
+        return (self._fused.workspace if self.engine == "fused" else 0), self.critic.growth(steps)
+
     def _advance(self, steps: int) -> None:
         if self.engine == "fused":
             self._fused.advance(steps)

@@ -1,0 +1,98 @@
+"""How much memory the parts of a run hold, how much is free, and what happens when it would not suffice."""
+
+import resource
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from marl.core.checks import gib, size
+from marl.core.errors import NotEnoughMemoryError
+
+_KEPT_FREE = 0.05
+"""Share of the free memory that is left alone."""
+
+
+def held(*parts: object) -> int:
+    """Bytes of all arrays, tensors and lists that can be reached from `parts`, each counted once."""
+    seen: set[int] = set()
+    total, waiting = 0, list(parts)
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, Tensor):
+            store = part.untyped_storage()
+            if store.data_ptr() not in seen:
+                seen.add(store.data_ptr())
+                total += store.nbytes()
+        elif isinstance(part, np.ndarray):
+            owner = part
+            while isinstance(owner.base, np.ndarray):
+                owner = owner.base
+            address = owner.__array_interface__["data"][0]
+            if address not in seen:
+                seen.add(address)
+                total += owner.nbytes
+        else:
+            total += sys.getsizeof(part)
+            waiting += _inside(part)
+    return total
+
+
+def free() -> int | None:
+    """Bytes that this process may still take, or None where that cannot be known (it is read from Linux's files)."""
+    limits = []
+    try:
+        fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        limits.append(int(fields["MemAvailable"].split()[0]) * 1024)
+    except (OSError, ValueError, KeyError):
+        return None
+    try:  # a container may allow less than the machine has
+        group = Path("/sys/fs/cgroup")
+        limits.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):
+        pass
+    return max(0, min(limits))
+
+
+def forecast(run: object, agents: int, soon: int, at_most: int) -> str:
+    """One sentence on what a run holds, what it takes at once (`soon`) and what it may take in time (`at_most`), bytes.
+
+    Errors: `NotEnoughMemoryError` if what it takes at once would not fit. What is held but was never touched (zeros) is
+    not taken from the machine yet, so it counts as far as the process is smaller.
+    """
+    total = held(run) + soon
+    require(total - _resident(), "the run")
+    grows = f" and at most {gib(at_most)} GiB more as the table grows" if at_most else ""
+    there = free()
+    left = "" if there is None else f"; {gib(there)} GiB are free"
+    return f"memory: {size(round(total / agents))} bytes per agent, {gib(total)} GiB{grows}{left}"
+
+
+def require(needed: int, what: str) -> None:
+    """Errors: `NotEnoughMemoryError` if `needed` bytes for `what` would leave less than a twentieth of what is free."""
+    there = free()
+    if there is not None and needed > (1.0 - _KEPT_FREE) * there:
+        raise NotEnoughMemoryError(f"{what} needs {gib(needed)} GiB and {gib(there)} GiB of memory are free")
+
+
+def _resident() -> int:
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _inside(part: Any) -> list[Any]:
+    if isinstance(part, dict):
+        return list(part.values())
+    if isinstance(part, (list, tuple, set)):
+        return list(part)
+    if isinstance(part, (type, ModuleType)) or (callable(part) and not isinstance(part, nn.Module)):
+        return []
+    return list(getattr(part, "__dict__", {}).values())

@@ -1,0 +1,65 @@
+"""What a run holds and takes is counted, foretold and refused where there is not enough."""
+
+import numpy as np
+import pytest
+import torch
+
+from marl import Constant, ScalableActorCritic, TabularCritic, TabularSoftmax, WirelessAccess
+from marl.core import memory
+from marl.core.errors import ConfigError, NotEnoughMemoryError
+
+GIB = 2**30
+
+
+def test_arrays_are_counted_once() -> None:
+    class Part:
+        def __init__(self) -> None:
+            self.array = np.zeros(1000)
+            self.view = self.array[10:]
+            self.tensor = torch.from_numpy(self.array)
+            self.other = [torch.zeros(500, dtype=torch.float32), {"more": np.zeros(100, dtype=np.int8)}]
+
+    part = Part()
+    assert 10_100 <= memory.held(part, part) <= 11_500
+    assert memory.held(part, np.zeros(10**6)) >= memory.held(part) + 8 * 10**6
+
+
+def test_the_free_memory_is_that_of_this_machine() -> None:
+    there = memory.free()
+    assert there is not None
+    assert 2**20 < there < 2**50
+
+
+def test_a_requirement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free", lambda: 2 * GIB)
+    memory.require(GIB, "it")
+    with pytest.raises(NotEnoughMemoryError, match=r"it needs 1.95 GiB and 2 GiB of memory are free"):
+        memory.require(int(1.95 * GIB), "it")
+    monkeypatch.setattr(memory, "free", lambda: None)
+    memory.require(10**15, "nobody knows")
+
+
+@pytest.mark.parametrize(
+    ("kappa", "replicas", "dtype"), [(0, 1, torch.float64), (1, 2, torch.float64), (1, 1, torch.float32)]
+)
+def test_the_growth_of_a_table_is_foretold(kappa: int, replicas: int, dtype: torch.dtype) -> None:
+    """An upper bound, and it is met while nearly every step meets new joint pairs."""
+    env = WirelessAccess(rows=6, cols=6)
+    critic = TabularCritic(env, kappa=kappa, storage="hash", replicas=replicas, dtype=dtype)
+    policy = TabularSoftmax(env, replicas=replicas, dtype=dtype)
+    trainer = ScalableActorCritic(env, policy, critic, critic_scheduler=Constant(0.1), actor_scheduler=Constant(1.0))
+    before = critic.metrics()["bytes"]
+    first, growth = trainer.will_take(500)
+    trainer.run(500)
+    grown = critic.metrics()["bytes"] - before
+    assert first > 0
+    assert grown == growth if kappa == 1 else grown <= growth
+    assert TabularCritic(env).growth(10**9) == 0
+
+
+def test_dense_tables_are_checked_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free", lambda: 10_000)
+    with pytest.raises(NotEnoughMemoryError, match=r"critic\.storage=dense at kappa=1 needs"):
+        TabularCritic(WirelessAccess(rows=2, cols=2), kappa=1, storage="dense")
+    with pytest.raises(ConfigError):
+        TabularCritic(WirelessAccess(), kappa=2, storage="dense")
