@@ -86,17 +86,19 @@ def _roll_compiled(
 ) -> None:
     """The same, with the policy's probabilities in every state written out."""
     from marl.kernels.rollout import rollout  # numba takes its time: only where it is used
+    from marl.kernels.steps import StepArgument
 
     states = [torch.minimum(torch.tensor(k), env.num_states - 1) for k in range(env.action_mask.shape[1])]
     probs = torch.stack([policy.probs(state.expand(policy.replicas, -1)) for state in states], dim=2)
     rows = torch.stack([torch.zeros_like(probs), probs], dim=3).flatten(1).numpy()  # logits are not read
     last = last_actions(env.action_mask)
     actions = action_count(env.action_mask.shape[2])
+    compiled = StepArgument(step.step)
     now = s.numpy().copy(), a.numpy().copy()
     for t in range(0, len(batch), CHUNK):
         part = batch[t : t + CHUNK].numpy()
         rollout(
-            step.step,
+            compiled,
             step.ints,
             step.floats,
             step.work,

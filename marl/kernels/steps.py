@@ -6,12 +6,30 @@ integers as it asked for, with anything in them. It must give what the environme
 Decorate it with @njit(STEP, cache=True). It runs beside other replicas: it may write to work, next_s and r alone.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit, types
 
 INTS, FLOATS = types.int64[::1], types.float64[::1]
 STEP = types.void(INTS, FLOATS, INTS, INTS, INTS, types.float64[:, :], INTS, FLOATS)
 """(ints, floats, work, s, a, u, next_s, r) -> nothing."""
+
+
+class StepArgument(types.WrapperAddressProtocol):
+    """A compiled step as an argument of a kernel, known to it by its signature alone.
+
+    So that one kernel serves every environment and is kept on disk; a step handed over as it is would be compiled in.
+    """
+
+    def __init__(self, step: Any):
+        self._compiled = step.get_compile_result(STEP)
+
+    def __wrapper_address__(self) -> int:
+        return self._compiled.library.get_pointer_to_function(self._compiled.fndesc.llvm_cfunc_wrapper_name)
+
+    def signature(self) -> Any:
+        return STEP
 
 _ALMOST_ONE = 1.0 - 2.0**-53
 

@@ -35,12 +35,13 @@ class FusedEngine:
 
     def __init__(self, trainer: "ScalableActorCritic"):
         from marl.kernels import actor_critic  # numba takes its time: only where it is used
+        from marl.kernels.steps import StepArgument
 
         env, critic = trainer.env, trainer.critic
         step, softmax, table = env.fused(), trainer.policy.fused(), critic.fused(0)
         assert step is not None and softmax is not None and table is not None  # noqa: PT018  # `obstacle` has seen to it
         self._trainer, self._kernel = trainer, actor_critic
-        self._environment = (step.step, step.ints, step.floats, step.work, env.num_uniforms)
+        self._environment = (StepArgument(step.step), step.ints, step.floats, step.work, env.num_uniforms)
         self._theta = softmax.theta
         self._actions = action_count(env.action_mask.shape[2])
         self._layout = actor_critic.Layout(
