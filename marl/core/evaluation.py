@@ -87,6 +87,7 @@ def _roll_compiled(
     """The same, with the policy's probabilities in every state written out."""
     from marl.kernels.rollout import rollout  # numba takes its time: only where it is used
     from marl.kernels.steps import StepArgument
+    from marl.kernels.workers import no_more_than
 
     states = [torch.minimum(torch.tensor(k), env.num_states - 1) for k in range(env.action_mask.shape[1])]
     probs = torch.stack([policy.probs(state.expand(policy.replicas, -1)) for state in states], dim=2)
@@ -97,18 +98,19 @@ def _roll_compiled(
     now = s.numpy().copy(), a.numpy().copy()
     for t in range(0, len(batch), CHUNK):
         part = batch[t : t + CHUNK].numpy()
-        rollout(
-            compiled,
-            step.ints,
-            step.floats,
-            step.work,
-            env.num_uniforms,
-            actions,
-            rows,
-            last,
-            noise.keys,
-            *now,
-            t,
-            part,
-            sums.numpy(),
-        )
+        with no_more_than(policy.replicas):
+            rollout(
+                compiled,
+                step.ints,
+                step.floats,
+                step.work,
+                env.num_uniforms,
+                actions,
+                rows,
+                last,
+                noise.keys,
+                *now,
+                t,
+                part,
+                sums.numpy(),
+            )

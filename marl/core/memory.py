@@ -89,10 +89,13 @@ def _resident() -> int:
 
 
 def _inside(part: Any) -> list[Any]:
+    if type(part).__module__.startswith(("numba", "llvmlite")):
+        return []
     if isinstance(part, dict):
         return list(part.values())
     if isinstance(part, (list, tuple, set)):
         return list(part)
     if isinstance(part, (type, ModuleType)) or (callable(part) and not isinstance(part, nn.Module)):
         return []
-    return list(getattr(part, "__dict__", {}).values())
+    inside = getattr(part, "__dict__", None)
+    return list(inside.values()) if isinstance(inside, dict) else []

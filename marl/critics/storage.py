@@ -56,8 +56,13 @@ class DenseStorage(Storage):
         return torch.from_numpy(self.used.copy())
 
 
+def least_width(entries: int) -> int:
+    """The smallest power of two of which so many entries fill at most two thirds."""
+    return 1 << max(0, (3 * entries + 1) // 2 - 1).bit_length()
+
+
 class HashStorage(Storage):
-    """A slot for every joint pair visited so far; rows double before they are more than half full."""
+    """A slot for every joint pair visited so far; rows double before they are more than two thirds full."""
 
     table: Tensor
 
@@ -85,8 +90,8 @@ class HashStorage(Storage):
         self._kernel.insert(self.table.numpy(), keys.numpy(), self._shift, self.used)
 
     def crowded(self, entries: int) -> bool:
-        """Whether so many entries would fill a row beyond one half."""
-        return entries > self.width // 2
+        """Whether so many entries would fill a row beyond two thirds."""
+        return self.width < least_width(entries)
 
     def grow(self, old_values: np.ndarray, values: np.ndarray) -> None:
         """Doubles every row and moves the entries along. Shapes: old_values [B, width] -> values [B, 2 width]."""

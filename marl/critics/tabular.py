@@ -17,7 +17,7 @@ from marl.core.fused import FusedTable
 from marl.core.indexing import NeighborhoodKeys
 from marl.core.memory import require
 from marl.core.shapes import Actions, PerReplica, States
-from marl.critics.storage import DenseStorage, HashStorage, Storage
+from marl.critics.storage import DenseStorage, HashStorage, Storage, least_width
 from marl.critics.sup_norm import BlockMaxima
 
 AUTO_DENSE = 2**22
@@ -119,7 +119,7 @@ class TabularCritic(Critic):
         """As if every step met new joint pairs at every agent, as long as there are any."""
         if not isinstance(self.storage, HashStorage):
             return 0
-        width = max(self.storage.width, 1 << (2 * self._entries_after(steps) - 1).bit_length())
+        width = max(self.storage.width, least_width(self._entries_after(steps)))
         return self.replicas * (width - self.storage.width) * (8 + self.mu.element_size())
 
     def check_optimizer(self, optimizer: Optimizer) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from marl.kernels.hash_table import home, probe
+from marl.kernels.hash_table import EMPTY, home
 from marl.kernels.noise import fill
 from marl.kernels.prefetch import prefetch
 from marl.kernels.softmax import FAST, LANES, draw, normalize, read_back, refresh
@@ -84,12 +84,18 @@ def _slots(table: np.ndarray, values: np.ndarray, key: np.ndarray, slot: np.ndar
         slot[i] = home(key[i], shift)
         prefetch(table, slot[i])  # type: ignore[call-arg]
         prefetch(values, slot[i])
+    last = np.uint64(len(table) - 1)
     for i in range(len(key)):
-        if table[slot[i]] != key[i]:
-            slot[i] = probe(table, key[i], shift)
-            if table[slot[i]] < 0:
-                table[slot[i]] = key[i]
-                made += 1
+        at, tries = slot[i], 0
+        found = table[at]
+        while found != key[i] and found != EMPTY and tries < len(table):
+            at = (at + np.uint64(1)) & last
+            found = table[at]
+            tries += 1
+        if found != key[i]:
+            table[at] = key[i]
+            made += 1
+        slot[i] = at
     return made
 
 

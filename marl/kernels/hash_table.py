@@ -1,7 +1,7 @@
 """Open addressing with linear probing: one row of slots per replica, shared by its agents.
 
 A slot holds a key (int64 >= 0) or -1. Rows have a power of two of slots; every probe loop is bounded by the row, and
-a caller that keeps rows at most half full never meets the bound.
+a caller that keeps rows at most two thirds full never meets the bound.
 """
 
 import numpy as np

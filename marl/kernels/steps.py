@@ -31,6 +31,7 @@ class StepArgument(types.WrapperAddressProtocol):
     def signature(self) -> Any:
         return STEP
 
+
 _ALMOST_ONE = 1.0 - 2.0**-53
 
 

@@ -34,13 +34,13 @@ class FusedEngine:
     """Steps of one trainer, compiled. What does not change is laid out once; everything else stays in the trainer."""
 
     def __init__(self, trainer: "ScalableActorCritic"):
-        from marl.kernels import actor_critic  # numba takes its time: only where it is used
+        from marl.kernels import actor_critic, workers  # numba takes its time: only where it is used
         from marl.kernels.steps import StepArgument
 
         env, critic = trainer.env, trainer.critic
         step, softmax, table = env.fused(), trainer.policy.fused(), critic.fused(0)
         assert step is not None and softmax is not None and table is not None  # noqa: PT018  # `obstacle` has seen to it
-        self._trainer, self._kernel = trainer, actor_critic
+        self._trainer, self._kernel, self._workers = trainer, actor_critic, workers
         self._environment = (StepArgument(step.step), step.ints, step.floats, step.work, env.num_uniforms)
         self._theta = softmax.theta
         self._actions = action_count(env.action_mask.shape[2])
@@ -61,22 +61,21 @@ class FusedEngine:
     @property
     def workspace(self) -> int:
         """Bytes that the threads need while they work: 15 numbers, U + 1 uniforms and 2 A probabilities per agent each."""
-        from marl.kernels.workers import working
-
         n, _, actions = self._layout.legal.shape
         step, uniforms = self._environment[3], self._environment[4]
-        return 8 * working(len(self._policy)) * (n * (15 + uniforms + 1 + 2 * actions) + step)
+        return 8 * self._workers.working(len(self._policy)) * (n * (15 + uniforms + 1 + 2 * actions) + step)
 
     def advance(self, steps: int) -> None:
         """Moves the trainer `steps` steps ahead, in calls of a bounded number of steps."""
         learned = self._learned()
-        self._kernel.begin(self._actions, self._layout, learned)
-        try:
-            while steps:
-                self._call(min(steps, self._longest))
-                steps -= min(steps, self._longest)
-        finally:
-            self._kernel.finish(self._layout, learned)
+        with self._workers.no_more_than(len(self._policy)):
+            self._kernel.begin(self._actions, self._layout, learned)
+            try:
+                while steps:
+                    self._call(min(steps, self._longest))
+                    steps -= min(steps, self._longest)
+            finally:
+                self._kernel.finish(self._layout, learned)
 
     def _call(self, steps: int) -> None:
         trainer, interval = self._trainer, self._trainer.interval
