@@ -82,12 +82,12 @@ class WirelessAccess(NetworkedMDP):
             )
         self._target, self._bit = _actions(access, slots, self.num_points)
         self._row = torch.arange(n) * self._target.shape[1]
-        self._deadline = torch.from_numpy(deadlines)
+        self.deadline = torch.from_numpy(deadlines)
         self._success_or_none = torch.cat([self.success, torch.zeros(1, dtype=torch.float64)])
         network = Network(n, conflict_edges(access))
         super().__init__(
             network,
-            num_states=2**self._deadline,
+            num_states=2**self.deadline,
             num_actions=torch.from_numpy(num_actions),
             action_mask=self._legal(torch.from_numpy(num_actions)),
             num_uniforms=2,
@@ -109,8 +109,8 @@ class WirelessAccess(NetworkedMDP):
         return weights / weights.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
 
     def _legal(self, num_actions: Tensor) -> Tensor:
-        states, actions = torch.arange(2 ** int(self._deadline.max())), torch.arange(int(num_actions.max()))
-        real = (states < 2 ** self._deadline[:, None])[:, :, None] & (actions < num_actions[:, None])[:, None, :]
+        states, actions = torch.arange(2 ** int(self.deadline.max())), torch.arange(int(num_actions.max()))
+        real = (states < 2 ** self.deadline[:, None])[:, :, None] & (actions < num_actions[:, None])[:, None, :]
         return real & (self.any_slot | (states > 0)[:, None] | (actions == 0))
 
     def fused(self) -> FusedStep:
@@ -118,7 +118,7 @@ class WirelessAccess(NetworkedMDP):
         from marl.kernels import steps  # numba takes its time: only where it is used
 
         head = torch.tensor([self.num_points, self._target.shape[1], int(self.any_slot)])
-        ints = torch.cat([head, self._target.flatten(), self._bit.flatten(), self._deadline])
+        ints = torch.cat([head, self._target.flatten(), self._bit.flatten(), self.deadline])
         floats = torch.cat([self.arrival, self._success_or_none])
         return FusedStep(steps.wireless, ints.numpy(), floats.numpy(), work=self.num_points + 1 + self.n)
 
@@ -138,18 +138,18 @@ class WirelessAccess(NetworkedMDP):
         return bit, chance
 
     def _reset(self, u: Tensor) -> Tensor:
-        return (u[..., 1] < self.arrival).long() << (self._deadline - 1)
+        return (u[..., 1] < self.arrival).long() << (self.deadline - 1)
 
     def _step(self, s: Tensor, a: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         bit, chance = self._attempt(s, a)
         sent = u[..., 0] < chance
         left = torch.where(sent, s - bit, s) >> 1
-        fresh = (u[..., 1] < self.arrival).long() << (self._deadline - 1)
+        fresh = (u[..., 1] < self.arrival).long() << (self.deadline - 1)
         return left | fresh, sent.to(u.dtype)
 
     def _transition(self, s: Tensor, a: Tensor) -> Tensor:
         bit, chance = self._attempt(s, a)
-        fresh = (1 << (self._deadline - 1)).expand(s.shape)
+        fresh = (1 << (self.deadline - 1)).expand(s.shape)
         law = torch.zeros(*s.shape, self.action_mask.shape[1], dtype=torch.float64)
         for left, weight in ((s - bit) >> 1, chance), (s >> 1, 1.0 - chance):
             for arrived, probability in (fresh, self.arrival), (0, 1.0 - self.arrival):

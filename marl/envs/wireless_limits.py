@@ -1,0 +1,54 @@
+"""What can be had on a wireless network: a good schedule to be measured against, and a bound that no policy can pass."""
+
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import torch
+
+from marl.envs.wireless import WirelessAccess
+
+
+def flow_bound(env: WirelessAccess) -> float:
+    """An upper bound on the average reward per user and step of every policy, centralised ones included.
+
+    In the long run user i delivers at most p_i packets a step, point y passes on at most q_y, and a packet goes through a
+    point in reach: the rates are a flow users -> points with these capacities, so the maximal flow / n bounds their sum.
+    """
+    graph: nx.DiGraph[Any] = nx.DiGraph()
+    for user, points in enumerate(env.access):
+        graph.add_edge("in", ("user", user), capacity=float(env.arrival[user]))
+        graph.add_edges_from((("user", user), ("point", y)) for y in points)  # without capacity: any amount
+    for y in range(env.num_points):
+        graph.add_edge(("point", y), "out", capacity=float(env.success[y]))
+    return float(nx.maximum_flow_value(graph, "in", "out")) / env.n
+
+
+def dedicated_matching(env: WirelessAccess) -> tuple[float, dict[int, int]]:
+    """(average reward per user and step, user -> point): the best way to give every point to at most one user.
+
+    A user with a point sends its earliest packet there whenever it has one, the others are silent: nobody collides.
+    A matching of maximal weight, where the weight of (i, y) is the exact long-run reward of user i alone at point y.
+    """
+    graph: nx.Graph[Any] = nx.Graph()
+    for user, points in enumerate(env.access):
+        for y in points:
+            alone = _reward_alone(float(env.arrival[user]), float(env.success[y]), int(env.deadline[user]))
+            graph.add_edge(("user", user), ("point", y), weight=alone)
+    pairs = [sorted(pair, reverse=True) for pair in nx.max_weight_matching(graph)]  # ("user", i), ("point", y)
+    total = sum(graph[user][point]["weight"] for user, point in pairs)
+    return total / env.n, {user[1]: point[1] for user, point in pairs}
+
+
+def _reward_alone(arrival: float, success: float, deadline: int) -> float:
+    """The long-run reward of one user that always sends its earliest packet to a point of its own.
+
+    Where arrival = 0 or 1 the chain still has one recurrent class, so its stationary law is unique.
+    """
+    lonely = WirelessAccess(incidence=[[0]], deadline=deadline, arrival=arrival, success=success)
+    s = torch.arange(2**deadline)[:, None]
+    a = (s > 0).long()
+    law, reward = lonely.transition(s, a)[:, 0].numpy(), lonely.reward(s, a)[:, 0].numpy()
+    balance = np.vstack([law.T - np.eye(len(law)), np.ones(len(law))])
+    stationary = np.linalg.lstsq(balance, np.eye(len(law) + 1)[-1])[0]
+    return float(stationary @ reward)
