@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from marl import Constant, ScalableActorCritic, TabularCritic, TabularSoftmax, WirelessAccess
+
 REPOSITORY = Path(__file__).parents[1]
 PLACEMENTS, KAPPAS = ("interior", "corners"), ("kappa=0", "kappa=1")
 
@@ -77,6 +79,38 @@ def test_fig5_says_whether_the_order_holds(fig5: Fig5) -> None:
         assert row[1:3] == [f"{base['uniform']:.3f}", f"{base['aloha']:.3f}"]
     assert done.returncode == (0 if holds else 1)
     assert ("does NOT hold" in done.stdout) == (not holds)
+
+
+def test_fig5_at_full_length_in_short(tmp_path: Path) -> None:
+    """Twelve curves, a table, a picture; groups of replicas are the replicas of one run; nothing is run twice."""
+    program = str(REPOSITORY / "experiments" / "fig5_full.py")
+    settings = ("--steps", "400", "--replicas", "5", "--out", "out")
+    done = script(program, *settings, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    assert (out / "figure.png").read_bytes().startswith(b"\x89PNG")
+    curves = sorted((out / "curves").iterdir())
+    assert len(curves) == 12
+    results = json.loads((out / "results.json").read_text())
+    for placement in PLACEMENTS:
+        lines = results[placement]["references"]
+        assert lines["uniform"] < lines["dedicated matching"] < lines["flow bound"]
+        assert "holds" in results[placement]["power law"]["assumption 3"]
+        assert "fails" in results[placement]["constant"]["assumption 3"]
+        with np.load(out / "curves" / f"{placement},constant,kappa=2.npz") as curve:
+            reward, step = curve["reward"], curve["step"]
+        assert reward.shape == (200, 5)
+        env = WirelessAccess(access_points=placement)
+        sizes = {"critic_scheduler": Constant(0.1), "actor_scheduler": Constant(3.0)}
+        solo = ScalableActorCritic(env, TabularSoftmax(env), TabularCritic(env, kappa=2), **sizes, seed=4)
+        solo.run(int(step[0]))
+        assert reward[0, 4] == pytest.approx(float(solo.total_reward) / step[0], abs=1e-12)
+        mean = reward[step > 360].mean()
+        assert results[placement]["constant"]["kappa=2"]["last_tenth"] == pytest.approx(mean)
+        assert f"{mean:.3f} +-" in done.stdout
+    before = [path.stat().st_mtime_ns for path in curves]
+    assert script(program, *settings, cwd=tmp_path).stdout == done.stdout
+    assert [path.stat().st_mtime_ns for path in curves] == before
 
 
 def test_speed_prints_one_json_line_per_setting(tmp_path: Path) -> None:

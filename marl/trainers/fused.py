@@ -31,7 +31,10 @@ def obstacle(trainer: "ScalableActorCritic") -> str | None:
 
 
 class FusedEngine:
-    """Steps of one trainer, compiled. What does not change is laid out once; everything else stays in the trainer."""
+    """Steps of one trainer, compiled. What does not change is laid out once; everything else stays in the trainer.
+
+    It holds no trainer, so that a trainer that is let go takes its table along at once.
+    """
 
     def __init__(self, trainer: "ScalableActorCritic"):
         from marl.kernels import actor_critic, workers  # numba takes its time: only where it is used
@@ -40,7 +43,7 @@ class FusedEngine:
         env, critic = trainer.env, trainer.critic
         step, softmax, table = env.fused(), trainer.policy.fused(), critic.fused(0)
         assert step is not None and softmax is not None and table is not None  # noqa: PT018  # `obstacle` has seen to it
-        self._trainer, self._kernel, self._workers = trainer, actor_critic, workers
+        self._kernel, self._workers = actor_critic, workers
         self._environment = (StepArgument(step.step), step.ints, step.floats, step.work, env.num_uniforms)
         self._theta = softmax.theta
         self._actions = action_count(env.action_mask.shape[2])
@@ -65,20 +68,20 @@ class FusedEngine:
         step, uniforms = self._environment[3], self._environment[4]
         return 8 * self._workers.working(len(self._policy)) * (n * (15 + uniforms + 1 + 2 * actions) + step)
 
-    def advance(self, steps: int) -> None:
-        """Moves the trainer `steps` steps ahead, in calls of a bounded number of steps."""
-        learned = self._learned()
+    def advance(self, trainer: "ScalableActorCritic", steps: int) -> None:
+        """Moves `trainer`, the one it was made for, `steps` steps ahead, in calls of a bounded number of steps."""
+        learned = self._learned(trainer)
         with self._workers.no_more_than(len(self._policy)):
             self._kernel.begin(self._actions, self._layout, learned)
             try:
                 while steps:
-                    self._call(min(steps, self._longest))
+                    self._call(trainer, min(steps, self._longest))
                     steps -= min(steps, self._longest)
             finally:
                 self._kernel.finish(self._layout, learned)
 
-    def _call(self, steps: int) -> None:
-        trainer, interval = self._trainer, self._trainer.interval
+    def _call(self, trainer: "ScalableActorCritic", steps: int) -> None:
+        interval = trainer.interval
         progress = self._kernel.Progress(
             key=trainer.noise.keys,
             s=trainer.s.numpy().copy(),
@@ -88,7 +91,7 @@ class FusedEngine:
             finite=interval.finite.numpy(),
         )
         sizes = trainer.alpha.values(trainer.t, steps), trainer.eta.values(trainer.t, steps)
-        learned = self._learned(steps)
+        learned = self._learned(trainer, steps)
         self._kernel.advance(
             *self._environment,
             self._actions,
@@ -104,9 +107,9 @@ class FusedEngine:
         interval.steps += steps
         trainer.t += steps
 
-    def _learned(self, steps: int = 0) -> Any:
+    def _learned(self, trainer: "ScalableActorCritic", steps: int = 0) -> Any:
         """What is learned, with room in the table for so many steps."""
-        table = self._trainer.critic.fused(steps)
+        table = trainer.critic.fused(steps)
         assert table is not None
         replicas, theta = len(self._policy), self._theta.numpy()
         return self._kernel.Learned(
@@ -115,6 +118,6 @@ class FusedEngine:
             values=table.values.numpy(),
             table=np.empty((replicas, 0), dtype=np.int64) if table.table is None else table.table.numpy(),
             used=table.used,
-            mu=self._trainer.critic.mu.numpy(),
+            mu=trainer.critic.mu.numpy(),
             maxima=np.empty((replicas, 0), dtype=theta.dtype) if table.maxima is None else table.maxima.numpy(),
         )

@@ -77,7 +77,7 @@ class ScalableActorCritic(Trainer):
 
     def _advance(self, steps: int) -> None:
         if self.engine == "fused":
-            self._fused.advance(steps)
+            self._fused.advance(self, steps)
             return
         for _ in range(steps):
             self._step()

@@ -1,5 +1,7 @@
 """The compiled engine against the autograd engine on the same noise: the same run up to rounding."""
 
+import gc
+import weakref
 from typing import Any
 
 import numba
@@ -231,6 +233,19 @@ def test_a_subclass_that_changes_a_method_is_not_compiled_behind_its_back() -> N
     with pytest.raises(ConfigError, match="Cold changes _logits and has no compiled form of that"):
         ScalableActorCritic(env, Cold(env), TabularCritic(env), engine="fused", **sizes)
     assert sizes["actor_scheduler"].values(5, 3).tolist() == [0.005, 0.006, 0.007]
+
+
+def test_a_trainer_that_is_let_go_is_gone() -> None:
+    """Tables are large: they must not wait for the garbage collector."""
+    run = trainer(ENVIRONMENTS["interior"](), "fused", 1)
+    run.run(10)
+    critic = weakref.ref(run.critic)
+    gc.disable()
+    try:
+        del run
+        assert critic() is None
+    finally:
+        gc.enable()
 
 
 def test_divergence_is_seen_at_the_same_step() -> None:
