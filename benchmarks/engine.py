@@ -1,6 +1,6 @@
 """The compiled engine: against plain Python and a hand-tuned kernel if you have one, and how it grows.
 
-    python benchmarks/engine.py [--repeats 5] [--only engines|growth|length] [--beside NAME=COMMAND ...]
+    python benchmarks/engine.py [--repeats 5] [--only engines|growth|length] [--beside NAME:COMMAND ...]
 
 One JSON line per setting. Every setting is timed once per round and rounds follow one another, so that a slow moment of
 the machine meets all of them; the median of the rounds is reported, with the fastest and the slowest. A time covers
@@ -32,7 +32,7 @@ from marl.loggers import TensorBoardLogger
 Measure = Callable[[], float]
 """Runs once and returns environment steps per second."""
 
-STEPS = {"fused": 400_000, "autograd": 1_000}
+STEPS = {"fused": 1_000_000, "autograd": 1_000}
 
 
 def training(engine: str, kappa: int, replicas: int, dtype: str, steps: int, side: int = 5, **critic: Any) -> Measure:
@@ -83,8 +83,8 @@ def engines(others: dict[str, str]) -> Iterator[tuple[dict[str, Any], Measure]]:
 
 
 def setting(engine: str, kappa: int, replicas: int, dtype: str) -> tuple[dict[str, Any], Measure]:
-    """One line of `engines`; several replicas share the steps."""
-    steps = max(1_000, STEPS[engine] // replicas)
+    """One line of `engines`."""
+    steps = STEPS[engine] // (4 if kappa == 2 else 1) // (4 if replicas > 1 else 1)
     said = {"engine": engine, "kappa": kappa, "replicas": replicas, "dtype": dtype, "steps": steps, "agents": 25}
     return said, training(engine, kappa, replicas, dtype, steps)
 
@@ -109,10 +109,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", choices=("engines", "growth", "length"), action="append")
-    parser.add_argument("--beside", action="append", default=[], metavar="NAME=COMMAND")
+    parser.add_argument("--beside", action="append", default=[], metavar="NAME:COMMAND")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    others = dict(text.split("=", 1) for text in arguments.beside)
+    others = dict(text.split(":", 1) for text in arguments.beside)
     groups = {"engines": lambda: engines(others), "growth": growth, "length": length}
     for name in arguments.only or groups:
         settings = list(groups[name]())

@@ -1,4 +1,4 @@
-"""Environment steps per second of Algorithm 1 on the 5x5 network, one JSON line per setting.
+"""Environment steps per second of the autograd engine on the 5x5 network, one JSON line per setting.
 
     python benchmarks/speed.py [--repeats 5] [--steps 1000]
 
@@ -29,6 +29,7 @@ def rate(critic: str, kappa: int, replicas: int, steps: int, repeats: int) -> li
         make(env, kappa=kappa, replicas=replicas),
         critic_scheduler=Constant(0.1),
         actor_scheduler=Constant(3.0),
+        engine="autograd",
     )
     trainer.run(steps // 10)
     rates = []

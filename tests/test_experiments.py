@@ -125,3 +125,11 @@ def test_speed_prints_one_json_line_per_setting(tmp_path: Path) -> None:
         assert line["replica_steps_per_second"] == pytest.approx(line["replicas"] * line["env_steps_per_second"], rel=1e-2)
         assert 0.0 < line["slowest"] <= line["env_steps_per_second"] + 0.1
         assert (line["steps"], line["repeats"]) == (20, 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory is read from Linux's files")
+@pytest.mark.parametrize("setting", [("160", "0", "100", "8"), ("100", "1", "200", "4")])
+def test_memory_is_foretold_within_a_tenth(tmp_path: Path, setting: tuple[str, ...]) -> None:
+    done = script(str(REPOSITORY / "benchmarks" / "memory.py"), *setting, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 0.9 < json.loads(done.stdout)["measured_to_foretold"] < 1.1

@@ -42,6 +42,22 @@ def test_help_is_quick(tmp_path: Path) -> None:
     assert time.perf_counter() - start < 3.0
 
 
+def test_the_second_start_compiles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even for another kappa, network or step size: what a kernel is compiled for is on disk."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("NUMBA_DEBUG_CACHE", "1")
+    settings = [sys.executable, "-m", "marl", "train", "steps=5", "eval.steps=20", "logger=none", "critic.storage=hash"]
+    first = process(*settings, "env.rows=3", "env.cols=3", "hydra.run.dir=one", cwd=tmp_path)
+    again = process(*settings, "env.rows=4", "critic.kappa=1", "hydra.run.dir=two", cwd=tmp_path)
+    assert first.returncode == again.returncode == 0, first.stderr + again.stderr
+    assert "engine: fused" in first.stderr
+    saved, loaded = "[cache] data saved", "[cache] data loaded"
+    assert any(saved in line and "actor_critic.advance" in line for line in first.stdout.splitlines())
+    assert saved not in again.stdout
+    for kernel in ("actor_critic.advance", "rollout.rollout"):
+        assert any(loaded in line and kernel in line for line in again.stdout.splitlines())
+
+
 @pytest.mark.parametrize(
     "command",
     [[sys.executable, "-m", "marl"], [str(Path(sysconfig.get_path("scripts")) / "marl")]],
