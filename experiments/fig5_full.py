@@ -123,7 +123,7 @@ def draw(results: dict[str, Any], curves: dict[tuple[str, str, int], dict[str, n
         row[0].set_ylabel("average reward per user and step")
     for axes in panels[-1]:
         axes.set_xlabel("environment step")
-    panels[0][0].legend(fontsize=8, loc="lower right")
+    panels[1][0].legend(fontsize=8, loc="upper left", ncols=2)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from marl.core.checks import integer
 from marl.core.environment import Environment
-from marl.core.fused import FusedStep, action_count, last_actions, refusal
+from marl.core.fused import FusedStep, action_count, last_actions, refusal, spread
 from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
 
@@ -87,7 +87,6 @@ def _roll_compiled(
     """The same, with the policy's probabilities in every state written out."""
     from marl.kernels.rollout import rollout  # numba takes its time: only where it is used
     from marl.kernels.steps import StepArgument
-    from marl.kernels.workers import no_more_than
 
     states = [torch.minimum(torch.tensor(k), env.num_states - 1) for k in range(env.action_mask.shape[1])]
     probs = torch.stack([policy.probs(state.expand(policy.replicas, -1)) for state in states], dim=2)
@@ -98,7 +97,7 @@ def _roll_compiled(
     now = s.numpy().copy(), a.numpy().copy()
     for t in range(0, len(batch), CHUNK):
         part = batch[t : t + CHUNK].numpy()
-        with no_more_than(policy.replicas):
+        with spread(policy.replicas):
             rollout(
                 compiled,
                 step.ints,

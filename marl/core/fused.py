@@ -1,5 +1,7 @@
 """What the compiled engine needs of each part of a run. A part that cannot be compiled answers None to `fused`."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +48,23 @@ class FusedTable(NamedTuple):
     table: Tensor | None
     used: np.ndarray
     maxima: Tensor | None
+
+
+@contextlib.contextmanager
+def spread(replicas: int) -> Iterator[None]:
+    """Around a compiled loop over replicas: no thread without work; torch keeps its number of threads.
+
+    (Both may use one OpenMP library, and then the first compiled loop would give torch all cores, which makes small tensors
+    several times slower.)
+    """
+    from marl.kernels.workers import no_more_than  # numba takes its time: only where it is used
+
+    threads = torch.get_num_threads()
+    try:
+        with no_more_than(replicas):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def action_count(count: int) -> Any:

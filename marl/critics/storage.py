@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from marl.core.fused import spread
 from marl.core.shapes import Pairs
 
 _FIRST_WIDTH = 2**12
@@ -96,7 +97,8 @@ class HashStorage(Storage):
     def grow(self, old_values: np.ndarray, values: np.ndarray) -> None:
         """Doubles every row and moves the entries along. Shapes: old_values [B, width] -> values [B, 2 width]."""
         table, used = np.empty((self.replicas, 2 * self.width), dtype=np.int64), self.used
-        self._kernel.rehash(self.table.numpy(), old_values, self._shift - 1, table, values)
+        with spread(self.replicas):
+            self._kernel.rehash(self.table.numpy(), old_values, self._shift - 1, table, values)
         self.use(torch.from_numpy(table), used)
 
     def entries(self) -> Tensor:

@@ -62,8 +62,8 @@ class TensorBoardLogger:
                 continue
             self._writer.add_scalar(tag, float(array.mean()), step)
             if tag in BANDED:
-                for percent in (10, 90):
-                    self._writer.add_scalar(f"{tag}_p{percent}", float(np.percentile(array, percent)), step)
+                for percent, quantile in zip((10, 90), np.percentile(array, (10, 90)), strict=True):
+                    self._writer.add_scalar(f"{tag}_p{percent}", float(quantile), step)
 
     def flush(self) -> None:
         self._writer.flush()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.optim import SGD
 
-from marl.core.fused import action_count, last_actions, refusal
+from marl.core.fused import action_count, last_actions, refusal, spread
 
 if TYPE_CHECKING:
     from marl.trainers.scalable_actor_critic import ScalableActorCritic
@@ -71,7 +71,7 @@ class FusedEngine:
     def advance(self, trainer: "ScalableActorCritic", steps: int) -> None:
         """Moves `trainer`, the one it was made for, `steps` steps ahead, in calls of a bounded number of steps."""
         learned = self._learned(trainer)
-        with self._workers.no_more_than(len(self._policy)):
+        with spread(len(self._policy)):
             self._kernel.begin(self._actions, self._layout, learned)
             try:
                 while steps:

@@ -1,6 +1,8 @@
 """The compiled engine against the autograd engine on the same noise: the same run up to rounding."""
 
 import gc
+import subprocess
+import sys
 import weakref
 from typing import Any
 
@@ -233,6 +235,24 @@ def test_a_subclass_that_changes_a_method_is_not_compiled_behind_its_back() -> N
     with pytest.raises(ConfigError, match="Cold changes _logits and has no compiled form of that"):
         ScalableActorCritic(env, Cold(env), TabularCritic(env), engine="fused", **sizes)
     assert sizes["actor_scheduler"].values(5, 3).tolist() == [0.005, 0.006, 0.007]
+
+
+def test_torch_keeps_its_threads() -> None:
+    """In a process of its own: the first compiled loop starts the threads. Two of them make small tensors slow."""
+    program = """
+import torch
+torch.set_num_threads(1)
+from marl import Constant, ScalableActorCritic, TabularCritic, TabularSoftmax, WirelessAccess
+env = WirelessAccess(rows=2, cols=2)
+parts = env, TabularSoftmax(env, replicas=4), TabularCritic(env, replicas=4, storage="hash")
+trainer = ScalableActorCritic(*parts, critic_scheduler=Constant(0.1), actor_scheduler=Constant(1.0))
+trainer.run(3)
+assert trainer.engine == "fused"
+trainer.evaluate(20)
+print(torch.get_num_threads())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout == "1\n"
 
 
 def test_a_trainer_that_is_let_go_is_gone() -> None:
