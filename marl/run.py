@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ class _Run:
             raise
         except Exception as error:
             status = "diverged" if isinstance(error, DivergedError) else "failed"
-            full = isinstance(error, (NotEnoughMemoryError, MemoryError))
+            full = isinstance(error, NotEnoughMemoryError)
             with contextlib.suppress(OSError):  # the disk may be what failed
                 if full:
                     self._save()
@@ -206,10 +207,10 @@ def _use_threads(value: Any) -> None:
     if threads > MAX_THREADS:
         raise ConfigError(f"threads must be at most {MAX_THREADS}, got {threads}; small tensors are fastest with 1")
     torch.set_num_threads(threads)
-    if value is not None:
+    if value is not None or "numba" in sys.modules:
         from marl.kernels import workers  # numba takes its time: only where it is used
 
-        workers.use(threads)
+        workers.use(MAX_THREADS if value is None else threads)
 
 
 def _or_share(name: str, value: Any, steps: int, parts: int) -> int:

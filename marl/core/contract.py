@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from marl.core.checks import integer
 from marl.core.environment import Environment
 from marl.core.errors import ContractError
 from marl.core.fused import refusal
@@ -16,6 +17,7 @@ def check_fused_step(env: Environment, *, samples: int = 1000, seed: int = 0) ->
 
     Errors: `ContractError` that says what differs and where; `ConfigError` if there is nothing to check.
     """
+    samples = integer("samples", samples, 1)
     form = env.fused()
     reason = refusal(env, form)
     if form is None or reason is not None:

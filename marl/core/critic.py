@@ -88,6 +88,11 @@ class Critic(nn.Module, ABC):
     def updated(self, s: States, a: Actions) -> None:
         """Called after the entries of (s, a) changed, if the run uses `sup_norm`."""
 
+    def track_sup_norm(self, on: bool) -> None:
+        """Tells whether every step will ask for `sup_norm`. Errors: `ConfigError` if it cannot be known."""
+        if on:
+            self.sup_norm()
+
     def sup_norm(self) -> PerReplica:
         """max_i ||Q_i||_inf per replica [B], exact; only critics that can know it implement it."""
         raise ConfigError(

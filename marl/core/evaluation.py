@@ -2,17 +2,19 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from marl.core.checks import integer
 from marl.core.environment import Environment
+from marl.core.errors import ContractError
 from marl.core.fused import FusedStep, action_count, last_actions, refusal, spread
 from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
 
 BATCHES = 20
-MAX_TABLE = 2**26
+MAX_TABLE = 2**25
 """Largest replicas x agents x states x actions whose probabilities are laid out as a table, to roll out compiled."""
 CHUNK = 4096
 """Most compiled steps of one call."""
@@ -41,7 +43,7 @@ def evaluate(env: Environment, policy: Policy, *, steps: int, burn_in: int | Non
     The interval comes from batch means: 20 consecutive batches are taken as independent normal draws, so it is
     honest once steps / 20 is long against the mixing time. Noise is the evaluation stream of seed + b: training is
     not disturbed, and two policies with one seed meet the same arrivals. Where the environment has a compiled step the
-    rollout is compiled, for any policy; the numbers are the same.
+    rollout is compiled, for any policy that does not draw its actions in a way of its own; the numbers are the same.
 
     Errors: `ConfigError` if steps < 20 or burn_in < 0.
     """
@@ -54,7 +56,8 @@ def evaluate(env: Environment, policy: Policy, *, steps: int, burn_in: int | Non
     recorded = torch.arange(steps) * BATCHES // steps
     batch = torch.cat([torch.full((burn_in,), -1), recorded])
     sums = torch.zeros(policy.replicas, BATCHES, env.n, dtype=torch.float64)
-    compiled = env.fused() if policy.replicas * env.action_mask.numel() <= MAX_TABLE else None
+    own = type(policy).sample is not Policy.sample or policy.replicas * env.action_mask.numel() > MAX_TABLE
+    compiled = None if own else env.fused()
     if compiled is None or refusal(env, compiled):
         _roll(env, policy, noise, s, a, batch, sums)
     else:
@@ -88,13 +91,16 @@ def _roll_compiled(
     from marl.kernels.rollout import rollout  # numba takes its time: only where it is used
     from marl.kernels.steps import StepArgument
 
-    states = [torch.minimum(torch.tensor(k), env.num_states - 1) for k in range(env.action_mask.shape[1])]
-    probs = torch.stack([policy.probs(state.expand(policy.replicas, -1)) for state in states], dim=2)
-    rows = torch.stack([torch.zeros_like(probs), probs], dim=3).flatten(1).numpy()  # logits are not read
+    n, states, count = env.action_mask.shape
+    table = torch.empty(policy.replicas, n, states, 2, count, dtype=policy.dtype)
+    for k in range(states):  # logits are not read
+        table[:, :, k, 1] = policy.probs(torch.minimum(torch.tensor(k), env.num_states - 1).expand(policy.replicas, -1))
+    rows = table.flatten(1).numpy()
     last = last_actions(env.action_mask)
     actions = action_count(env.action_mask.shape[2])
     compiled = StepArgument(step.step)
-    now = s.numpy().copy(), a.numpy().copy()
+    now_s, now_a = (np.array(part.numpy(), dtype=np.int64, order="C") for part in (s, a))
+    done = np.zeros(policy.replicas, dtype=np.int64)
     for t in range(0, len(batch), CHUNK):
         part = batch[t : t + CHUNK].numpy()
         with spread(policy.replicas):
@@ -108,8 +114,14 @@ def _roll_compiled(
                 rows,
                 last,
                 noise.keys,
-                *now,
+                now_s,
+                now_a,
                 t,
                 part,
                 sums.numpy(),
+                done,
+            )
+        if done.min() < 0:
+            raise ContractError(
+                f"the compiled step of {type(env).__name__} gave a state that does not exist; see check_fused_step"
             )

@@ -94,6 +94,10 @@ def refusal(part: object, form: object) -> str | None:
     if isinstance(form, FusedStep):
         from marl.kernels.steps import STEP  # numba takes its time: only where it is used
 
+        for word, array, kind in ("ints", form.ints, np.int64), ("floats", form.floats, np.float64):
+            if not isinstance(array, np.ndarray) or array.dtype != kind or array.ndim != 1 or not array.flags.carray:
+                raise ConfigError(f"{word} of the compiled step of {name} must be a plain 1-d array of {kind.__name__}")
+
         if [given.args for given in getattr(form.step, "nopython_signatures", [])] != [STEP.args]:
             raise ConfigError(
                 f"the compiled step of {name} must be decorated with @njit(STEP, cache=True), marl.kernels.steps.STEP"

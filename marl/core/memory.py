@@ -54,11 +54,11 @@ def free() -> int | None:
         limits.append(int(fields["MemAvailable"].split()[0]) * 1024)
     except (OSError, ValueError, KeyError):
         return None
-    try:  # a container may allow less than the machine has
+    with contextlib.suppress(OSError, ValueError, KeyError):  # a container may allow less than the machine has
         group = Path("/sys/fs/cgroup")
-        limits.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):
-        pass
+        fields = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        cached = int(fields["inactive_file"]) + int(fields["active_file"])  # given up when memory is wanted
+        limits.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()) + cached)
     return max(0, min(limits))
 
 

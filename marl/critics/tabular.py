@@ -62,7 +62,7 @@ class TabularCritic(Critic):
         self._dummy_key = None if dummy is None else self.keys.of(_joint_dummy(self, dummy))
         self.values = nn.Parameter(torch.zeros(self.storage.missing + 1, 1, dtype=dtype))
         self._maxima: BlockMaxima | None = None
-        self._asked = False
+        self._tracked = False
 
     def slots(self, s: States, a: Actions) -> Tensor:
         """Where Q_i(z_{N_i^kappa}) stands in `values`, the last slot if it is dummy or not yet seen. [B, n]."""
@@ -80,11 +80,13 @@ class TabularCritic(Critic):
             self._make_room(self.storage, int(self.storage.used.max()) + self.env.n)
             self.storage.insert(self.keys.keys(self.env.index.pairs(s, a)))
 
-    def fused(self, steps: int) -> FusedTable:
-        """The table with room for `steps` more steps."""
+    def fused(self, steps: int) -> FusedTable | None:
+        """The table with room for `steps` more steps; None if it is frozen."""
+        if not self.values.requires_grad:
+            return None
         if isinstance(self.storage, HashStorage):
             self._make_room(self.storage, self._entries_after(steps))
-        if self._asked and self._maxima is None:
+        if self._tracked and self._maxima is None:
             self.sup_norm()
         dummy = torch.full((self.env.n,), -1) if self._dummy_key is None else self._dummy_key
         maxima = self._maxima
@@ -102,9 +104,14 @@ class TabularCritic(Critic):
         if self._maxima is not None:
             self._maxima.update(self._rows(), self.slots(s, a))
 
+    def track_sup_norm(self, on: bool) -> None:
+        """Keeps the largest |value| of every block of the table from now on, or no longer."""
+        self._tracked, self._maxima = on, None
+
     def sup_norm(self) -> PerReplica:
         """max_i ||Q_i||_inf per replica [B], exact."""
-        self._asked = True
+        if not self._tracked:
+            return self._rows().abs().amax(dim=1)
         if self._maxima is None:
             self._maxima = BlockMaxima(self._rows())
         return self._maxima.largest()

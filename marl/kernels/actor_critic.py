@@ -50,7 +50,10 @@ class Learned(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where the run is, and its sums since the last log point. Shapes: s, a, reward [B, n], key, loss, finite [B]."""
+    """Where the run is, and its sums since the last log point. Shapes: s, a, reward [B, n], key, loss, finite,
+
+    done [B]: the steps that a call took, or -1 if the environment gave a state that does not exist.
+    """
 
     key: np.ndarray
     s: np.ndarray
@@ -58,6 +61,7 @@ class Progress(NamedTuple):
     reward: np.ndarray
     loss: np.ndarray
     finite: np.ndarray
+    done: np.ndarray
 
 
 @njit(cache=True, inline="always")
@@ -149,25 +153,27 @@ def _replica(
     learns, next_learns = np.empty(n, np.bool_), np.empty(n, np.bool_)
     drawn, r = np.empty((n, uniforms + 1)), np.empty(n)
     flat, u = drawn.reshape(drawn.size), drawn[:, :uniforms]
-    q, delta, gain = np.empty(n, values.dtype), np.empty(n, values.dtype), np.empty(n, values.dtype)
+    q, delta, gain = np.empty(n, values.dtype), np.empty(n, values.dtype), np.empty(n, policy.dtype)
     lanes = -(-n // LANES) * LANES
-    logits, p = np.zeros((count, lanes), values.dtype), np.zeros((count, lanes), values.dtype)
-    top, total = np.zeros(lanes, values.dtype), np.zeros(lanes, values.dtype)
+    logits, p = np.zeros((count, lanes), policy.dtype), np.zeros((count, lanes), policy.dtype)
+    top, total = np.zeros(lanes, policy.dtype), np.zeros(lanes, policy.dtype)
     baseline = 1.0 if discount == 1.0 else 0.0
     for i in range(n):
         row[i] = (i * states + s[i]) * 2 * count
         z[i] = layout.pair[(i * states + s[i]) * count + a[i]]
     _keys(layout, z, key)
-    _slots(table, values, key, slot)
+    made = _slots(table, values, key, slot)
     for i in range(n):
         learns[i] = key[i] != layout.dummy[i]
-    loss_sum, finite, made = progress.loss[b], progress.finite[b], 0
+    loss_sum, finite, done = progress.loss[b], progress.finite[b], len(alpha)
 
     for k in range(len(alpha)):
         fill(progress.key[b], (t + k + 1) * n * (uniforms + 1), flat)
         step(ints, floats, scratch, s, a, u, next_s, r)  # line 3, first half of 4
 
         for i in range(n):  # line 4: a(t+1) from theta(t)
+            if next_s[i] < 0 or next_s[i] >= states:
+                next_s[i], done = 0, -1
             place = np.uint64(i * states + next_s[i])
             next_row[i] = place * np.uint64(2 * count)
             next_a[i] = draw(actions, policy, next_row[i], layout.last[place], drawn[i, uniforms])
@@ -186,7 +192,7 @@ def _replica(
         if len(maxima) > 0:
             rate /= 1.0 + maxima.max()  # Gamma of line 8
         for i in range(n):
-            loss += 0.5 * delta[i] * delta[i]
+            loss += 0.5 * (delta[i] * delta[i])
             if learns[i]:
                 values[slot[i]] = q[i] + alpha[k] * delta[i]  # line 6, with mu before line 5
                 if len(maxima) > 0:
@@ -218,21 +224,21 @@ def _replica(
         row, next_row, slot, next_slot, learns, next_learns = next_row, row, next_slot, slot, next_learns, learns
     progress.s[b], progress.a[b] = s, a
     progress.loss[b] = loss_sum
-    progress.finite[b] = finite
+    progress.finite[b], progress.done[b] = finite, done
     learned.used[b] += made
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
 def begin(actions: Any, layout: Layout, learned: Learned) -> None:
     """Lays out the policies from theta."""
-    for b in prange(len(learned.theta)):
+    for b in range(len(learned.theta)):
         refresh(actions, learned.theta[b], layout.legal, learned.policy[b])
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
 def finish(layout: Layout, learned: Learned) -> None:
     """Reads theta back from the policies."""
-    for b in prange(len(learned.theta)):
+    for b in range(len(learned.theta)):
         read_back(learned.policy[b], layout.legal, learned.theta[b])
 
 
@@ -259,4 +265,26 @@ def advance(
     discount: 1 for the average-reward error r - mu + Q' - Q, below 1 for r + discount Q' - Q.
     """
     for b in prange(progress.s.shape[0]):
+        _replica(b, step, ints, floats, work, uniforms, actions, layout, learned, progress, t, summed, alpha, eta, discount)
+
+
+@njit(cache=True)
+def advance_in_turn(
+    step: Any,
+    ints: np.ndarray,
+    floats: np.ndarray,
+    work: int,
+    uniforms: int,
+    actions: Any,
+    layout: Layout,
+    learned: Learned,
+    progress: Progress,
+    t: int,
+    summed: int,
+    alpha: np.ndarray,
+    eta: np.ndarray,
+    discount: float,
+) -> None:
+    """`advance`, one replica after the other: no thread has to be woken."""
+    for b in range(progress.s.shape[0]):
         _replica(b, step, ints, floats, work, uniforms, actions, layout, learned, progress, t, summed, alpha, eta, discount)

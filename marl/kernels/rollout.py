@@ -25,7 +25,9 @@ def _replica(
     t: int,
     batch: np.ndarray,
     sums: np.ndarray,
-) -> None:
+) -> int:
+    """The steps taken, or -1 if the environment gave a state that does not exist."""
+    done = len(batch)
     n, count = len(s), len(actions)
     states = len(policy) // (2 * count * n)
     now_s, now_a, next_s, next_a, scratch = s.copy(), a.copy(), s.copy(), a.copy(), np.zeros(work, np.int64)
@@ -35,6 +37,8 @@ def _replica(
         fill(key, (t + k + 1) * n * (uniforms + 1), flat)
         step(ints, floats, scratch, now_s, now_a, u, next_s, r)
         for i in range(n):
+            if next_s[i] < 0 or next_s[i] >= states:
+                next_s[i], done = 0, -1
             place: Any = np.uint64(i * states + next_s[i])
             next_a[i] = draw(actions, policy, place * np.uint64(2 * count), last[place], drawn[i, uniforms])
         if batch[k] >= 0:
@@ -42,6 +46,7 @@ def _replica(
                 sums[batch[k], i] += r[i]
         now_s, next_s, now_a, next_a = next_s, now_s, next_a, now_a
     s[:], a[:] = now_s, now_a
+    return done
 
 
 @njit(cache=True, parallel=True)
@@ -60,12 +65,15 @@ def rollout(
     t: int,
     batch: np.ndarray,
     sums: np.ndarray,
+    done: np.ndarray,
 ) -> None:
     """Steps t .. t + len(batch) - 1; the rewards of the k-th are added to sums[:, batch[k]], or to nothing if that is -1.
 
     step, ints, floats, work: the environment (see `steps.STEP`), `uniforms` its U; actions, policy [B, n S 2 A]: see
     `marl.kernels.softmax`. Shapes: last [n S] (the last legal action), key [B], s, a [B, n], batch
-    [steps], sums [B, batches, n].
+    [steps], sums [B, batches, n], done [B]: the steps taken, or -1 if the environment gave a state that does not exist.
     """
     for b in prange(len(s)):
-        _replica(step, ints, floats, work, uniforms, actions, policy[b], last, key[b], s[b], a[b], t, batch, sums[b])
+        done[b] = _replica(
+            step, ints, floats, work, uniforms, actions, policy[b], last, key[b], s[b], a[b], t, batch, sums[b]
+        )

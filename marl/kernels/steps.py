@@ -3,7 +3,8 @@
 A step has the signature STEP and moves ONE replica: it reads s, a [n] and the uniforms u [n, U], and fills next_s and r
 [n]. `ints` and `floats` are the environment's own numbers, laid out as it likes and only read; `work` is room for as many
 integers as it asked for, with anything in them. It must give what the environment's `step` gives for the same inputs.
-Decorate it with @njit(STEP, cache=True). It runs beside other replicas: it may write to work, next_s and r alone.
+Decorate it with @njit(STEP, cache=True). It runs beside other replicas: it may write to work, next_s and r
+alone, and must not raise.
 """
 
 from typing import Any
@@ -52,17 +53,17 @@ def wireless(
     """
     n, points, actions, any_slot = len(s), ints[0], ints[1], ints[2]
     bits, deadline = 3 + n * actions, 3 + 2 * n * actions
-    for y in range(points + 1):
-        work[y] = 0
+    for k in range(points + 1):
+        work[k] = 0
     for i in range(n):
-        y = ints[3 + i * actions + a[i]]
+        y = ints[np.uint64(3 + i * actions + a[i])]
         y = y if any_slot | (s[i] > 0) else points
         work[points + 1 + i] = y
-        work[y] += 1
+        work[np.uint64(y)] += 1
     for i in range(n):
-        y = work[points + 1 + i]
-        bit = ints[bits + i * actions + a[i]] & s[i] if any_slot else s[i] & -s[i]
-        sent = np.int64(work[y] == 1) & np.int64(bit > 0) & np.int64(u[i, 0] < floats[n + y])
+        y = np.uint64(work[points + 1 + i])
+        bit = ints[np.uint64(bits + i * actions + a[i])] & s[i] if any_slot else s[i] & -s[i]
+        sent = np.int64(work[y] == 1) & np.int64(bit > 0) & np.int64(u[i, 0] < floats[np.uint64(n) + y])
         next_s[i] = ((s[i] - sent * bit) >> 1) | (np.int64(u[i, 1] < floats[i]) << (ints[deadline + i] - 1))
         r[i] = sent
 

@@ -25,8 +25,8 @@ class TabularSoftmax(Policy):
         states = env.action_mask.shape[1]
         self._rows = torch.arange(replicas * env.n).reshape(replicas, env.n) * states
 
-    def fused(self) -> FusedSoftmax:
-        return FusedSoftmax(self.theta.detach())
+    def fused(self) -> FusedSoftmax | None:
+        return FusedSoftmax(self.theta.detach()) if self.theta.requires_grad else None
 
     def _logits(self, s: Tensor) -> Tensor:
         return F.embedding(self._rows + s, self.theta.view(-1, self.theta.shape[-1]))

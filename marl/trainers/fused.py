@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch.optim import SGD
 
-from marl.core.fused import action_count, last_actions, refusal, spread
+from marl.core.errors import ConfigError, ContractError
+from marl.core.fused import FusedSoftmax, FusedTable, action_count, last_actions, refusal, spread
 
 if TYPE_CHECKING:
     from marl.trainers.scalable_actor_critic import ScalableActorCritic
@@ -41,11 +42,11 @@ class FusedEngine:
         from marl.kernels.steps import StepArgument
 
         env, critic = trainer.env, trainer.critic
-        step, softmax, table = env.fused(), trainer.policy.fused(), critic.fused(0)
-        assert step is not None and softmax is not None and table is not None  # noqa: PT018  # `obstacle` has seen to it
-        self._kernel, self._workers = actor_critic, workers
+        step, (table, softmax) = env.fused(), _forms(trainer, 0)
+        assert step is not None  # `obstacle` has seen to it
+        self._kernel: Any = actor_critic
+        self._workers = workers
         self._environment = (StepArgument(step.step), step.ints, step.floats, step.work, env.num_uniforms)
-        self._theta = softmax.theta
         self._actions = action_count(env.action_mask.shape[2])
         self._layout = actor_critic.Layout(
             near=critic.neighborhood.index.numpy().view(np.uint64),
@@ -84,34 +85,46 @@ class FusedEngine:
         interval = trainer.interval
         progress = self._kernel.Progress(
             key=trainer.noise.keys,
-            s=trainer.s.numpy().copy(),
-            a=trainer.a.numpy().copy(),
+            s=np.array(trainer.s.numpy(), dtype=np.int64, order="C"),
+            a=np.array(trainer.a.numpy(), dtype=np.int64, order="C"),
             reward=interval.reward.numpy(),
             loss=interval.loss.numpy(),
             finite=interval.finite.numpy(),
+            done=np.zeros(len(self._policy), dtype=np.int64),
         )
         sizes = trainer.alpha.values(trainer.t, steps), trainer.eta.values(trainer.t, steps)
         learned = self._learned(trainer, steps)
-        self._kernel.advance(
+        try:
+            self._advance(trainer, learned, progress, sizes)
+        finally:  # Ctrl-C is heard when the kernel returns: what it did is done
+            done = max(0, int(progress.done.max()))
+            trainer.s, trainer.a = torch.from_numpy(progress.s), torch.from_numpy(progress.a)
+            interval.steps += done
+            trainer.t += done
+        if progress.done.min() < 0:
+            raise ContractError(
+                f"the compiled step of {type(trainer.env).__name__} gave a state that does not exist; "
+                "hold it against the environment with marl.check_fused_step"
+            )
+
+    def _advance(self, trainer: "ScalableActorCritic", learned: Any, progress: Any, sizes: Any) -> None:
+        alone = self._workers.working(len(self._policy)) == 1
+        (self._kernel.advance_in_turn if alone else self._kernel.advance)(
             *self._environment,
             self._actions,
             self._layout,
             learned,
             progress,
             trainer.t,
-            interval.steps,
+            trainer.interval.steps,
             *sizes,
             trainer.discount,
         )
-        trainer.s, trainer.a = torch.from_numpy(progress.s), torch.from_numpy(progress.a)
-        interval.steps += steps
-        trainer.t += steps
 
     def _learned(self, trainer: "ScalableActorCritic", steps: int = 0) -> Any:
         """What is learned, with room in the table for so many steps."""
-        table = trainer.critic.fused(steps)
-        assert table is not None
-        replicas, theta = len(self._policy), self._theta.numpy()
+        table, softmax = _forms(trainer, steps)
+        replicas, theta = len(self._policy), softmax.theta.numpy()
         return self._kernel.Learned(
             theta=theta,
             policy=self._policy,
@@ -121,3 +134,10 @@ class FusedEngine:
             mu=trainer.critic.mu.numpy(),
             maxima=np.empty((replicas, 0), dtype=theta.dtype) if table.maxima is None else table.maxima.numpy(),
         )
+
+
+def _forms(trainer: "ScalableActorCritic", steps: int) -> tuple[FusedTable, FusedSoftmax]:
+    table, softmax = trainer.critic.fused(steps), trainer.policy.fused()
+    if table is None or softmax is None:
+        raise ConfigError("what was to be learned has been frozen; make the trainer anew")
+    return table, softmax

@@ -63,8 +63,7 @@ class ScalableActorCritic(Trainer):
             raise ConfigError(
                 f"the policy has {policy.replicas} replicas and the critic {critic.replicas}; give both the same"
             )
-        if self.rescale:
-            critic.sup_norm()
+        critic.track_sup_norm(self.rescale)
         nothing = [torch.nn.Parameter(torch.empty(0))]  # a policy without parameters is evaluated, not improved
         self.critic_optimizer = _optimizer("critic", critic_optimizer, list(critic.parameters()), self.alpha(0))
         self.actor_optimizer = _optimizer("actor", actor_optimizer, list(policy.parameters()) or nothing, self.eta(0))
@@ -85,6 +84,10 @@ class ScalableActorCritic(Trainer):
     @functools.cached_property
     def _fused(self) -> FusedEngine:
         return FusedEngine(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the compiled engine, which is made anew when it is needed."""
+        return {name: value for name, value in vars(self).items() if name != "_fused"}
 
     def _choose_engine(self, engine: str) -> str:
         if engine == "autograd":
