@@ -4,7 +4,7 @@
 
 One JSON line per setting. Every setting is timed once per round and rounds follow one another, so that a slow moment of
 the machine meets all of them; the median of the rounds is reported, with the fastest and the slowest. A time covers
-everything `Trainer.run` does: steps, growth of the table, log points with an event file (200 of them).
+everything `Trainer.run` does: steps, growth of the table, log points with an event file (200 of them; 5 for `growth`).
 
 engines: engine x kappa x replicas x dtype on the 5x5 network with interior points; `--beside` times programs of your own in
 the same rounds (a JSON line with "steps_per_s" is read from what they print).
@@ -35,8 +35,10 @@ Measure = Callable[[], float]
 STEPS = {"fused": 1_000_000, "autograd": 1_000}
 
 
-def training(engine: str, kappa: int, replicas: int, dtype: str, steps: int, side: int = 5, **critic: Any) -> Measure:
-    """A whole run from step 0."""
+def training(
+    engine: str, kappa: int, replicas: int, dtype: str, steps: int, side: int = 5, points: int = 200, **critic: Any
+) -> Measure:
+    """A whole run from step 0 with so many log points."""
 
     def once() -> float:
         env = WirelessAccess(rows=side, cols=side)
@@ -49,7 +51,7 @@ def training(engine: str, kappa: int, replicas: int, dtype: str, steps: int, sid
                 critic_scheduler=PowerLaw(0.5, 0.4),
                 actor_scheduler=PowerLaw(20.0, 0.5),
                 engine=engine,
-                log_every=max(1, steps // 200),
+                log_every=max(1, steps // points),
                 loggers=[TensorBoardLogger(Path(directory), env=env, config={}, picture=False)],
             )
             began = time.perf_counter()
@@ -95,7 +97,7 @@ def growth() -> Iterator[tuple[dict[str, Any], Measure]]:
         for side in sides:
             steps = 100 if kappa else max(20, 10_000_000 // side**2)
             said = {"engine": "fused", "kappa": kappa, "replicas": 1, "steps": steps, "agents": side**2}
-            yield said, training("fused", kappa, 1, "float64", steps, side, storage="hash")
+            yield said, training("fused", kappa, 1, "float64", steps, side, 5, storage="hash")
 
 
 def length() -> Iterator[tuple[dict[str, Any], Measure]]:

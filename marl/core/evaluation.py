@@ -88,7 +88,7 @@ def _roll_compiled(
     env: Environment, step: FusedStep, policy: Policy, noise: Noise, s: Tensor, a: Tensor, batch: Tensor, sums: Tensor
 ) -> None:
     """The same, with the policy's probabilities in every state written out."""
-    from marl.kernels.rollout import rollout  # numba takes its time: only where it is used
+    from marl.kernels import rollout as kernel  # numba takes its time: only where it is used
     from marl.kernels.steps import StepArgument
 
     n, states, count = env.action_mask.shape
@@ -103,24 +103,13 @@ def _roll_compiled(
     done = np.zeros(policy.replicas, dtype=np.int64)
     for t in range(0, len(batch), CHUNK):
         part = batch[t : t + CHUNK].numpy()
-        with spread(policy.replicas):
-            rollout(
-                compiled,
-                step.ints,
-                step.floats,
-                step.work,
-                env.num_uniforms,
-                actions,
-                rows,
-                last,
-                noise.keys,
-                now_s,
-                now_a,
-                t,
-                part,
-                sums.numpy(),
-                done,
-            )
+        given = compiled, step.ints, step.floats, step.work, env.num_uniforms, actions
+        with spread(policy.replicas) as threaded:
+            if threaded:
+                kernel.rollout(*given, rows, last, noise.keys, now_s, now_a, t, part, sums.numpy(), done)
+            else:
+                for b, to in enumerate(sums.numpy()):
+                    done[b] = kernel.rollout_one(*given, rows[b], last, noise.keys[b], now_s[b], now_a[b], t, part, to)
         if done.min() < 0:
             raise ContractError(
                 f"the compiled step of {type(env).__name__} gave a state that does not exist; see check_fused_step"

@@ -51,8 +51,8 @@ class FusedTable(NamedTuple):
 
 
 @contextlib.contextmanager
-def spread(replicas: int) -> Iterator[None]:
-    """Around a compiled loop over replicas: no thread without work; torch keeps its number of threads.
+def spread(replicas: int) -> Iterator[bool]:
+    """Around a compiled loop over replicas: whether to use threads; torch keeps its own number of them.
 
     (Both may use one OpenMP library, and then the first compiled loop would give torch all cores, which makes small tensors
     several times slower.)
@@ -61,8 +61,8 @@ def spread(replicas: int) -> Iterator[None]:
 
     threads = torch.get_num_threads()
     try:
-        with no_more_than(replicas):
-            yield
+        with no_more_than(replicas) as threaded:
+            yield threaded
     finally:
         torch.set_num_threads(threads)
 

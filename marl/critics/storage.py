@@ -97,8 +97,12 @@ class HashStorage(Storage):
     def grow(self, old_values: np.ndarray, values: np.ndarray) -> None:
         """Doubles every row and moves the entries along. Shapes: old_values [B, width] -> values [B, 2 width]."""
         table, used = np.empty((self.replicas, 2 * self.width), dtype=np.int64), self.used
-        with spread(self.replicas):
-            self._kernel.rehash(self.table.numpy(), old_values, self._shift - 1, table, values)
+        with spread(self.replicas) as threaded:
+            if threaded:
+                self._kernel.rehash(self.table.numpy(), old_values, self._shift - 1, table, values)
+            else:
+                for rows in zip(self.table.numpy(), old_values, table, values, strict=True):
+                    self._kernel.rehash_one(*rows[:2], self._shift - 1, *rows[2:])
         self.use(torch.from_numpy(table), used)
 
     def entries(self) -> Tensor:

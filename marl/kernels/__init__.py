@@ -9,9 +9,3 @@ from pathlib import Path
 
 if not any(os.access(place, os.W_OK) for place in (Path(__file__).parent, Path.home())):
     os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"marl-numba-{os.getuid()}"))
-
-from numba import config  # reads the environment when it is imported
-
-if config.THREADING_LAYER == "default":  # type: ignore[attr-defined]
-    # Threads of numba's own: those of OpenMP spin while idle, change torch's number of threads and do not survive a fork.
-    config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]

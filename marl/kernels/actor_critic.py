@@ -125,7 +125,7 @@ def _largest_moved(maxima: np.ndarray, values: np.ndarray, slot: int, before: fl
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def _replica(
+def advance_one(
     b: int,
     step: Any,
     ints: np.ndarray,
@@ -142,7 +142,7 @@ def _replica(
     eta: np.ndarray,
     discount: float,
 ) -> None:
-    """The steps of replica b."""
+    """`advance` for replica b alone."""
     n, states, count = layout.legal.shape
     policy, values, table, mu = learned.policy[b], learned.values[b], learned.table[b], learned.mu[b]
     maxima, reward = learned.maxima[b], progress.reward[b]
@@ -265,7 +265,9 @@ def advance(
     discount: 1 for the average-reward error r - mu + Q' - Q, below 1 for r + discount Q' - Q.
     """
     for b in prange(progress.s.shape[0]):
-        _replica(b, step, ints, floats, work, uniforms, actions, layout, learned, progress, t, summed, alpha, eta, discount)
+        advance_one(
+            b, step, ints, floats, work, uniforms, actions, layout, learned, progress, t, summed, alpha, eta, discount
+        )
 
 
 @njit(cache=True)
@@ -287,4 +289,6 @@ def advance_in_turn(
 ) -> None:
     """`advance`, one replica after the other: no thread has to be woken."""
     for b in range(progress.s.shape[0]):
-        _replica(b, step, ints, floats, work, uniforms, actions, layout, learned, progress, t, summed, alpha, eta, discount)
+        advance_one(
+            b, step, ints, floats, work, uniforms, actions, layout, learned, progress, t, summed, alpha, eta, discount
+        )

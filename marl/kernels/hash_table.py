@@ -60,11 +60,11 @@ def rehash(old: np.ndarray, old_values: np.ndarray, shift: int, table: np.ndarra
     values [B, W].
     """
     for b in prange(old.shape[0]):
-        _rehash_row(old[b], old_values[b], shift, table[b], values[b])
+        rehash_one(old[b], old_values[b], shift, table[b], values[b])
 
 
 @njit(cache=True)
-def _rehash_row(old: np.ndarray, old_values: np.ndarray, shift: int, table: np.ndarray, values: np.ndarray) -> None:
+def rehash_one(old: np.ndarray, old_values: np.ndarray, shift: int, table: np.ndarray, values: np.ndarray) -> None:
     for k in range(len(table)):
         table[k] = EMPTY
         values[k] = 0.0

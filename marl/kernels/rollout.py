@@ -10,7 +10,7 @@ from marl.kernels.softmax import FAST, draw
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def _replica(
+def rollout_one(
     step: Any,
     ints: np.ndarray,
     floats: np.ndarray,
@@ -26,7 +26,7 @@ def _replica(
     batch: np.ndarray,
     sums: np.ndarray,
 ) -> int:
-    """The steps taken, or -1 if the environment gave a state that does not exist."""
+    """`rollout` for one replica: the steps taken, or -1 if the environment gave a state that does not exist."""
     done = len(batch)
     n, count = len(s), len(actions)
     states = len(policy) // (2 * count * n)
@@ -74,6 +74,6 @@ def rollout(
     [steps], sums [B, batches, n], done [B]: the steps taken, or -1 if the environment gave a state that does not exist.
     """
     for b in prange(len(s)):
-        done[b] = _replica(
+        done[b] = rollout_one(
             step, ints, floats, work, uniforms, actions, policy[b], last, key[b], s[b], a[b], t, batch, sums[b]
         )

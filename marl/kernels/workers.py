@@ -1,9 +1,13 @@
 """The threads over which compiled kernels spread replicas."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 from numba import config, get_num_threads, set_num_threads
+
+_started_by: int | None = None
+"""The process that has started threads."""
 
 
 def use(threads: int) -> None:
@@ -12,16 +16,22 @@ def use(threads: int) -> None:
 
 
 def working(replicas: int) -> int:
-    """How many replicas are worked on at a time."""
-    return min(replicas, get_num_threads())
+    """How many replicas are worked on at a time. 1 means: in turn, without the threads.
+
+    Threads do not survive a fork: where a parent process has started them, its children work in turn.
+    """
+    return min(replicas, get_num_threads()) if _started_by in (None, os.getpid()) else 1
 
 
 @contextlib.contextmanager
-def no_more_than(replicas: int) -> Iterator[None]:
-    """Wakes no thread that would find nothing to do: idle ones wait by spinning."""
-    before = get_num_threads()
-    set_num_threads(working(replicas))
+def no_more_than(replicas: int) -> Iterator[bool]:
+    """Whether to use threads, of which none is woken that would find nothing to do: idle ones wait by spinning."""
+    global _started_by
+    before, count = get_num_threads(), working(replicas)
+    if count > 1:
+        _started_by = os.getpid()
+        set_num_threads(count)
     try:
-        yield
+        yield count > 1
     finally:
         set_num_threads(before)

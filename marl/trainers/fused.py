@@ -72,16 +72,16 @@ class FusedEngine:
     def advance(self, trainer: "ScalableActorCritic", steps: int) -> None:
         """Moves `trainer`, the one it was made for, `steps` steps ahead, in calls of a bounded number of steps."""
         learned = self._learned(trainer)
-        with spread(len(self._policy)):
+        with spread(len(self._policy)) as threaded:
             self._kernel.begin(self._actions, self._layout, learned)
             try:
                 while steps:
-                    self._call(trainer, min(steps, self._longest))
+                    self._call(trainer, min(steps, self._longest), threaded)
                     steps -= min(steps, self._longest)
             finally:
                 self._kernel.finish(self._layout, learned)
 
-    def _call(self, trainer: "ScalableActorCritic", steps: int) -> None:
+    def _call(self, trainer: "ScalableActorCritic", steps: int, threaded: bool) -> None:
         interval = trainer.interval
         progress = self._kernel.Progress(
             key=trainer.noise.keys,
@@ -95,9 +95,9 @@ class FusedEngine:
         sizes = trainer.alpha.values(trainer.t, steps), trainer.eta.values(trainer.t, steps)
         learned = self._learned(trainer, steps)
         try:
-            self._advance(trainer, learned, progress, sizes)
+            self._advance(trainer, learned, progress, sizes, threaded)
         finally:  # Ctrl-C is heard when the kernel returns: what it did is done
-            done = max(0, int(progress.done.max()))
+            done = max(0, int(progress.done[-1]))
             trainer.s, trainer.a = torch.from_numpy(progress.s), torch.from_numpy(progress.a)
             interval.steps += done
             trainer.t += done
@@ -107,19 +107,17 @@ class FusedEngine:
                 "hold it against the environment with marl.check_fused_step"
             )
 
-    def _advance(self, trainer: "ScalableActorCritic", learned: Any, progress: Any, sizes: Any) -> None:
-        alone = self._workers.working(len(self._policy)) == 1
-        (self._kernel.advance_in_turn if alone else self._kernel.advance)(
-            *self._environment,
-            self._actions,
-            self._layout,
-            learned,
-            progress,
-            trainer.t,
-            trainer.interval.steps,
-            *sizes,
-            trainer.discount,
-        )
+    def _advance(
+        self,
+        trainer: "ScalableActorCritic",
+        learned: Any,
+        progress: Any,
+        sizes: tuple[np.ndarray, np.ndarray],
+        threaded: bool,
+    ) -> None:
+        given = (*self._environment, self._actions, self._layout, learned, progress)
+        when = trainer.t, trainer.interval.steps, *sizes, trainer.discount
+        (self._kernel.advance if threaded else self._kernel.advance_in_turn)(*given, *when)
 
     def _learned(self, trainer: "ScalableActorCritic", steps: int = 0) -> Any:
         """What is learned, with room in the table for so many steps."""
