@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
+from torch.utils.tensorboard.summary import hparams, scalar
 
 from marl.core.checks import boolean
 from marl.core.environment import Environment
@@ -55,15 +56,18 @@ class TensorBoardLogger:
 
     def log(self, step: int, metrics: Metrics) -> None:
         self._last_step = step
+        scalars: dict[str, float] = {}
         for tag, value in metrics.items():
             array = np.asarray(value)
             if array.ndim == 2:
-                self._log_agents(step, tag, array)
+                scalars |= self._of_agents(tag, array)
                 continue
-            self._writer.add_scalar(tag, float(array.mean()), step)
+            scalars[tag] = float(array.mean())
             if tag in BANDED:
                 for percent, quantile in zip((10, 90), np.percentile(array, (10, 90)), strict=True):
-                    self._writer.add_scalar(f"{tag}_p{percent}", float(quantile), step)
+                    scalars[f"{tag}_p{percent}"] = float(quantile)
+        event = Summary(value=[part for tag, value in scalars.items() for part in scalar(tag, value).value])
+        self._writer._get_file_writer().add_summary(event, step)  # one event a log point: each is handed to a thread
 
     def flush(self) -> None:
         self._writer.flush()
@@ -73,11 +77,10 @@ class TensorBoardLogger:
             self._draw(self._agent_reward)
         self._writer.close()
 
-    def _log_agents(self, step: int, tag: str, array: np.ndarray) -> None:
+    def _of_agents(self, tag: str, array: np.ndarray) -> dict[str, float]:
         self._agent_reward = array.mean(axis=0)
-        if self._per_agent:
-            for agent, value in enumerate(self._agent_reward):
-                self._writer.add_scalar(f"{tag}/{agent}", float(value), step)
+        named = enumerate(self._agent_reward) if self._per_agent else ()
+        return {f"{tag}/{agent}": float(value) for agent, value in named}
 
     def _draw(self, agent_reward: np.ndarray) -> None:
         try:
