@@ -67,8 +67,8 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
         arrays.load_state_dict(saved["arrays"])
         tail.load_state_dict(saved["last_tenth"])
         log.info("continuing %s at step %d", directory, trainer.t)
-    _forecast(trainer, steps)
     watchers = build.observed(config, trainer, [arrays, *board, ProgressLogger(steps, trainer.t)])
+    _forecast(trainer, steps)
     with folder.locked():
         folder.open(config, provenance or {}, fresh=saved is None)
         log.info("%s", TwoTimescale.check(*build.step_sizes(config)))
