@@ -4,7 +4,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,8 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
     if saved is not None and config["log_every"] is None:
         log_every = saved["log_every"]
     board = build.logger(config, env, directory / "tb", saved["trainer"]["t"] if saved else 0)
-    trainer = _built(config, env, log_every)
+    with _memory_is_asked_for():
+        trainer = build.trainer(config, env, log_every)
     arrays, tail = ArrayLogger(), LastTenth(steps)
     if saved is not None:
         trainer.load_state_dict(saved["trainer"])
@@ -68,7 +69,8 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
         tail.load_state_dict(saved["last_tenth"])
         log.info("continuing %s at step %d", directory, trainer.t)
     watchers = build.observed(config, trainer, [arrays, *board, ProgressLogger(steps, trainer.t)])
-    _forecast(trainer, steps)
+    with _memory_is_asked_for():
+        log.info("%s", forecast(trainer, trainer.env.n, *trainer.will_take(steps - trainer.t)))
     with folder.locked():
         folder.open(config, provenance or {}, fresh=saved is None)
         log.info("%s", TwoTimescale.check(*build.step_sizes(config)))
@@ -180,17 +182,11 @@ class _Run:
             logger.close()
 
 
-def _built(config: dict[str, Any], env: Environment, log_every: int) -> Trainer:
+@contextlib.contextmanager
+def _memory_is_asked_for() -> Iterator[None]:
+    """Errors: `ConfigError` if there is not enough of it, before anything is written."""
     try:
-        return build.trainer(config, env, log_every)
-    except NotEnoughMemoryError as error:
-        raise ConfigError(f"{error}; {_SMALLER}") from None
-
-
-def _forecast(trainer: Trainer, steps: int) -> None:
-    """Logs what memory the run takes. Errors: `ConfigError` if that is more than there is."""
-    try:
-        log.info("%s", forecast(trainer, trainer.env.n, *trainer.will_take(steps - trainer.t)))
+        yield
     except NotEnoughMemoryError as error:
         raise ConfigError(f"{error}; {_SMALLER}") from None
 

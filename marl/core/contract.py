@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from marl.core.checks import integer
-from marl.core.environment import Environment
+from marl.core.environment import ALMOST_ONE, Environment
 from marl.core.errors import ContractError
 from marl.core.fused import refusal
 
@@ -22,7 +22,7 @@ def check_fused_step(env: Environment, *, samples: int = 1000, seed: int = 0) ->
     reason = refusal(env, form)
     if form is None or reason is not None:
         raise ContractError(f"there is no compiled step to check: {reason}")
-    s, a, u = _inputs(env, samples, seed)
+    s, a, u = random_inputs(env, samples, seed)
     wanted_s, wanted_r = (part.numpy() for part in env.step(s, a, u))
     for k in range(samples):
         read = [form.ints, form.floats, s[k].numpy(), a[k].numpy(), u[k].numpy()]
@@ -40,12 +40,13 @@ def check_fused_step(env: Environment, *, samples: int = 1000, seed: int = 0) ->
                 raise ContractError(f"{where}: rewards {r.tolist()}, but `step` gives {wanted_r[k].tolist()}")
 
 
-def _inputs(env: Environment, samples: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """s, a [samples, n] and u [samples, n, U]."""
+def random_inputs(env: Environment, batch: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Real states, legal actions s, a [batch, n], uniforms u [batch, n, U]; the last row has the largest below 1."""
     draw = torch.Generator().manual_seed(seed)
-    s = (torch.rand(samples, env.n, generator=draw) * env.num_states).long()
-    legal = env.action_mask[torch.arange(env.n), s].double()
-    a = torch.multinomial(legal.flatten(0, 1), 1, generator=draw).reshape(samples, env.n)
-    u = torch.rand(samples, env.n, env.num_uniforms, generator=draw, dtype=torch.float64)
-    u[-1] = 1.0 - 2.0**-53
+    states = torch.arange(env.action_mask.shape[1]) < env.num_states[:, None]
+    s = torch.multinomial(states.double(), batch, replacement=True, generator=draw).T.contiguous()
+    legal = env.action_mask[torch.arange(env.n), s]
+    a = torch.multinomial(legal.double().flatten(0, 1), 1, generator=draw).reshape(batch, env.n)
+    u = torch.rand(batch, env.n, env.num_uniforms, generator=draw, dtype=torch.float64)
+    u[-1] = ALMOST_ONE
     return s, a, u

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from marl.core.checks import integer
 from marl.core.environment import Environment
-from marl.core.errors import ContractError
-from marl.core.fused import FusedStep, action_count, last_actions, refusal, spread
+from marl.core.fused import action_count, arguments, check_states, last_actions, refusal, spread
 from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
 
@@ -61,7 +60,7 @@ def evaluate(env: Environment, policy: Policy, *, steps: int, burn_in: int | Non
     if compiled is None or refusal(env, compiled):
         _roll(env, policy, noise, s, a, batch, sums)
     else:
-        _roll_compiled(env, compiled, policy, noise, s, a, batch, sums)
+        _roll_compiled(env, policy, noise, s, a, batch, sums)
     sums = sums.transpose(0, 1)
     lengths = torch.bincount(recorded).double()
     batch_means = sums.mean(dim=2) / lengths[:, None]
@@ -85,32 +84,26 @@ def _roll(env: Environment, policy: Policy, noise: Noise, s: Tensor, a: Tensor, 
 
 
 def _roll_compiled(
-    env: Environment, step: FusedStep, policy: Policy, noise: Noise, s: Tensor, a: Tensor, batch: Tensor, sums: Tensor
+    env: Environment, policy: Policy, noise: Noise, s: Tensor, a: Tensor, batch: Tensor, sums: Tensor
 ) -> None:
     """The same, with the policy's probabilities in every state written out."""
     from marl.kernels import rollout as kernel  # numba takes its time: only where it is used
-    from marl.kernels.steps import StepArgument
 
     n, states, count = env.action_mask.shape
     table = torch.empty(policy.replicas, n, states, 2, count, dtype=policy.dtype)
     for k in range(states):  # logits are not read
         table[:, :, k, 1] = policy.probs(torch.minimum(torch.tensor(k), env.num_states - 1).expand(policy.replicas, -1))
     rows = table.flatten(1).numpy()
-    last = last_actions(env.action_mask)
-    actions = action_count(env.action_mask.shape[2])
-    compiled = StepArgument(step.step)
+    last = last_actions(env.action_mask).numpy()
+    given = *arguments(env), action_count(count)
     now_s, now_a = (np.array(part.numpy(), dtype=np.int64, order="C") for part in (s, a))
     done = np.zeros(policy.replicas, dtype=np.int64)
     for t in range(0, len(batch), CHUNK):
         part = batch[t : t + CHUNK].numpy()
-        given = compiled, step.ints, step.floats, step.work, env.num_uniforms, actions
         with spread(policy.replicas) as threaded:
             if threaded:
                 kernel.rollout(*given, rows, last, noise.keys, now_s, now_a, t, part, sums.numpy(), done)
             else:
                 for b, to in enumerate(sums.numpy()):
                     done[b] = kernel.rollout_one(*given, rows[b], last, noise.keys[b], now_s[b], now_a[b], t, part, to)
-        if done.min() < 0:
-            raise ContractError(
-                f"the compiled step of {type(env).__name__} gave a state that does not exist; see check_fused_step"
-            )
+        check_states(env, done)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marl.core.errors import ConfigError
+from marl.core.errors import ConfigError, ContractError
 from marl.core.indexing import NeighborhoodKeys
 from marl.core.shapes import ActionMask
 
@@ -67,14 +67,31 @@ def spread(replicas: int) -> Iterator[bool]:
         torch.set_num_threads(threads)
 
 
+def arguments(env: Any) -> tuple[Any, Any]:
+    """(step, numbers) of an environment that has a compiled step, as kernels take them."""
+    from marl.kernels.steps import Numbers, StepArgument  # numba takes its time: only where it is used
+
+    form = env.fused()
+    return StepArgument(form.step), Numbers(form.ints, form.floats, form.work, env.num_uniforms)
+
+
+def check_states(env: object, done: np.ndarray) -> None:
+    """Errors: `ContractError` if a kernel has found a next state that does not exist, which it says by -1 in done [B]."""
+    if done.min() < 0:
+        raise ContractError(
+            f"the compiled step of {type(env).__name__} gave a state that does not exist; "
+            "hold it against the environment with marl.check_fused_step"
+        )
+
+
 def action_count(count: int) -> Any:
     """Something whose length is `count`: a tuple, which a kernel is compiled for, or an array if there are many."""
     return (0,) * count if count <= UNROLLED else np.empty(count)
 
 
-def last_actions(action_mask: ActionMask) -> np.ndarray:
+def last_actions(action_mask: ActionMask) -> Tensor:
     """The last legal action in every state, 0 where there is none. Shapes: action_mask [n, S, A] -> [n S]."""
-    return (action_mask * torch.arange(action_mask.shape[2])).amax(dim=2).flatten().numpy()
+    return (action_mask * torch.arange(action_mask.shape[2])).amax(dim=2).flatten()
 
 
 def refusal(part: object, form: object) -> str | None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from marl.core.environment import ALMOST_ONE, Environment
-from marl.core.fused import FusedSoftmax
+from marl.core.fused import FusedSoftmax, last_actions
 from marl.core.noise import Initializer, Purpose
 from marl.core.shapes import Actions, ActionValues, States, Values
 
@@ -30,7 +30,7 @@ class Policy(nn.Module, ABC):
         self.initial = Initializer(seed, replicas, dtype, Purpose.POLICY_INIT)
         states, actions = env.action_mask.shape[1:]
         self._legal = env.action_mask.reshape(-1, actions)
-        self._last_legal = (self._legal * torch.arange(actions)).amax(dim=1)
+        self._last_legal = last_actions(env.action_mask)
         self._row = torch.arange(env.n) * states
 
     @abstractmethod

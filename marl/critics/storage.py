@@ -63,7 +63,7 @@ def least_width(entries: int) -> int:
 
 
 class HashStorage(Storage):
-    """A slot for every joint pair visited so far; rows double before they are more than two thirds full."""
+    """A slot for every joint pair visited so far; rows are widened before they are more than two thirds full."""
 
     table: Tensor
 
@@ -78,7 +78,7 @@ class HashStorage(Storage):
         """Takes over a table of keys [B, width] with so many entries; width is a power of two."""
         self.table = table
         self.width = table.shape[1]
-        self._shift = 64 - (self.width.bit_length() - 1)
+        self._shift = self._kernel.shift_of(self.width)
         self.used = (table >= 0).sum(dim=1).numpy() if used is None else used
 
     def find(self, keys: Pairs) -> Pairs:
@@ -87,22 +87,19 @@ class HashStorage(Storage):
         return slots
 
     def insert(self, keys: Pairs) -> None:
-        """Makes entries for keys [B, n]; the caller has seen `crowded` to be False."""
+        """Makes entries for keys [B, n]; the caller has made room."""
         self._kernel.insert(self.table.numpy(), keys.numpy(), self._shift, self.used)
 
-    def crowded(self, entries: int) -> bool:
-        """Whether so many entries would fill a row beyond two thirds."""
-        return self.width < least_width(entries)
-
     def grow(self, old_values: np.ndarray, values: np.ndarray) -> None:
-        """Doubles every row and moves the entries along. Shapes: old_values [B, width] -> values [B, 2 width]."""
-        table, used = np.empty((self.replicas, 2 * self.width), dtype=np.int64), self.used
+        """Widens the rows to those of `values`, moving entries along. Shapes: old_values [B, width], values [B, W]."""
+        table, used = np.empty(values.shape, dtype=np.int64), self.used
+        shift = self._kernel.shift_of(values.shape[1])
         with spread(self.replicas) as threaded:
             if threaded:
-                self._kernel.rehash(self.table.numpy(), old_values, self._shift - 1, table, values)
+                self._kernel.rehash(self.table.numpy(), old_values, shift, table, values)
             else:
                 for rows in zip(self.table.numpy(), old_values, table, values, strict=True):
-                    self._kernel.rehash_one(*rows[:2], self._shift - 1, *rows[2:])
+                    self._kernel.rehash_one(*rows[:2], shift, *rows[2:])
         self.use(torch.from_numpy(table), used)
 
     def entries(self) -> Tensor:

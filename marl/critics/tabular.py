@@ -174,12 +174,15 @@ class TabularCritic(Critic):
         return int(min(self.keys.total, self.storage.used.max() + met))
 
     def _make_room(self, storage: HashStorage, entries: int) -> None:
-        while storage.crowded(entries):
-            require(2 * storage.missing * (8 + self.mu.element_size()), "the table of the critic has to double; that")
-            values = torch.from_numpy(np.empty((2 * storage.missing + 1, 1), dtype=self.mu.numpy().dtype))
-            values[-1] = 0.0
-            storage.grow(self._rows().numpy(), values[:-1].view(self.replicas, -1).numpy())
-            self._take(values)
+        width = least_width(entries)
+        if storage.width >= width:
+            return
+        slots = self.replicas * width
+        require(slots * (8 + self.mu.element_size()), "the table of the critic has to grow; that")
+        values = torch.from_numpy(np.empty((slots + 1, 1), dtype=self.mu.numpy().dtype))
+        values[-1] = 0.0
+        storage.grow(self._rows().numpy(), values[:-1].view(self.replicas, -1).numpy())
+        self._take(values)
 
     def _take(self, values: Tensor) -> None:
         self.values.data = values

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from marl.kernels.hash_table import EMPTY, home
+from marl.kernels.hash_table import EMPTY, home, shift_of
 from marl.kernels.noise import fill
 from marl.kernels.prefetch import prefetch
 from marl.kernels.softmax import FAST, LANES, draw, normalize, read_back, refresh
+from marl.kernels.steps import Numbers
 
 
 class Layout(NamedTuple):
@@ -49,6 +50,20 @@ class Learned(NamedTuple):
     maxima: np.ndarray
 
 
+class Span(NamedTuple):
+    """Which steps to take: t .. t + len(alpha) - 1, with step sizes alpha, eta [steps].
+
+    summed: steps in the sums of `Progress` already. discount: 1 for the average-reward error r - mu + Q' - Q, below 1 for
+    r + discount Q' - Q.
+    """
+
+    t: int
+    summed: int
+    alpha: np.ndarray
+    eta: np.ndarray
+    discount: float
+
+
 class Progress(NamedTuple):
     """Where the run is, and its sums since the last log point. Shapes: s, a, reward [B, n], key, loss, finite,
 
@@ -75,7 +90,7 @@ def _keys(layout: Layout, z: np.ndarray, key: np.ndarray) -> None:
 
 
 @njit(cache=True, inline="always")
-def _slots(table: np.ndarray, values: np.ndarray, key: np.ndarray, slot: np.ndarray) -> int:
+def _slots(table: np.ndarray, values: np.ndarray, shift: int, key: np.ndarray, slot: np.ndarray) -> int:
     """slot[i] <- where key[i] stands; makes entries and returns how many. All lines are asked for before any is read."""
     made = 0
     if len(table) == 0:
@@ -83,7 +98,6 @@ def _slots(table: np.ndarray, values: np.ndarray, key: np.ndarray, slot: np.ndar
             slot[i] = key[i]
             prefetch(values, key[i])  # type: ignore[call-arg]
         return made
-    shift = 65 - _bit_length(len(table))
     for i in range(len(key)):
         slot[i] = home(key[i], shift)
         prefetch(table, slot[i])  # type: ignore[call-arg]
@@ -104,15 +118,6 @@ def _slots(table: np.ndarray, values: np.ndarray, key: np.ndarray, slot: np.ndar
 
 
 @njit(cache=True)
-def _bit_length(width: int) -> int:
-    bits = 0
-    while width > 0:
-        width >>= 1
-        bits += 1
-    return bits
-
-
-@njit(cache=True)
 def _largest_moved(maxima: np.ndarray, values: np.ndarray, slot: int, before: float) -> None:
     """Keeps maxima exact after values[slot] changed from `before`: a block is rescanned only if its largest shrank."""
     block = np.uint64(len(values) // len(maxima))
@@ -128,26 +133,21 @@ def _largest_moved(maxima: np.ndarray, values: np.ndarray, slot: int, before: fl
 def advance_one(
     b: int,
     step: Any,
-    ints: np.ndarray,
-    floats: np.ndarray,
-    work: int,
-    uniforms: int,
+    numbers: Numbers,
     actions: Any,
     layout: Layout,
     learned: Learned,
     progress: Progress,
-    t: int,
-    summed: int,
-    alpha: np.ndarray,
-    eta: np.ndarray,
-    discount: float,
+    span: Span,
 ) -> None:
     """`advance` for replica b alone."""
     n, states, count = layout.legal.shape
     policy, values, table, mu = learned.policy[b], learned.values[b], learned.table[b], learned.mu[b]
     maxima, reward = learned.maxima[b], progress.reward[b]
+    t, summed, alpha, eta, discount = span
+    uniforms, shift = numbers.uniforms, shift_of(len(table))
     s, a = progress.s[b].copy(), progress.a[b].copy()
-    next_s, next_a, z, key, scratch = s.copy(), a.copy(), s.copy(), s.copy(), np.zeros(work, np.int64)
+    next_s, next_a, z, key, scratch = s.copy(), a.copy(), s.copy(), s.copy(), np.zeros(numbers.work, np.int64)
     row, next_row = np.empty(n, np.uint64), np.empty(n, np.uint64)
     slot, next_slot = np.empty(n, np.uint64), np.empty(n, np.uint64)
     learns, next_learns = np.empty(n, np.bool_), np.empty(n, np.bool_)
@@ -162,14 +162,14 @@ def advance_one(
         row[i] = (i * states + s[i]) * 2 * count
         z[i] = layout.pair[(i * states + s[i]) * count + a[i]]
     _keys(layout, z, key)
-    made = _slots(table, values, key, slot)
+    made = _slots(table, values, shift, key, slot)
     for i in range(n):
         learns[i] = key[i] != layout.dummy[i]
     loss_sum, finite, done = progress.loss[b], progress.finite[b], len(alpha)
 
     for k in range(len(alpha)):
         fill(progress.key[b], (t + k + 1) * n * (uniforms + 1), flat)
-        step(ints, floats, scratch, s, a, u, next_s, r)  # line 3, first half of 4
+        step(numbers.ints, numbers.floats, scratch, s, a, u, next_s, r)  # line 3, first half of 4
 
         for i in range(n):  # line 4: a(t+1) from theta(t)
             if next_s[i] < 0 or next_s[i] >= states:
@@ -179,7 +179,7 @@ def advance_one(
             next_a[i] = draw(actions, policy, next_row[i], layout.last[place], drawn[i, uniforms])
             z[i] = layout.pair[place * np.uint64(count) + np.uint64(next_a[i])]
         _keys(layout, z, key)
-        made += _slots(table, values, key, next_slot)
+        made += _slots(table, values, shift, key, next_slot)
 
         loss, check = 0.0, 0.0
         for i in range(n):  # Q^t at both pairs, before line 6; the value of a dummy is 0
@@ -244,51 +244,20 @@ def finish(layout: Layout, learned: Learned) -> None:
 
 @njit(cache=True, parallel=True)
 def advance(
-    step: Any,
-    ints: np.ndarray,
-    floats: np.ndarray,
-    work: int,
-    uniforms: int,
-    actions: Any,
-    layout: Layout,
-    learned: Learned,
-    progress: Progress,
-    t: int,
-    summed: int,
-    alpha: np.ndarray,
-    eta: np.ndarray,
-    discount: float,
+    step: Any, numbers: Numbers, actions: Any, layout: Layout, learned: Learned, progress: Progress, span: Span
 ) -> None:
-    """Steps t .. t + len(alpha) - 1 of every replica, between `begin` and `finish`. The table has room for them.
+    """The steps of `span` for every replica, between `begin` and `finish`; the table has room for them.
 
-    step, ints, floats, work: the environment (see `steps.STEP`), `uniforms` its U. summed: steps in the sums already.
-    discount: 1 for the average-reward error r - mu + Q' - Q, below 1 for r + discount Q' - Q.
+    step, numbers: the environment (see `marl.kernels.steps`); actions: see `marl.kernels.softmax`.
     """
     for b in prange(progress.s.shape[0]):
-        advance_one(
-            b, step, ints, floats, work, uniforms, actions, layout, learned, progress, t, summed, alpha, eta, discount
-        )
+        advance_one(b, step, numbers, actions, layout, learned, progress, span)
 
 
 @njit(cache=True)
 def advance_in_turn(
-    step: Any,
-    ints: np.ndarray,
-    floats: np.ndarray,
-    work: int,
-    uniforms: int,
-    actions: Any,
-    layout: Layout,
-    learned: Learned,
-    progress: Progress,
-    t: int,
-    summed: int,
-    alpha: np.ndarray,
-    eta: np.ndarray,
-    discount: float,
+    step: Any, numbers: Numbers, actions: Any, layout: Layout, learned: Learned, progress: Progress, span: Span
 ) -> None:
     """`advance`, one replica after the other: no thread has to be woken."""
     for b in range(progress.s.shape[0]):
-        advance_one(
-            b, step, ints, floats, work, uniforms, actions, layout, learned, progress, t, summed, alpha, eta, discount
-        )
+        advance_one(b, step, numbers, actions, layout, learned, progress, span)

@@ -12,6 +12,16 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit(cache=True)
+def shift_of(width: int) -> int:
+    """64 - log2(width), for a width that is a power of two: what `home` needs to know of a row. 64 for no row at all."""
+    shift = 64
+    while width > 1:
+        width >>= 1
+        shift -= 1
+    return shift
+
+
+@njit(cache=True)
 def home(key: int, shift: int) -> int:
     """The slot where the search for `key` starts, in a row of 2^(64 - shift) slots."""
     return np.int64((np.uint64(key) * _GOLDEN) >> np.uint64(shift))  # type: ignore[return-value]

@@ -3,6 +3,9 @@
 import numpy as np
 from numba import njit
 
+ALMOST_ONE = 1.0 - 2.0**-53
+"""The largest number that can be drawn."""
+
 
 @njit(cache=True, inline="always")
 def fill(key: int, first: int, u: np.ndarray) -> None:

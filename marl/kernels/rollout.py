@@ -7,15 +7,13 @@ from numba import njit, prange
 
 from marl.kernels.noise import fill
 from marl.kernels.softmax import FAST, draw
+from marl.kernels.steps import Numbers
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def rollout_one(
     step: Any,
-    ints: np.ndarray,
-    floats: np.ndarray,
-    work: int,
-    uniforms: int,
+    numbers: Numbers,
     actions: Any,
     policy: np.ndarray,
     last: np.ndarray,
@@ -27,15 +25,15 @@ def rollout_one(
     sums: np.ndarray,
 ) -> int:
     """`rollout` for one replica: the steps taken, or -1 if the environment gave a state that does not exist."""
-    done = len(batch)
+    done, uniforms = len(batch), numbers.uniforms
     n, count = len(s), len(actions)
     states = len(policy) // (2 * count * n)
-    now_s, now_a, next_s, next_a, scratch = s.copy(), a.copy(), s.copy(), a.copy(), np.zeros(work, np.int64)
+    now_s, now_a, next_s, next_a, scratch = s.copy(), a.copy(), s.copy(), a.copy(), np.zeros(numbers.work, np.int64)
     drawn, r = np.empty((n, uniforms + 1)), np.empty(n)
     flat, u = drawn.reshape(drawn.size), drawn[:, :uniforms]
     for k in range(len(batch)):
         fill(key, (t + k + 1) * n * (uniforms + 1), flat)
-        step(ints, floats, scratch, now_s, now_a, u, next_s, r)
+        step(numbers.ints, numbers.floats, scratch, now_s, now_a, u, next_s, r)
         for i in range(n):
             if next_s[i] < 0 or next_s[i] >= states:
                 next_s[i], done = 0, -1
@@ -52,10 +50,7 @@ def rollout_one(
 @njit(cache=True, parallel=True)
 def rollout(
     step: Any,
-    ints: np.ndarray,
-    floats: np.ndarray,
-    work: int,
-    uniforms: int,
+    numbers: Numbers,
     actions: Any,
     policy: np.ndarray,
     last: np.ndarray,
@@ -69,11 +64,9 @@ def rollout(
 ) -> None:
     """Steps t .. t + len(batch) - 1; the rewards of the k-th are added to sums[:, batch[k]], or to nothing if that is -1.
 
-    step, ints, floats, work: the environment (see `steps.STEP`), `uniforms` its U; actions, policy [B, n S 2 A]: see
+    step, numbers: the environment (see `marl.kernels.steps`); actions, policy [B, n S 2 A]: see
     `marl.kernels.softmax`. Shapes: last [n S] (the last legal action), key [B], s, a [B, n], batch
     [steps], sums [B, batches, n], done [B]: the steps taken, or -1 if the environment gave a state that does not exist.
     """
     for b in prange(len(s)):
-        done[b] = rollout_one(
-            step, ints, floats, work, uniforms, actions, policy[b], last, key[b], s[b], a[b], t, batch, sums[b]
-        )
+        done[b] = rollout_one(step, numbers, actions, policy[b], last, key[b], s[b], a[b], t, batch, sums[b])

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from marl.kernels.noise import ALMOST_ONE
+
 FAST = {"contract", "nsz"}
 """What the compiler may do to floating-point arithmetic: fuse a product and a sum, forget the sign of zero."""
 LANES = 8
@@ -93,7 +95,7 @@ def draw(actions: Any, policy: np.ndarray, row: int, last: int, u: float) -> int
 @njit(cache=True, error_model="numpy", fastmath=FAST)
 def _draw_last(actions: Any, policy: np.ndarray, first: int, last: int, total: float) -> int:
     """Where rounding left the whole sum at or below u: the last action of positive probability."""
-    below = np.float64(total) * (1.0 - 2.0**-53)
+    below = np.float64(total) * ALMOST_ONE
     cdf, passed = policy[first] * 0, 0
     for x in range(len(actions)):
         cdf += policy[first + np.uint64(x)]

@@ -7,14 +7,25 @@ Decorate it with @njit(STEP, cache=True). It runs beside other replicas: it may 
 alone, and must not raise.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, types
 
+from marl.kernels.noise import ALMOST_ONE
+
 INTS, FLOATS = types.int64[::1], types.float64[::1]
 STEP = types.void(INTS, FLOATS, INTS, INTS, INTS, types.float64[:, :], INTS, FLOATS)
 """(ints, floats, work, s, a, u, next_s, r) -> nothing."""
+
+
+class Numbers(NamedTuple):
+    """What a step reads, and what is to be drawn and kept ready for it: U uniforms per agent, room for `work` integers."""
+
+    ints: np.ndarray
+    floats: np.ndarray
+    work: int
+    uniforms: int
 
 
 class StepArgument(types.WrapperAddressProtocol):
@@ -31,9 +42,6 @@ class StepArgument(types.WrapperAddressProtocol):
 
     def signature(self) -> Any:
         return STEP
-
-
-_ALMOST_ONE = 1.0 - 2.0**-53
 
 
 @njit(STEP, cache=True)
@@ -118,7 +126,7 @@ def tables(
         total = 0.0
         for k in range(width):
             total += floats[row * width + k]
-        below = min(u[i, len(u[i]) - 1], total * _ALMOST_ONE)
+        below = min(u[i, len(u[i]) - 1], total * ALMOST_ONE)
         drawn, cdf = 0, 0.0
         for k in range(width):
             cdf += floats[row * width + k]

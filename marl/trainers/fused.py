@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch.optim import SGD
 
-from marl.core.errors import ConfigError, ContractError
-from marl.core.fused import FusedSoftmax, FusedTable, action_count, last_actions, refusal, spread
+from marl.core.errors import ConfigError
+from marl.core.fused import FusedSoftmax, FusedTable, action_count, arguments, check_states, last_actions, refusal, spread
 
 if TYPE_CHECKING:
     from marl.trainers.scalable_actor_critic import ScalableActorCritic
@@ -39,14 +39,12 @@ class FusedEngine:
 
     def __init__(self, trainer: "ScalableActorCritic"):
         from marl.kernels import actor_critic, workers  # numba takes its time: only where it is used
-        from marl.kernels.steps import StepArgument
 
         env, critic = trainer.env, trainer.critic
-        step, (table, softmax) = env.fused(), _forms(trainer, 0)
-        assert step is not None  # `obstacle` has seen to it
+        table, softmax = _forms(trainer, 0)
         self._kernel: Any = actor_critic
         self._workers = workers
-        self._environment = (StepArgument(step.step), step.ints, step.floats, step.work, env.num_uniforms)
+        self._step, self._numbers = arguments(env)
         self._actions = action_count(env.action_mask.shape[2])
         self._layout = actor_critic.Layout(
             near=critic.neighborhood.index.numpy().view(np.uint64),
@@ -55,7 +53,7 @@ class FusedEngine:
             base=table.keys.base.numpy(),
             dummy=table.dummy,
             pair=env.pair_index.flatten().numpy(),
-            last=last_actions(env.action_mask),
+            last=last_actions(env.action_mask).numpy(),
             legal=env.action_mask.numpy(),
             keep=-1 if table.keys.exact else 2**63 - 1,
         )
@@ -66,8 +64,8 @@ class FusedEngine:
     def workspace(self) -> int:
         """Bytes that the threads need while they work: 15 numbers, U + 1 uniforms and 2 A probabilities per agent each."""
         n, _, actions = self._layout.legal.shape
-        step, uniforms = self._environment[3], self._environment[4]
-        return 8 * self._workers.working(len(self._policy)) * (n * (15 + uniforms + 1 + 2 * actions) + step)
+        each = n * (15 + self._numbers.uniforms + 1 + 2 * actions) + self._numbers.work
+        return 8 * self._workers.working(len(self._policy)) * each
 
     def advance(self, trainer: "ScalableActorCritic", steps: int) -> None:
         """Moves `trainer`, the one it was made for, `steps` steps ahead, in calls of a bounded number of steps."""
@@ -93,31 +91,17 @@ class FusedEngine:
             done=np.zeros(len(self._policy), dtype=np.int64),
         )
         sizes = trainer.alpha.values(trainer.t, steps), trainer.eta.values(trainer.t, steps)
+        span = self._kernel.Span(trainer.t, interval.steps, *sizes, trainer.discount)
         learned = self._learned(trainer, steps)
+        advance = self._kernel.advance if threaded else self._kernel.advance_in_turn
         try:
-            self._advance(trainer, learned, progress, sizes, threaded)
+            advance(self._step, self._numbers, self._actions, self._layout, learned, progress, span)
         finally:  # Ctrl-C is heard when the kernel returns: what it did is done
             done = max(0, int(progress.done[-1]))
             trainer.s, trainer.a = torch.from_numpy(progress.s), torch.from_numpy(progress.a)
             interval.steps += done
             trainer.t += done
-        if progress.done.min() < 0:
-            raise ContractError(
-                f"the compiled step of {type(trainer.env).__name__} gave a state that does not exist; "
-                "hold it against the environment with marl.check_fused_step"
-            )
-
-    def _advance(
-        self,
-        trainer: "ScalableActorCritic",
-        learned: Any,
-        progress: Any,
-        sizes: tuple[np.ndarray, np.ndarray],
-        threaded: bool,
-    ) -> None:
-        given = (*self._environment, self._actions, self._layout, learned, progress)
-        when = trainer.t, trainer.interval.steps, *sizes, trainer.discount
-        (self._kernel.advance if threaded else self._kernel.advance_in_turn)(*given, *when)
+        check_states(trainer.env, progress.done)
 
     def _learned(self, trainer: "ScalableActorCritic", steps: int = 0) -> Any:
         """What is learned, with room in the table for so many steps."""

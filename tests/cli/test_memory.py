@@ -47,7 +47,7 @@ def test_a_run_that_outgrows_the_memory_stops_whole(
         tight.setattr(memory, "_resident", lambda: 2**30)
         done = marl(*settings, "hydra.run.dir=run")
     assert done.code == 1
-    assert "its checkpoint is whole: the table of the critic has to double; that needs" in done.err
+    assert "its checkpoint is whole: the table of the critic has to grow; that needs" in done.err
     summary = summary_of(tmp_path / "run")
     assert summary["status"] == "failed"
     assert "memory are free" in summary["reason"]

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from marl.core.contract import random_inputs
 from marl.core.environment import Environment, NetworkedMDP
 
 Inputs = tuple[Tensor, Tensor, Tensor]
@@ -23,18 +24,6 @@ def check_environment(env: Environment, *, batch: int = 64, draws: int = 20_000)
     if isinstance(env, NetworkedMDP):
         check_law(env, inputs)
         check_samples_follow_the_law(env, draws)
-
-
-def random_inputs(env: Environment, batch: int, seed: int) -> Inputs:
-    """Random real states, random legal actions, uniforms; the last row meets the largest uniform below 1."""
-    draw = torch.Generator().manual_seed(seed)
-    states = torch.arange(env.action_mask.shape[1]) < env.num_states[:, None]
-    s = torch.multinomial(states.double(), batch, replacement=True, generator=draw).T.contiguous()
-    legal = env.action_mask[torch.arange(env.n), s]
-    a = torch.multinomial(legal.double().flatten(0, 1), 1, generator=draw).reshape(batch, env.n)
-    u = torch.rand(batch, env.n, env.num_uniforms, generator=draw, dtype=torch.float64)
-    u[-1] = 1.0 - 2.0**-53
-    return s, a, u
 
 
 def check_facts(env: Environment) -> None:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.optim import SGD
 
+from marl.core.contract import random_inputs
 from marl.core.critic import Critic, Transition
 from marl.core.environment import Environment
-from tests.contracts.environment import random_inputs
 
 REPLICAS = 2
 ALPHA = 0.3

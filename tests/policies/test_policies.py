@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from marl.core.contract import random_inputs
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
 from marl.envs import WirelessAccess
 from marl.policies import Aloha, NeuralPolicy, RandomTable, StateIndependentSoftmax, TabularSoftmax, Uniform
 from tests import oracles
 from tests.conftest import written_out
-from tests.contracts.environment import random_inputs
 from tests.contracts.test_environment_contract import Rumor
 
 B = 4
