@@ -21,8 +21,8 @@ from pathlib import Path
 import marl
 
 PHASES = {
-    "noise": ("        fill(progress", "        step(ints"),
-    "environment": ("        step(ints", "        for i in range(n):  # line 4"),
+    "noise": ("        fill(progress", "        step(numbers"),
+    "environment": ("        step(numbers", "        for i in range(n):  # line 4"),
     "draw of actions": ("        for i in range(n):  # line 4", "        _keys(layout, z, key)\n        made"),
     "sum over neighbors": ("        for i in range(n):\n            near = ", "        for i in range(n):  # line 8"),
     "read policy rows": ("        for i in range(n):  # line 8", "        for i in range(n):\n            logits[a"),

@@ -181,20 +181,21 @@ def advance_one(
         _keys(layout, z, key)
         made += _slots(table, values, shift, key, next_slot)
 
-        loss, check = 0.0, 0.0
+        loss, check, rate = 0.0, 0.0, alpha[k]
         for i in range(n):  # Q^t at both pairs, before line 6; the value of a dummy is 0
-            reward[i] += r[i]
-            q[i] = values[slot[i]]
-            delta[i] = r[i] - baseline * mu[i] + discount * values[next_slot[i]] - q[i]
-            mu[i] += alpha[k] * (r[i] - mu[i])  # line 5
+            gained, mean, now = r[i], mu[i], values[slot[i]]
+            reward[i] += gained
+            q[i] = now
+            delta[i] = gained - baseline * mean + discount * values[next_slot[i]] - now
+            mu[i] = mean + rate * (gained - mean)  # line 5
             next_learns[i] = key[i] != layout.dummy[i]
-        rate = eta[k] / n
+        ascent = eta[k] / n
         if len(maxima) > 0:
-            rate /= 1.0 + maxima.max()  # Gamma of line 8
+            ascent /= 1.0 + maxima.max()  # Gamma of line 8
         for i in range(n):
             loss += 0.5 * (delta[i] * delta[i])
             if learns[i]:
-                values[slot[i]] = q[i] + alpha[k] * delta[i]  # line 6, with mu before line 5
+                values[slot[i]] = q[i] + rate * delta[i]  # line 6, with mu before line 5
                 if len(maxima) > 0:
                     _largest_moved(maxima, values, slot[i], q[i])
 
@@ -202,20 +203,22 @@ def advance_one(
             near = q[0] * 0
             for j in range(layout.size[i]):  # line 7
                 near += q[layout.near[i, j]]
-            gain[i] = rate * near
+            gain[i] = ascent * near
             check += near * policy[row[i] + np.uint64(count + a[i])]
         for i in range(n):  # line 8
+            start, g = row[i], gain[i]
             for x in range(len(actions)):
-                at = row[i] + np.uint64(x)
-                logits[x, i] = policy[at] - gain[i] * policy[at + np.uint64(count)]
+                at = start + np.uint64(x)
+                logits[x, i] = policy[at] - g * policy[at + np.uint64(count)]
         for i in range(n):
             logits[a[i], i] += gain[i]
         normalize(actions, logits, p, top, total)
         for i in range(n):
+            start, inverse = row[i], total[i]
             for x in range(len(actions)):
-                at = row[i] + np.uint64(x)
+                at = start + np.uint64(x)
                 policy[at] = logits[x, i]
-                policy[at + np.uint64(count)] = p[x, i] * total[i]
+                policy[at + np.uint64(count)] = p[x, i] * inverse
 
         loss_sum += loss
         if np.isfinite(loss + check) and finite == summed + k:

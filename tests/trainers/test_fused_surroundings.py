@@ -86,9 +86,11 @@ def test_control_c_leaves_a_whole_trainer(env: WirelessAccess) -> None:
     run = trainer(env, "fused", 1, 1)
     run.log_every = 10**9
     run.run(10)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process ignores it
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         run.run(10**9)
+    signal.signal(signal.SIGINT, before)
     assert run.interval.steps == run.t == int(run.interval.finite)
     again = trainer(env, "fused", 1, 1)
     again.run(run.t)
