@@ -26,8 +26,8 @@ PHASES = {
     "draw of actions": ("        for i in range(n):  # line 4", "        _keys(layout, z, key)\n        made"),
     "sum over neighbors": ("        for i in range(n):\n            near = ", "        for i in range(n):  # line 8"),
     "read policy rows": ("        for i in range(n):  # line 8", "        for i in range(n):\n            logits[a"),
-    "softmax": ("        normalize(actions", "        for i in range(n):\n            for x in range(len(actions)):\n"),
-    "write policy rows": ("        for i in range(n):\n            for x in range(len(actions)):\n", "        loss_sum +="),
+    "softmax": ("        normalize(actions", "        for i in range(n):\n            start, inverse"),
+    "write policy rows": ("        for i in range(n):\n            start, inverse", "        loss_sum +="),
 }
 TIMED = """
 import sys, time, torch
