@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from marl.core.trainer import Trainer
     from marl.critics import NeuralCritic, TabularCritic
     from marl.envs import Coloring, LocalMDP, WirelessAccess, random_local_mdp
+    from marl.envs.parallel import ParallelEnvironment
+    from marl.export import export_policy
     from marl.policies import Aloha, NeuralPolicy, RandomTable, StateIndependentSoftmax, TabularSoftmax, Uniform
+    from marl.run import load_policy
     from marl.schedulers import Constant, PowerLaw, Restarting, TwoTimescale
     from marl.trainers import ScalableActorCritic
 
@@ -35,8 +38,11 @@ _CONTENTS = {
     "marl.core.scheduler": ("Scheduler",),
     "marl.core.trainer": ("Trainer",),
     "marl.critics": ("NeuralCritic", "TabularCritic"),
+    "marl.envs.parallel": ("ParallelEnvironment",),
     "marl.envs": ("Coloring", "LocalMDP", "WirelessAccess", "random_local_mdp"),
+    "marl.export": ("export_policy",),
     "marl.policies": ("Aloha", "NeuralPolicy", "RandomTable", "StateIndependentSoftmax", "TabularSoftmax", "Uniform"),
+    "marl.run": ("load_policy",),
     "marl.schedulers": ("Constant", "PowerLaw", "Restarting", "TwoTimescale"),
     "marl.trainers": ("ScalableActorCritic",),
 }
@@ -60,6 +66,7 @@ __all__ = [
     "NetworkedMDP",
     "NeuralCritic",
     "NeuralPolicy",
+    "ParallelEnvironment",
     "Policy",
     "PowerLaw",
     "RandomTable",
@@ -76,6 +83,8 @@ __all__ = [
     "WirelessAccess",
     "check_fused_step",
     "evaluate",
+    "export_policy",
+    "load_policy",
     "random_local_mdp",
 ]
 

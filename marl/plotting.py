@@ -1,6 +1,7 @@
 """Pictures. The only module of the package that imports matplotlib; import it where a picture is wanted."""
 
 import io
+from collections.abc import Sequence
 
 import networkx as nx
 import numpy as np
@@ -29,6 +30,21 @@ def decay_picture(columns: dict[str, list[float]], band: dict[str, list[float]],
     axes.set(xlabel="kappa", ylabel="left side of (4)", yscale="log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8)
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
+
+
+def learning_curves(curves: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) -> bytes:
+    """(label, steps, middle, low, high) each, shapes [L]: lines with bands; a PNG."""
+    figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    for label, steps, middle, low, high in curves:
+        (line,) = axes.plot(steps, middle, label=label)
+        axes.fill_between(steps, low, high, alpha=0.2, linewidth=0, color=line.get_color())
+    axes.set(xlabel="environment steps", ylabel="average reward per agent and step")
+    axes.set_title("interquartile mean over replicas, 95 % bootstrap interval", fontsize=9)
+    figure.legend(fontsize=8, loc="outside lower center")
     content = io.BytesIO()
     figure.savefig(content, format="png")
     return content.getvalue()

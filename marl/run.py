@@ -14,19 +14,21 @@ import torch
 from marl import build
 from marl.core import checkpoint
 from marl.core.checks import boolean, integer
-from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError, DivergedError, NotEnoughMemoryError, RunFailedError
 from marl.core.evaluation import BATCHES, Evaluation, evaluate
 from marl.core.logger import Logger
 from marl.core.memory import forecast
 from marl.core.policy import Policy
 from marl.core.trainer import Trainer
+from marl.interruption import heard
 from marl.loggers import ArrayLogger, ProgressLogger
 from marl.rundir import RunDirectory, differences, fingerprint
 from marl.schedulers import TwoTimescale
 from marl.summary import LastTenth, summary_of
 
 MAX_THREADS = 1024
+PIECE = 0.5
+"""Seconds of training between two looks at whether someone wants the run to stop."""
 _SMALLER = "use fewer replicas, a smaller critic.kappa or a smaller network"
 
 log = logging.getLogger(__name__)
@@ -80,12 +82,20 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
 
 def evaluate_run(directory: Path, steps: int, burn_in: int | None = None, seed: int | None = None) -> Evaluation:
     """Evaluates the policy of a run's checkpoint. Errors: `CheckpointError`, `ConfigError`."""
-    config, env, policy = load_policy(directory)
-    return evaluate(env, policy, steps=steps, burn_in=burn_in, seed=config["seed"] if seed is None else seed)
+    config, policy = load(directory)
+    return evaluate(policy.env, policy, steps=steps, burn_in=burn_in, seed=config["seed"] if seed is None else seed)
 
 
-def load_policy(directory: Path) -> tuple[dict[str, Any], Environment, Policy]:
-    """(configuration, environment, policy) of a run's checkpoint. Errors: `CheckpointError`, `ConfigError`."""
+def load_policy(directory: str | Path, replica: int | None = None) -> Policy:
+    """The trained policy of a run, of all its replicas or of one; `policy.act(s)` draws actions in `policy.env`.
+
+    Errors: `CheckpointError` if there is no sound checkpoint, `ConfigError` if there is no such replica.
+    """
+    return load(Path(directory), replica)[1]
+
+
+def load(directory: Path, replica: int | None = None) -> tuple[dict[str, Any], Policy]:
+    """(configuration, policy) of a run's checkpoint, see `load_policy`."""
     config, state = checkpoint.load(directory / "checkpoint.pt")
     folder = RunDirectory(directory)
     other = differences(folder.config() or config, config)
@@ -94,9 +104,14 @@ def load_policy(directory: Path) -> tuple[dict[str, Any], Environment, Policy]:
     _use_threads(config["threads"])
     env = build.environment(config)
     folder.check_environment(state["environment"], fingerprint(env))
-    policy = build.policy(config, env)
-    policy.load_state_dict(state["trainer"]["policy"])
-    return config, env, policy
+    learned, replicas = state["trainer"]["policy"], config["replicas"]
+    if replica is not None:
+        if integer("replica", replica, 0) >= replicas:
+            raise ConfigError(f"{directory} has replicas 0 to {replicas - 1}, got replica={replica}")
+        learned, replicas = {name: held[replica : replica + 1] for name, held in learned.items()}, 1
+    policy = build.policy({**config, "replicas": replicas}, env)
+    policy.load_state_dict(learned)
+    return config, policy
 
 
 @dataclass
@@ -119,12 +134,7 @@ class _Run:
             return (trainer.t - start) / (time.perf_counter() - clock)
 
         try:
-            while trainer.t < steps:
-                self.tail.reach(trainer)
-                stops = (trainer.t - trainer.t % checkpoint_every + checkpoint_every, self.tail.start, steps)
-                trainer.run(min(stop for stop in stops if stop > trainer.t) - trainer.t)
-                if trainer.t != self.tail.start or trainer.t % checkpoint_every == 0:
-                    self._save()
+            self._train(steps, checkpoint_every)
             trained = rate()
             evaluation = self._evaluate()
             self._close()
@@ -149,6 +159,23 @@ class _Run:
                 ) from None
             raise
         return summary
+
+    def _train(self, steps: int, checkpoint_every: int) -> None:
+        """In pieces of half a second, between which a signal is heard: Ctrl-C and SIGTERM leave a checkpoint."""
+        trainer, piece = self.trainer, 1
+        with heard() as request:
+            while trainer.t < steps:
+                self.tail.reach(trainer)
+                checkpoint = trainer.t - trainer.t % checkpoint_every + checkpoint_every
+                stops = (checkpoint, self.tail.start, steps, trainer.t + piece)
+                begun, clock = trainer.t, time.perf_counter()
+                trainer.run(min(stop for stop in stops if stop > trainer.t) - trainer.t)
+                rate = (trainer.t - begun) / max(time.perf_counter() - clock, 1e-9)
+                piece = max(1, min(int(rate * PIECE), 10 * piece))
+                if request.made or trainer.t in (checkpoint, steps):
+                    self._save()
+                if request.made:
+                    raise KeyboardInterrupt
 
     def _save(self) -> None:
         for logger in self.trainer.loggers:

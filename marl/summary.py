@@ -81,6 +81,7 @@ def summary_of(
     if evaluation is not None:
         summary["eval_average_reward"] = evaluation.average_reward.tolist()
         summary["eval_half_width"] = evaluation.half_width.tolist()
+        summary["eval_segments"] = evaluation.segments.tolist()
     return summary
 
 

@@ -6,7 +6,7 @@ import sys
 
 from marl.cli.help import USAGE
 
-COMMANDS = ("train", "evaluate", "certify", "decay")
+COMMANDS = ("train", "evaluate", "export", "plot", "certify", "decay")
 
 
 def main() -> int:

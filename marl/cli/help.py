@@ -6,6 +6,8 @@ USAGE = """usage: marl COMMAND ...
 
   marl train [KEY=VALUE ...]            train as configured; -m sweeps over comma-separated values
   marl evaluate RUN_DIR [KEY=VALUE ...] long-run average reward of a trained policy
+  marl plot DIR ...                     learning curves and a table of runs and sweeps
+  marl export RUN_DIR FILE              a trained policy as a plain json or npz file
   marl certify [RUN_DIR] [KEY=VALUE ...] bounds on how far influence reaches, and the kappa that is enough
   marl decay [RUN_DIR] [KEY=VALUE ...]  how far influence reaches under one policy, exactly
 
@@ -31,6 +33,25 @@ EVALUATE = """usage: marl evaluate RUN_DIR [eval.steps=20000] [eval.burn_in=STEP
 Runs the policy of RUN_DIR's checkpoint, frozen, on noise of its own, and prints the long-run average reward per
 agent and step of every replica with a 95 % confidence interval (20 batch means)."""
 
+
+PLOT = """usage: marl plot DIR ... [out=plot]
+
+  marl plot outputs                     every finished run in and under a directory
+  marl plot outputs/a outputs/b out=ab  the runs of two
+
+Runs are grouped by the settings in which they differ; seeds and replicas are pooled. Prints a table and writes to `out`:
+curves.png      average reward against steps, interquartile mean and 95 % bootstrap interval over replicas
+results.md      the table: average reward over the last 10 % of training, and the evaluation
+results.json    the same numbers and the curves
+marl_eval.json  the layout that the marl-eval tools read; an episode is a segment of fixed length"""
+
+EXPORT = """usage: marl export RUN_DIR FILE [replica=B]
+
+Writes the policy of RUN_DIR's checkpoint as a table of probabilities to FILE, by its ending .json or .npz, for other
+programs to read: of all replicas, or of one.
+
+json  policy[replica][agent][state] = [probability of every action]
+npz   probabilities [B, n, S, A] (0 where an action is illegal or does not exist), num_states, num_actions [n]"""
 
 CERTIFY = """usage: marl certify [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...]
 
@@ -65,7 +86,7 @@ def of(command: str) -> str:
     if command in ("certify", "decay"):
         shown = [line for line in _groups() if line.startswith(("env:", "policy:"))]
         return (CERTIFY if command == "certify" else DECAY) + "\n        ".join(shown)
-    return EVALUATE
+    return {"evaluate": EVALUATE, "plot": PLOT, "export": EXPORT}[command]
 
 
 def conf_dir() -> Path:

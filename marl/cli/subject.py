@@ -48,7 +48,8 @@ def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Environ
         policy = build.policy({**settings, "dtype": "float64", "replicas": 1}, env)
         name = " ".join(parts) or "default settings"
     else:
-        _, env, policy = load_policy(run)
+        policy = load_policy(run)
+        env = policy.env
         name = f"the policy of {run} (replica 0)"
     _check_writable(settings["out"])
     return settings, env, policy, name

@@ -16,8 +16,9 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from marl.cli import jobs
 from marl.cli.help import conf_dir
-from marl.core.errors import CheckpointError, ConfigError, MarlError
+from marl.core.errors import CheckpointError, ConfigError, DivergedError, MarlError
 from marl.run import train
 from marl.summary import mean
 
@@ -31,9 +32,8 @@ def main(arguments: list[str]) -> int:
     """Runs or sweeps; 0, or the error of the (first failed) run is raised."""
     flags, overrides = _split(arguments)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here instead of being printed there
-    OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
     sys.argv = ["marl", *flags, *_with_resume(overrides, flags)]
-    DirectoriesBefore.existing = None
+    DirectoriesBefore.existing = jobs.Jobs.records = None
     begun: list[Path] = []
     stopped: list[Exception] = []
 
@@ -41,25 +41,25 @@ def main(arguments: list[str]) -> int:
     def job(config: DictConfig) -> dict[str, Any] | None:
         settings = HydraConfig.get()
         directory = Path(settings.runtime.output_dir)
+        if settings.mode == RunMode.MULTIRUN:
+            return _job(config, directory)
         begun.append(directory)
         try:
-            return _train_one(config, directory)
+            return _told(train(*_request(config, directory)), directory)
         except Exception as error:
             _take_back(directory, f"{settings.job.name}.log")
-            if settings.mode == RunMode.MULTIRUN:  # the sweep goes on; Hydra names the job and reports at the end
-                raise
             stopped.append(error)
             return None
 
     try:
         job()
     except (ValueError, TypeError) as error:
-        if begun or isinstance(error, MarlError):
+        if begun or jobs.Jobs.records or isinstance(error, MarlError):
             raise
         raise ConfigError(f"cannot read {' '.join(arguments)}: {' '.join(str(error).split())}") from None
     if stopped:
         raise stopped[0]
-    return 0
+    return jobs.told()
 
 
 def compose(overrides: list[str], command: str = "train") -> dict[str, Any]:
@@ -79,13 +79,34 @@ class DirectoriesBefore(Callback):
         DirectoriesBefore.existing = next(part for part in (path, *path.parents) if part.exists())
 
 
-def _train_one(config: DictConfig, directory: Path) -> dict[str, Any]:
+def _job(config: DictConfig, directory: Path) -> dict[str, Any] | None:
+    """One job of a sweep. It raises nothing, so that the others go on; how it ended is noted for the end."""
+    log = directory / f"{HydraConfig.get().job.name}.log"
+    request = _request(config, directory)
+    jobs.share_cores()
+    try:
+        summary = jobs.alone(lambda: train(*request), log)
+    except MarlError as error:
+        _take_back(directory, log.name)
+        refused = isinstance(error, ConfigError)
+        status = "refused" if refused else "diverged" if isinstance(error, DivergedError) else "failed"
+        jobs.note(directory, status, str(error), 2 if refused else 1)
+        return None
+    jobs.note(directory, "finished")
+    return _told(summary, directory)
+
+
+def _request(config: DictConfig, directory: Path) -> tuple[dict[str, Any], Path, dict[str, str]]:
+    """What `marl.run.train` takes."""
     settings = HydraConfig.get()
     provenance = {
         "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
         "overrides.yaml": OmegaConf.to_yaml(settings.overrides.task),
     }
-    summary = train(_plain(config), directory, provenance)
+    return _plain(config), directory, provenance
+
+
+def _told(summary: dict[str, Any], directory: Path) -> dict[str, Any]:
     evaluated = summary.get("eval_average_reward")
     print(
         f"average reward {mean(summary['average_reward']):.4f} (last 10 % of {summary['steps']} steps)"
@@ -163,3 +184,6 @@ def _take_back(directory: Path, log: str) -> None:
         if made == stop or any(made.iterdir()):
             return
         made.rmdir()
+
+
+OmegaConf.register_new_resolver("run_name", _run_name, replace=True)  # on import, so that a launcher's processes have it

@@ -1,6 +1,7 @@
 """Checkpoints: tensors, numbers and strings in one file, loaded without running any code from it."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}; give the directory of a run that wrote one")
     try:
+        with zipfile.ZipFile(path) as parts:
+            if broken := parts.testzip():
+                raise ValueError(f"checksum of {broken}")
         payload = torch.load(path, weights_only=True)
         found = payload["format"]
         config, state = json.loads(payload["config"]), payload["state"]

@@ -1,5 +1,7 @@
 """Errors that a user can act on. Each message is one sentence or two: what was given, what is allowed, what to do."""
 
+from typing import Any
+
 
 class MarlError(Exception):
     """Base class of every error the library raises on purpose; the command line prints it without a traceback."""
@@ -40,3 +42,6 @@ class DivergedError(MarlError):
             f"training diverged at step {step}: a value stopped being finite in replica {shown}; "
             "try smaller step sizes (critic_scheduler, actor_scheduler) or trainer.rescale=true"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.step, self.replicas)

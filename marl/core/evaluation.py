@@ -25,12 +25,13 @@ class Evaluation:
     """What `evaluate` measured.
 
     Shapes: average_reward [B] (over agents and steps), half_width [B] (95 % interval is average +- half_width),
-    agent_reward [B, n].
+    agent_reward [B, n], segments [B, 20] (the average reward of 20 consecutive parts of equal length).
     """
 
     average_reward: Tensor
     half_width: Tensor
     agent_reward: Tensor
+    segments: Tensor
     steps: int
     burn_in: int
 
@@ -68,6 +69,7 @@ def evaluate(env: Environment, policy: Policy, *, steps: int, burn_in: int | Non
         average_reward=sums.sum(dim=0).mean(dim=1) / steps,
         half_width=_T_QUANTILE * batch_means.std(dim=0) / BATCHES**0.5,
         agent_reward=sums.sum(dim=0) / steps,
+        segments=batch_means.T,
         steps=steps,
         burn_in=burn_in,
     )
@@ -90,10 +92,9 @@ def _roll_compiled(
     from marl.kernels import rollout as kernel  # numba takes its time: only where it is used
 
     n, states, count = env.action_mask.shape
-    table = torch.empty(policy.replicas, n, states, 2, count, dtype=policy.dtype)
-    for k in range(states):  # logits are not read
-        table[:, :, k, 1] = policy.probs(torch.minimum(torch.tensor(k), env.num_states - 1).expand(policy.replicas, -1))
-    rows = table.flatten(1).numpy()
+    laid_out = torch.zeros(policy.replicas, n, states, 2, count, dtype=policy.dtype)  # logits are not read
+    laid_out[:, :, :, 1] = policy.probability_table()
+    rows = laid_out.flatten(1).numpy()
     last = last_actions(env.action_mask).numpy()
     given = *arguments(env), action_count(count)
     now_s, now_a = (np.array(part.numpy(), dtype=np.int64, order="C") for part in (s, a))

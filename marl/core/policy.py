@@ -1,11 +1,13 @@
 """Localized policies zeta_i(a_i | s_i; theta_i): each agent sees its own state only."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from marl.core.environment import ALMOST_ONE, Environment
+from marl.core.errors import ConfigError
 from marl.core.fused import FusedSoftmax, last_actions
 from marl.core.noise import Initializer, Purpose
 from marl.core.shapes import Actions, ActionValues, States, Values
@@ -65,6 +67,37 @@ class Policy(nn.Module, ABC):
         below = torch.minimum(u, cdf[..., -1].double() * ALMOST_ONE).unsqueeze(-1)
         passed = cdf.shape[-1] - (below < cdf).sum(dim=-1)  # all of them, if a probability is NaN
         return torch.minimum(passed, self._last_legal[self._row + s])
+
+    @torch.no_grad()
+    def act(self, s: Any, generator: torch.Generator | None = None) -> Actions:
+        """Draws the action of every agent, with torch's own noise.
+
+        Shapes: s [B, n], or [n] for the same state in every replica, as a tensor, array or list -> [B, n]; [n] if s is [n]
+        and there is one replica. Errors: `ConfigError` if s is no state of the network.
+        """
+        given = torch.as_tensor(s)
+        if given.shape not in ((self.env.n,), (self.replicas, self.env.n)) or given.is_floating_point():
+            raise ConfigError(
+                f"a state is {self.env.n} integers, one per agent, or {self.replicas} rows of them, got {list(given.shape)}"
+            )
+        wrong = ((given < 0) | (given >= self.env.num_states)).nonzero()
+        if len(wrong):
+            i = int(wrong[0, -1])
+            found = int(given[tuple(wrong[0])])
+            raise ConfigError(f"agent {i} has states 0 to {int(self.env.num_states[i]) - 1}, got {found}")
+        u = torch.rand(self.replicas, self.env.n, dtype=torch.float64, generator=generator)
+        a = self.sample(given.long().expand(self.replicas, -1), u)
+        return a[0] if given.ndim == 1 and self.replicas == 1 else a
+
+    @torch.no_grad()
+    def probability_table(self) -> Tensor:
+        """zeta_i(a|s) written out, 0 where (s, a) is illegal or does not exist. Shapes: [B, n, S, A]."""
+        n, states, count = self.env.action_mask.shape
+        table = torch.empty(self.replicas, n, states, count, dtype=self.dtype)
+        for k in range(states):
+            s = torch.minimum(torch.tensor(k), self.env.num_states - 1)
+            table[:, :, k] = self.probs(s.expand(self.replicas, -1))
+        return table * self.env.action_mask
 
     def entropy(self, s: States) -> Values:
         """-sum_a zeta log zeta in nats. Shapes: s [B, n] -> [B, n]."""

@@ -12,6 +12,7 @@ from torch.utils.tensorboard.summary import hparams, scalar
 
 from marl.core.checks import boolean
 from marl.core.environment import Environment
+from marl.core.flatten import flatten
 from marl.core.logger import Metrics
 
 BANDED = ("train/average_reward",)
@@ -50,7 +51,7 @@ class TensorBoardLogger:
     def _writer(self) -> SummaryWriter:
         """Opened with the first number, so that a logger that is never used leaves no file."""
         writer = SummaryWriter(str(self._directory), purge_step=self._purge_step)
-        for summary in hparams(_flat(self._config), {BANDED[0]: 0.0}):
+        for summary in hparams(_table(self._config), {BANDED[0]: 0.0}):
             writer._get_file_writer().add_summary(summary)
         return writer
 
@@ -96,12 +97,7 @@ class TensorBoardLogger:
         self._writer.add_image("network/agent_reward", picture, self._last_step, dataformats="HWC")
 
 
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by dots; values that TensorBoard's hyperparameter table can hold."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value if isinstance(value, (bool, int, float, str)) else str(value)
-    return flat
+def _table(config: dict[str, Any]) -> dict[str, Any]:
+    """Values that TensorBoard's hyperparameter table can hold."""
+    flat = flatten(config).items()
+    return {key: value if isinstance(value, (bool, int, float, str)) else str(value) for key, value in flat}

@@ -121,7 +121,9 @@ def test_a_second_call_runs_nothing_again(sweep: tuple[Path, Outcome]) -> None:
     with command_in(directory) as marl:
         again = marl(*SWEEP)
     assert again.code == 0
-    assert again.err.count("is finished already") == 8
+    assert again.err == "8 jobs: 8 finished, 0 not\n"
+    logs = [path.read_text() for path in (directory / "outputs").rglob("train.log")]
+    assert [text.count("is finished already") for text in logs] == [1] * 8
     assert contents(directory / "outputs", ignore="train.log").items() >= {
         (path, held) for path, held in before.items() if path != "multirun.yaml"
     }

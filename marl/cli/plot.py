@@ -1,0 +1,113 @@
+"""`marl plot`: learning curves, a table and numbers of runs and sweeps."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from marl.core.errors import ConfigError
+from marl.core.files import write_atomically
+from marl.results import RESAMPLES, Group, find, grouped, interquartile_mean, interval
+
+DIGITS = 4
+
+
+def main(arguments: list[str]) -> int:
+    """Writes curves.png, results.md, results.json and marl_eval.json, and prints the table."""
+    places = [Path(argument) for argument in arguments if not argument.startswith("out=")]
+    if not places:
+        raise ConfigError("marl plot needs directories of runs or sweeps; marl plot --help says more")
+    out = Path([*(argument for argument in arguments if argument.startswith("out=")), "out=plot"][0].partition("=")[2])
+    runs, left_out = find(places)
+    groups = sorted(grouped(runs), key=lambda group: -interquartile_mean(group.score))
+    for line in left_out:
+        print(f"left out: {line}")
+    table = _table(groups)
+    print(table, end="")
+    _write(out, groups, left_out, table)
+    return 0
+
+
+def _write(out: Path, groups: list[Group], left_out: list[str], table: str) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    numbers = {"interval": f"95 %, percentile bootstrap of the interquartile mean, {RESAMPLES} resamples"}
+    told = {
+        "results.md": table,
+        "results.json": json.dumps(
+            {**numbers, "left_out": left_out, "groups": [_numbers(group) for group in groups]}, indent=1
+        ),
+        "marl_eval.json": json.dumps(_marl_eval(groups), indent=1),
+    }
+    for name, text in told.items():
+        write_atomically(out / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+    try:
+        from marl.plotting import learning_curves
+    except ModuleNotFoundError:
+        print(f"no picture: it needs matplotlib (pip install marl[plots]); numbers are in {out}")
+        return
+    picture = learning_curves([(group.label, group.steps, *_curve(group)) for group in groups])
+    write_atomically(out / "curves.png", lambda file: file.write(picture))
+    print(f"{out / 'curves.png'}")
+
+
+def _curve(group: Group) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return interquartile_mean(group.reward), *interval(group.reward)
+
+
+def _table(groups: list[Group]) -> str:
+    """Markdown: interquartile mean and 95 % interval of the score, and of the evaluation where there is one."""
+    measured = any(len(group.evaluated) for group in groups)
+    heads = ["runs", "replicas", "average reward", "95 %"] + (["evaluated", "95 %"] if measured else [])
+    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
+    for group in groups:
+        cells = [group.label.replace("|", "\\|"), str(len(group.seeds)), *_cells(group.score)]
+        lines.append("| " + " | ".join(cells + (_cells(group.evaluated) if measured else [])) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(x: np.ndarray) -> list[str]:
+    if not len(x):
+        return ["", ""]
+    low, high = interval(x)
+    return [f"{interquartile_mean(x):.{DIGITS}f}", f"{low:.{DIGITS}f} to {high:.{DIGITS}f}"]
+
+
+def _numbers(group: Group) -> dict[str, Any]:
+    middle, low, high = _curve(group)
+    return {
+        "label": group.label,
+        "seeds": group.seeds.tolist(),
+        "average_reward": _statistics(group.score),
+        "eval_average_reward": _statistics(group.evaluated),
+        "curve": {"step": group.steps.tolist(), "iqm": middle.tolist(), "low": low.tolist(), "high": high.tolist()},
+    }
+
+
+def _statistics(x: np.ndarray) -> dict[str, Any] | None:
+    if not len(x):
+        return None
+    low, high = interval(x)
+    middle = {"iqm": float(interquartile_mean(x)), "low": float(low), "high": float(high)}
+    return {"values": x.tolist(), "mean": float(x.mean()), **middle}
+
+
+def _marl_eval(groups: list[Group]) -> dict[str, Any]:
+    """The layout of the marl-eval tools: environment -> task -> algorithm -> run -> step -> metric.
+
+    An episode is a segment of fixed length: the steps between two log points while training, one of 20 batches of the
+    evaluation at the end.
+    """
+    layout: dict[str, Any] = {}
+    for group in groups:
+        env, trainer = (str(group.config[part]["_target_"]).rpartition(".")[2] for part in ("env", "trainer"))
+        algorithm = trainer if len(groups) == 1 else group.label
+        runs = layout.setdefault(env, {}).setdefault("average_reward", {}).setdefault(algorithm, {})
+        for seed, rewards, segments, score in zip(group.seeds, group.reward, group.segments, group.score, strict=True):
+            steps = {
+                f"step_{k}": {"step_count": int(step), "average_reward": [float(reward)]}
+                for k, (step, reward) in enumerate(zip(group.steps, rewards, strict=True))
+            }
+            absolute = segments.tolist() if len(segments) else [float(score)]
+            runs[f"seed_{seed}"] = {**steps, "absolute_metrics": {"average_reward": absolute}}
+    return layout

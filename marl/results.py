@@ -1,0 +1,142 @@
+"""Results of finished runs: learning curves and scores, seeds pooled, grouped by what else differs."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from marl.core.errors import ConfigError
+from marl.core.flatten import flatten
+
+RESAMPLES = 2000
+"""Bootstrap samples behind every interval."""
+NO_DIFFERENCE = ("seed", "replicas", "log_every", "logger", "callback", "checkpoint", "resume", "force", "threads")
+"""Keys that do not set runs apart."""
+LONGEST = 40
+"""Most characters of a value in a label."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory. Shapes: steps [L], reward [L, B] (of the steps since the log point before), score [B]."""
+
+    path: Path
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    steps: np.ndarray
+    reward: np.ndarray
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing but the seed, replica by replica; no noise stream is counted twice.
+
+    Shapes, R replicas: seeds [R], steps [L], reward [R, L], score [R] (last 10 % of training), evaluated [R] or empty,
+    segments [R, 20] (the batch means of the evaluation) or [R, 0].
+    """
+
+    label: str
+    config: dict[str, Any]
+    seeds: np.ndarray
+    steps: np.ndarray
+    reward: np.ndarray
+    score: np.ndarray
+    evaluated: np.ndarray
+    segments: np.ndarray
+
+
+def interquartile_mean(x: np.ndarray) -> np.ndarray:
+    """The mean of the middle half over the first axis: floor(R / 4) values are left out at each end. [R, ...] -> [...]."""
+    cut = len(x) // 4
+    return np.asarray(np.sort(x, axis=0)[cut : len(x) - cut].mean(axis=0))
+
+
+def interval(x: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The 95 % percentile bootstrap interval of the interquartile mean over the first axis. [R, ...] -> two of [...]."""
+    drawn = np.random.default_rng(seed).integers(len(x), size=(RESAMPLES, len(x)))
+    columns = x.reshape(len(x), -1).T
+    means = np.stack([interquartile_mean(column[drawn].T) for column in columns])
+    low, high = np.quantile(means, (0.025, 0.975), axis=1)
+    return low.reshape(x.shape[1:]), high.reshape(x.shape[1:])
+
+
+def find(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
+    """Finished runs in and under `places`, and a line about every run there that cannot be used.
+
+    Errors: `ConfigError` if a place does not exist or no run is found.
+    """
+    runs: dict[Path, Run] = {}
+    left_out: list[str] = []
+    for place in places:
+        if not place.is_dir():
+            raise ConfigError(f"{place} is no directory; give run directories or a directory that holds some")
+        for folder in sorted({path.parent.parent for path in place.rglob(".hydra/config.yaml")}):
+            try:
+                runs[folder.resolve()] = _read(folder)
+            except (OSError, ValueError, KeyError) as error:
+                left_out.append(f"{folder}: {error if isinstance(error, ValueError) else 'not finished'}")
+    if not runs:
+        raise ConfigError(f"no finished run in {', '.join(map(str, places))}" + "".join(f"; {line}" for line in left_out))
+    return list(runs.values()), left_out
+
+
+def grouped(runs: Sequence[Run]) -> list[Group]:
+    """Runs pooled over seeds and replicas, one group for every setting that differs, which is its label."""
+    settings = [flatten(run.config) for run in runs]
+    keys = _varying(settings)
+    pools: dict[str, list[Run]] = {}
+    for run, setting in zip(runs, settings, strict=True):
+        label = ", ".join(_shown(key, setting[key]) for key in keys if key in setting) or "all"
+        pools.setdefault(label, []).append(run)
+    return [_pooled(label, pool) for label, pool in pools.items()]
+
+
+def _varying(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys that have more than one value; a key that only some classes have counts where it is."""
+    values: dict[str, set[str]] = {}
+    for setting in settings:
+        for key, value in setting.items():
+            if key.partition(".")[0] not in NO_DIFFERENCE:
+                values.setdefault(key, set()).add(json.dumps(value))
+    return [key for key, found in values.items() if len(found) > 1]
+
+
+def _shown(key: str, value: Any) -> str:
+    name = key.removesuffix("._target_")
+    text = str(value) if name == key else str(value).rpartition(".")[2]
+    return f"{name}={text if len(text) <= LONGEST else text[: LONGEST - 3] + '...'}"
+
+
+def _pooled(label: str, runs: Sequence[Run]) -> Group:
+    steps = runs[0].steps
+    for run in runs[1:]:
+        steps = np.intersect1d(steps, run.steps)
+    if not len(steps):
+        raise ConfigError(f"{label}: {runs[0].path} and others have no log point in common; give runs with one log_every")
+    streams: dict[int, tuple[Run, int]] = {}
+    for run in sorted(runs, key=lambda run: -run.summary["steps"]):
+        for b in range(run.summary["replicas"]):
+            streams.setdefault(run.summary["seed"] + b, (run, b))
+    chosen = [streams[seed] for seed in sorted(streams)]
+    measured = all("eval_average_reward" in run.summary for run, _ in chosen)
+    return Group(
+        label=label,
+        config=runs[0].config,
+        seeds=np.array(sorted(streams)),
+        steps=steps,
+        reward=np.stack([run.reward[np.isin(run.steps, steps), b] for run, b in chosen]),
+        score=np.array([run.summary["average_reward"][b] for run, b in chosen]),
+        evaluated=np.array([run.summary["eval_average_reward"][b] for run, b in chosen] if measured else []),
+        segments=np.array([run.summary.get("eval_segments", [[]] * (b + 1))[b] if measured else [] for run, b in chosen]),
+    )
+
+
+def _read(folder: Path) -> Run:
+    summary = json.loads((folder / "summary.json").read_text())
+    if summary["status"] != "finished":
+        raise ValueError(f"{summary['status']}, {summary.get('reason', 'no reason given')}")
+    with np.load(folder / "metrics.npz") as arrays:
+        return Run(folder, summary["config"], summary, arrays["step"], arrays["train/average_reward"])
