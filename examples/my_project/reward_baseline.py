@@ -19,7 +19,7 @@ class RewardBaseline(Trainer):
         critic_scheduler: Scheduler,
         actor_scheduler: Scheduler,
         **run,
-    ):  # type: ignore[no-untyped-def]
+    ):
         super().__init__(env, policy, **run)
         self.critic, self.alpha, self.eta = critic, critic_scheduler, actor_scheduler
 

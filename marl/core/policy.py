@@ -69,7 +69,7 @@ class Policy(nn.Module, ABC):
         return torch.minimum(passed, self._last_legal[self._row + s])
 
     @torch.no_grad()
-    def act(self, s: Any, generator: torch.Generator | None = None) -> Actions:
+    def act(self, s: Any, generator: torch.Generator | None = None) -> Tensor:
         """Draws the action of every agent, with torch's own noise.
 
         Shapes: s [B, n], or [n] for the same state in every replica, as a tensor, array or list -> [B, n]; [n] if s is [n]

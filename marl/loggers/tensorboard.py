@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class TensorBoardLogger:
     @functools.cached_property
     def _writer(self) -> SummaryWriter:
         """Opened with the first number, so that a logger that is never used leaves no file."""
+        self._wait_for_a_later_name()
         writer = SummaryWriter(str(self._directory), purge_step=self._purge_step)
         for summary in hparams(_table(self._config), {BANDED[0]: 0.0}):
             writer._get_file_writer().add_summary(summary)
@@ -77,6 +79,13 @@ class TensorBoardLogger:
         if self._picture and self._agent_reward is not None and self._env.n <= MAX_PICTURE:
             self._draw(self._agent_reward)
         self._writer.close()
+
+    def _wait_for_a_later_name(self) -> None:
+        """Event files are read in the order of their names, which begin with the second in which they were opened."""
+        names = [path.name for path in self._directory.glob("events.out.tfevents.*")]
+        last = max((int(name.split(".")[3]) for name in names), default=0)
+        while last >= int(time.time()) > last - 2:  # but for a clock that was set back
+            time.sleep(0.05)
 
     def _of_agents(self, tag: str, array: np.ndarray) -> dict[str, float]:
         self._agent_reward = array.mean(axis=0)

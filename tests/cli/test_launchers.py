@@ -13,7 +13,11 @@ from tests.cli.command import metrics_of
 SWEEP = ("-m", "env.rows=2", "env.cols=3", "critic.kappa=0,1", "seed=0,1", "replicas=2", "steps=200", "eval.steps=0")
 LAUNCHERS = {
     "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
-    "ray": ["hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false"],
+    "ray": [
+        "hydra/launcher=ray",
+        "+hydra.launcher.ray.init.num_cpus=2",
+        "+hydra.launcher.ray.init.include_dashboard=false",
+    ],
     "submitit": ["hydra/launcher=submitit_local"],
 }
 

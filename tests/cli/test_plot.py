@@ -1,0 +1,139 @@
+"""Pooling, interquartile means and their intervals against plain loops; and the files of `marl plot`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from marl.core.errors import ConfigError
+from marl.results import find, grouped, interquartile_mean, interval
+from tests.cli.command import Marl, assert_refused, command_in, metrics_of, summary_of
+
+RUNS = ("env.rows=2", "env.cols=3", "steps=400", "log_every=20", "eval.steps=40", "replicas=3", "logger=none")
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two kappas; seeds 0, 1, 2 and 2, 3, 4: stream 2 is there twice."""
+    directory = tmp_path_factory.mktemp("results")
+    with command_in(directory) as marl:
+        assert marl("train", "-m", "critic.kappa=0,1", "seed=0,2", *RUNS).code == 0
+    return directory / "outputs"
+
+
+def plain_interquartile_mean(values: list[float]) -> float:
+    """Without the lowest and the highest quarter, rounded down."""
+    kept = sorted(values)
+    for _ in range(len(values) // 4):
+        kept = kept[1:-1]
+    return sum(kept) / len(kept)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8, 11])
+def test_interquartile_mean(count: int) -> None:
+    x = np.random.default_rng(count).normal(size=(count, 3, 2))
+    expected = [[plain_interquartile_mean(x[:, k, m].tolist()) for m in range(2)] for k in range(3)]
+    np.testing.assert_allclose(interquartile_mean(x), expected, rtol=1e-13)
+
+
+def test_intervals_hold_what_they_promise() -> None:
+    """300 samples of 20 normals: 95 % intervals of this size cover 92 %; fewer than 86 % has probability below 1e-3."""
+    x = np.random.default_rng(0).normal(size=(20, 300))
+    low, high = interval(x)
+    assert (low < high).all()
+    covered = float(((low < 0) & (high > 0)).mean())
+    assert 0.86 < covered < 0.98
+    assert interval(np.full(5, 0.25)) == (0.25, 0.25)
+
+
+def test_seeds_and_replicas_are_pooled_and_no_stream_counts_twice(sweep: Path) -> None:
+    runs, left_out = find([sweep])
+    groups = {group.label: group for group in grouped(runs)}
+    assert left_out == []
+    assert list(groups) == ["critic.kappa=0", "critic.kappa=1"]
+    for kappa in (0, 1):
+        group = groups[f"critic.kappa={kappa}"]
+        assert group.seeds.tolist() == [0, 1, 2, 3, 4]
+        places = {path.name: path for path in sweep.glob(f"critic.kappa={kappa},*/seed=*")}
+        first, second = places["seed=0"], places["seed=2"]
+        reward = np.concatenate([metrics_of(run)["train/average_reward"] for run in (first, second)], axis=1)
+        np.testing.assert_array_equal(group.reward, reward.T[[0, 1, 2, 4, 5]])
+        scores = [*summary_of(first)["average_reward"], *summary_of(second)["average_reward"][1:]]
+        assert group.score.tolist() == scores
+        assert group.evaluated.tolist() == [
+            *summary_of(first)["eval_average_reward"],
+            *summary_of(second)["eval_average_reward"][1:],
+        ]
+        np.testing.assert_allclose(group.segments.mean(axis=1), group.evaluated, rtol=1e-12)
+
+
+def test_plot_writes_what_it_prints(sweep: Path, tmp_path: Path) -> None:
+    with command_in(tmp_path) as marl:
+        outcome = marl("plot", str(sweep), "out=there")
+    assert outcome.code == 0, outcome
+    assert outcome.out == (tmp_path / "there/results.md").read_text() + "there/curves.png\n"
+    assert (tmp_path / "there/curves.png").read_bytes().startswith(b"\x89PNG")
+    assert len((tmp_path / "there/curves.png").read_bytes()) > 10_000
+    numbers = json.loads((tmp_path / "there/results.json").read_text())
+    groups = {group.label: group for group in grouped(find([sweep])[0])}
+    assert {group["label"] for group in numbers["groups"]} == set(groups)
+    for told in numbers["groups"]:
+        group = groups[told["label"]]
+        assert told["average_reward"]["iqm"] == pytest.approx(plain_interquartile_mean(group.score.tolist()))
+        assert f"| {told['average_reward']['iqm']:.4f} |" in outcome.out
+        assert told["curve"]["step"] == list(range(20, 401, 20))
+        middle = [plain_interquartile_mean(column.tolist()) for column in group.reward.T]
+        np.testing.assert_allclose(told["curve"]["iqm"], middle)
+        assert (np.array(told["curve"]["low"]) <= middle).all()
+        assert (np.array(told["curve"]["high"]) >= middle).all()
+    best = max(groups.values(), key=lambda group: plain_interquartile_mean(group.score.tolist()))
+    assert outcome.out.splitlines()[2].startswith(f"| {best.label} | 5 |")
+
+
+def test_the_layout_of_marl_eval(sweep: Path, tmp_path: Path) -> None:
+    with command_in(tmp_path) as marl:
+        assert marl("plot", str(sweep)).code == 0
+    layout = json.loads((tmp_path / "plot/marl_eval.json").read_text())
+    algorithms = layout["WirelessAccess"]["average_reward"]
+    assert set(algorithms) == {"critic.kappa=0", "critic.kappa=1"}
+    for runs in algorithms.values():
+        assert set(runs) == {f"seed_{seed}" for seed in range(5)}
+        for run in runs.values():
+            assert len(run.pop("absolute_metrics")["average_reward"]) == 20
+            assert list(run) == [f"step_{k}" for k in range(20)]
+            for k, step in enumerate(run.values()):
+                assert step["step_count"] == 20 * (k + 1)
+                assert len(step["average_reward"]) == 1
+
+
+def test_unfinished_and_diverged_runs_are_left_out_and_named(marl: Marl, tmp_path: Path) -> None:
+    small = ("env.rows=2", "env.cols=3", "steps=40", "eval.steps=0", "logger=none")
+    assert marl("train", "-m", "critic_scheduler.value=0.1,1e12", *small).code == 1
+    assert marl("train", *small, "hydra.run.dir=outputs/unfinished").code == 0
+    (tmp_path / "outputs/unfinished/summary.json").unlink()
+    outcome = marl("plot", "outputs")
+    assert outcome.code == 0
+    left_out = [line for line in outcome.out.splitlines() if line.startswith("left out: ")]
+    assert len(left_out) == 2
+    assert any("diverged, training diverged at step" in line for line in left_out)
+    assert any("unfinished: not finished" in line for line in left_out)
+    assert "| all | 1 |" in outcome.out
+
+
+def test_labels_name_classes_and_only_what_differs(marl: Marl, tmp_path: Path) -> None:
+    small = ("env.rows=2", "env.cols=3", "steps=40", "eval.steps=0", "logger=none")
+    assert marl("train", "-m", "critic=tabular,neural", *small).code == 0
+    assert {group.label for group in grouped(find([tmp_path])[0])} == {"critic=TabularCritic", "critic=NeuralCritic"}
+
+
+def test_refusals(marl: Marl, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert_refused(marl("plot"), "needs directories")
+    assert_refused(marl("plot", "nowhere"), "nowhere is no directory")
+    assert_refused(marl("plot", "empty"), "no finished run in empty")
+    small = ("env.rows=2", "env.cols=3", "eval.steps=0", "logger=none", "steps=40")
+    assert marl("train", *small, "log_every=7", "hydra.run.dir=a").code == 0
+    assert marl("train", *small, "log_every=9", "seed=1", "hydra.run.dir=b").code == 0
+    with pytest.raises(ConfigError, match="no log point in common"):
+        grouped(find([tmp_path])[0])
