@@ -151,7 +151,7 @@ class _Run:
                 self._close()
                 self._summarise(rate(), status, reason=str(error))
             if isinstance(error, OSError):
-                text = f"the run stopped at step {trainer.t}: {error}; its last checkpoint is whole"
+                text = f"the run stopped at step {trainer.t}: {error}; a checkpoint that it wrote before is whole"
                 raise RunFailedError(text) from None
             if full:
                 raise RunFailedError(

@@ -3,7 +3,7 @@
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -14,9 +14,38 @@ FORMAT = 1
 
 
 def save(path: Path, config: dict[str, Any], state: dict[str, Any]) -> None:
-    """Writes `state` with the configuration it belongs to; the previous checkpoint stays until this one is whole."""
+    """Writes `state` with the configuration it belongs to; the previous checkpoint stays until this one is whole.
+
+    Errors: OSError if it cannot be written.
+    """
     payload = {"format": FORMAT, "config": json.dumps(config), "state": state}
-    write_atomically(path, lambda file: torch.save(payload, file))
+    write_atomically(path, lambda file: _Writer(file).save(payload))
+
+
+class _Writer:
+    """A file that keeps the reason why it could not be written, which torch replaces by one of its own."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+        self._reason: OSError | None = None
+
+    def save(self, payload: dict[str, Any]) -> None:
+        try:
+            torch.save(payload, self)  # type: ignore[arg-type]
+        except RuntimeError:
+            if self._reason is None:
+                raise
+            raise self._reason from None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self._reason = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

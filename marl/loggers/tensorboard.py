@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class TensorBoardLogger:
     def _writer(self) -> SummaryWriter:
         """Opened with the first number, so that a logger that is never used leaves no file."""
         self._wait_for_a_later_name()
+        threading.excepthook = _unless_told
         writer = SummaryWriter(str(self._directory), purge_step=self._purge_step)
         for summary in hparams(_table(self._config), {BANDED[0]: 0.0}):
             writer._get_file_writer().add_summary(summary)
@@ -110,3 +112,9 @@ def _table(config: dict[str, Any]) -> dict[str, Any]:
     """Values that TensorBoard's hyperparameter table can hold."""
     flat = flatten(config).items()
     return {key: value if isinstance(value, (bool, int, float, str)) else str(value) for key, value in flat}
+
+
+def _unless_told(error: threading.ExceptHookArgs) -> None:
+    """The thread that writes events hands its error to the next `log` or `flush`, which says it in one sentence."""
+    if not type(error.thread).__module__.startswith("tensorboard."):
+        threading.__excepthook__(error)

@@ -1,0 +1,49 @@
+"""A disk that fills while a run is at work: one sentence, and the last checkpoint stays."""
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from marl.core import checkpoint
+from tests.cli.command import Marl, state_of
+
+COMMAND = ("env.rows=2", "env.cols=3", "eval.steps=0", "checkpoint.every=20000", "log_every=10000", "hydra.run.dir=run")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 4 MiB of its own, where one may be mounted."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True).returncode:
+        pytest.skip("only root may mount a disk")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+@pytest.mark.parametrize("logger", ["none", "tensorboard"])
+def test_the_last_checkpoint_stays(marl: Marl, disk: Path, logger: str) -> None:
+    arguments = [sys.executable, "-m", "marl", "train", *COMMAND, f"logger={logger}", "steps=1000000000"]
+    run = subprocess.Popen(arguments, cwd=disk, stderr=subprocess.PIPE)
+    while not (disk / "run" / "checkpoint.pt").exists():
+        time.sleep(0.02)
+    with (disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(bytes(4096))
+    told = run.communicate(timeout=60)[1].decode().splitlines()
+    assert run.returncode == 1
+    assert told[-1].startswith("marl: the run stopped at step ")
+    assert "checkpoint" in told[-1]
+    assert "No space left" in told[-1]
+    assert not any("Traceback" in line for line in told)
+    steps = checkpoint.load(disk / "run" / "checkpoint.pt")[1]["trainer"]["t"]
+    assert steps > 0
+    (disk / "filler").unlink()
+    again = marl("train", *COMMAND, f"logger={logger}", f"steps={steps + 30000}", f"hydra.run.dir={disk / 'run'}")
+    assert again.code == 0, again.err
+    assert state_of(disk / "run")["/trainer/t"] == steps + 30000
