@@ -2,12 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs clean
 
 demo: .venv/installed
 	$(BIN)/python experiments/fig5_wireless.py --short
 
-test: .venv/installed check
+test: .venv/installed check docs
 	$(BIN)/python -m pytest
 
 check: .venv/installed
@@ -15,6 +15,9 @@ check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: .venv/installed
+	$(BIN)/mkdocs build --strict --quiet
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
