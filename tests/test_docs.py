@@ -10,14 +10,12 @@ import shutil
 import sys
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+import marl.cli.help
 import marl.exact
-from marl.cli import COMMANDS
-from marl.cli import help as help_text
 from marl.cli.train import compose
 from tests.cli.command import command_in
 
@@ -26,8 +24,7 @@ PROJECT = REPOSITORY / "examples" / "my_project"
 PAGES = ["README.md", *sorted(str(page.relative_to(REPOSITORY)) for page in (REPOSITORY / "docs").rglob("*.md"))]
 AS_TYPED = ["docs/quickstart.md"]
 """Pages whose commands are short enough to be run, and their output compared; settings of other pages are composed."""
-FENCED = re.compile(r"^(<!-- fragment -->\n)?```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
-PATH = re.compile(r"\b(?:benchmarks|conf|docs|examples|experiments|marl|tests)/[\w./-]*")
+FENCED = re.compile(r"^(<!-- fragment -->\n)?```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
 
 def text_of(page: str) -> str:
@@ -77,11 +74,8 @@ SHELL += [text for page in PAGES for text in inline(page)]
 def values(text: str) -> list[str]:
     """The override itself, or of a sweep one for each of its values."""
     override = OverridesParser.create().parse_override(text)
-    return (
-        [f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()]
-        if override.is_sweep_override()
-        else [text]
-    )
+    found = override.sweep_string_iterator() if override.is_sweep_override() else []
+    return [f"{override.key_or_group}={value}" for value in found] or [text]
 
 
 @pytest.mark.parametrize("line", sorted({line for line in SHELL if line.startswith(("python ", "make ", "marl "))}))
@@ -93,35 +87,33 @@ def test_what_a_command_names_exists(line: str) -> None:
     elif program == "make":
         assert re.search(f"^{first}:", text_of("Makefile"), flags=re.MULTILINE)
     elif program == "marl" and first != "COMMAND":
-        assert first in COMMANDS
+        assert first in marl.cli.COMMANDS
         given = [word for word in words if re.match(r"[\w.]+=", word) and not word.startswith(("hydra", "resume="))]
         if first in ("train", "certify", "decay"):
             own = [f"hydra.searchpath=[file://{PROJECT}/conf]"] if "--config-dir" in words else []
             for overrides in itertools.product(*map(values, given)):
                 compose([*overrides, *own], first)
         else:
-            assert [word for word in given if word.partition("=")[0] + "=" not in help_text.of(first)] == []
+            assert [word for word in given if word.partition("=")[0] + "=" not in marl.cli.help.of(first)] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_and_paths_lead_to_files(page: str) -> None:
-    for link in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", text_of(page))):
+    plain = FENCED.sub("", text_of(page))
+    assert "```" not in plain, "mkdocs knows no block of code that starts like this"
+    for link in re.findall(r"\]\(([^)\s]+)\)", plain):
         path, _, anchor = link.partition("#")
         if not path.startswith(("http:", "https:")):
             target = (REPOSITORY / page).parent / (path or Path(page).name)
             assert target.exists(), link
             headings = re.findall(r"^#+ (.*)$", target.read_text(), flags=re.MULTILINE) if anchor else []
             assert anchor in ["", *(re.sub(r"[^\w -]", "", x).lower().replace(" ", "-") for x in headings)], link
-    paths = [path for text in inline(page) for path in PATH.findall(text)]
+    places = r"\b(?:benchmarks|conf|docs|examples|experiments|marl|tests)/[\w./-]*"
+    paths = re.findall(places, "\n".join(inline(page)))
     assert [path for path in paths if not (REPOSITORY / path).exists() and not (PROJECT / path).exists()] == []
 
 
-def test_every_page_is_in_the_navigation() -> None:
-    listed = re.findall(r": (\S+\.md)$", text_of("mkdocs.yml"), flags=re.MULTILINE)
-    assert sorted(f"docs/{page}" for page in listed) == PAGES[1:]
-
-
-def resolve(name: str) -> Any:
+def resolve(name: str) -> object:
     """What a name of `marl.exact` or `marl` stands for; the class, for an attribute that only its objects have."""
     owner, _, attribute = name.rpartition(".")
     for look, home in ((look, home) for look in (name, owner) for home in (marl.exact, marl)):
