@@ -83,7 +83,8 @@ def test_what_a_command_names_exists(line: str) -> None:
     """Scripts and their options, targets of make, commands, keys and parts of marl (plugins of Hydra are left out)."""
     program, first, *words = shlex.split(line, comments=True)
     if program == "python" and first.endswith(".py"):
-        assert [word for word in words if word.startswith("--") and f'"{word}"' not in text_of(first)] == []
+        script = text_of(first)
+        assert [word for word in words if word.startswith("--") and f'"{word}"' not in script] == []
     elif program == "make":
         assert re.search(f"^{first}:", text_of("Makefile"), flags=re.MULTILINE)
     elif program == "marl" and first != "COMMAND":

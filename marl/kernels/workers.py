@@ -1,18 +1,21 @@
-"""The threads over which compiled kernels spread replicas."""
+"""The threads over which compiled kernels spread replicas. None is started before there is something to spread."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 
-from numba import config, get_num_threads, set_num_threads
+from numba import config, set_num_threads
 
+_most: int = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+_allowed = _most
 _started_by: int | None = None
 """The process that has started threads."""
 
 
 def use(threads: int) -> None:
     """Uses so many threads from now on, or as many as there are cores if that is fewer."""
-    set_num_threads(min(threads, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    global _allowed
+    _allowed = min(threads, _most)
 
 
 def working(replicas: int) -> int:
@@ -20,18 +23,15 @@ def working(replicas: int) -> int:
 
     Threads do not survive a fork: where a parent process has started them, its children work in turn.
     """
-    return min(replicas, get_num_threads()) if _started_by in (None, os.getpid()) else 1
+    return min(replicas, _allowed) if _started_by in (None, os.getpid()) else 1
 
 
 @contextlib.contextmanager
 def no_more_than(replicas: int) -> Iterator[bool]:
     """Whether to use threads, of which none is woken that would find nothing to do: idle ones wait by spinning."""
     global _started_by
-    before, count = get_num_threads(), working(replicas)
+    count = working(replicas)
     if count > 1:
         _started_by = os.getpid()
         set_num_threads(count)
-    try:
-        yield count > 1
-    finally:
-        set_num_threads(before)
+    yield count > 1

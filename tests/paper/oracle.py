@@ -1,6 +1,6 @@
 """The paper by brute force over all of Z, the joint legal state-action pairs of all agents: slow and obviously right.
 
-Qu, Lin, Wierman, Li, NeurIPS 2020; numbers in brackets are its equations, "section" is one of shared/PAPER.md.
+Qu, Lin, Wierman, Li, NeurIPS 2020; numbers in brackets are its equations.
 Plain loops; NumPy holds the arrays and solves the linear systems. The one product ever taken is the model itself,
 P(s'|s,a) = prod_i P_i(s_i'|z_{N_i}). Meant for 2 to 4 agents, |Z| up to some 1,000 (`coupled_disagreement`: up to 64).
 Order everywhere: agent 0 varies slowest, legal (s_i, a_i) by s_i and then a_i. Models are not changed in place:
@@ -113,7 +113,7 @@ def is_distribution(p: Sequence[float]) -> bool:
 
 
 def check(model: Model) -> None:
-    """The model's form (section 1): laws and policies are distributions, legal, and P_i, r_i see z_{N_i} only."""
+    """The model's form: laws and policies are distributions, legal, and P_i, r_i see z_{N_i} only."""
     for i in range(model.n):
         for x, row in enumerate(model.policy[i]):
             assert is_distribution(row), f"zeta_{i}(.|{x}) = {row}"
@@ -351,7 +351,7 @@ def interaction_matrix(model: Model, form: str) -> np.ndarray:
     """C_ij = sup TV(P_i, P_i'), zero unless j in N_i. [n, n]
 
     "paper" (Theorem 1): j != i changes s_j with s_{N_i - j} and a_i held; j = i changes (s_i, a_i). Private actions only.
-    "z" (Lemma 3, section 2): j changes z_j, the other pairs held.
+    "z" (Lemma 3): j changes z_j, the other pairs held.
     """
     result = np.zeros((model.n, model.n))
     if form == "z":
@@ -489,7 +489,7 @@ def coupled_agent(model: Model, k: int, law: Sequence[float], law2: Sequence[flo
 
 
 def coupled_disagreement(model: Model, T: int) -> np.ndarray:  # noqa: N803
-    """D^(T)_ij = max over z, z' that differ in agent j only of Pr[z_i(T) != z'_i(T)] (section 2, multi-step). [n, n]
+    """D^(T)_ij = max over z, z' that differ in agent j only of Pr[z_i(T) != z'_i(T)]. [n, n]
 
     f_t(z, z')_i = Pr[z_i(t) != z'_i(t) | z, z'] over Z x Z: f_0 = 1(z_i != z'_i), f_{t+1} = K f_t, where the row of the
     coupled chain K at (z, z') is the product over agents of `coupled_agent`.

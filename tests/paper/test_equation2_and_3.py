@@ -12,7 +12,7 @@ both_routes = pytest.mark.parametrize("method", ["dense", "free"])
 
 
 @every_case
-def test_the_model_is_one_of_section_1(case: Case) -> None:
+def test_the_model_is_sound(case: Case) -> None:
     oracle.check(case.model)
 
 

@@ -37,7 +37,7 @@ def test_reward_variation(case: Case) -> None:
 
 @every_case
 def test_lemma_4_agent_by_agent(case: Case) -> None:
-    """The tail of section 2 where the spectral radius is below 1; nothing elsewhere."""
+    """The tail where the spectral radius is below 1; nothing elsewhere."""
     exact = oracle.interaction_matrix(case.model, "z")
     found = certificate(LocalLaws(case.env), kappas=case.env.n)
     radius = float(max(abs(np.linalg.eigvals(exact))))

@@ -1,4 +1,4 @@
-"""The traps of shared/PAPER.md, section 5, one test each; 5, 7 and 10 stand in test_traps_of_learning.py."""
+"""Traps for who reads the paper, one test each; 5, 7 and 10 stand in test_traps_of_learning.py."""
 
 import tracemalloc
 from typing import Any

@@ -1,4 +1,4 @@
-"""Traps 5, 7 and 10 of shared/PAPER.md, section 5: keys, summaries and step sizes."""
+"""Traps 5, 7 and 10 for who reads the paper: keys, summaries and step sizes."""
 
 from types import SimpleNamespace
 from typing import Any
