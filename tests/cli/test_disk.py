@@ -12,15 +12,23 @@ import pytest
 from marl.core import checkpoint
 from tests.cli.command import Marl, state_of
 
-COMMAND = ("env.rows=2", "env.cols=3", "eval.steps=0", "checkpoint.every=20000", "log_every=10000", "hydra.run.dir=run")
+COMMAND = (
+    "env.rows=2",
+    "env.cols=3",
+    "critic.kappa=1",
+    "eval.steps=0",
+    "checkpoint.every=20000",
+    "log_every=10000",
+    "hydra.run.dir=run",
+)
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 4 MiB of its own, where one may be mounted."""
+    """A disk of 16 MiB of its own, where one may be mounted."""
     place = tmp_path / "disk"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", place], capture_output=True).returncode:
         pytest.skip("only root may mount a disk")
     yield place
     subprocess.run(["umount", "-l", place], check=True)
