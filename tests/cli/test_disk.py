@@ -1,4 +1,4 @@
-"""A disk that fills while a run is at work: one sentence, and the last checkpoint stays."""
+"""A disk that fills, or turns read-only, while a run is at work: one sentence, and the last checkpoint stays."""
 
 import contextlib
 import subprocess
@@ -55,3 +55,19 @@ def test_the_last_checkpoint_stays(marl: Marl, disk: Path, logger: str) -> None:
     again = marl("train", *COMMAND, f"logger={logger}", f"steps={steps + 30000}", f"hydra.run.dir={disk / 'run'}")
     assert again.code == 0, again.err
     assert state_of(disk / "run")["/trainer/t"] == steps + 30000
+
+
+def test_a_disk_that_turns_read_only(disk: Path) -> None:
+    """Without a log file: a disk on which one is open cannot be made read-only."""
+    settings = ("logger=none", "hydra/job_logging=disabled", "steps=1000000000")
+    run = subprocess.Popen([sys.executable, "-m", "marl", "train", *COMMAND, *settings], cwd=disk, stderr=subprocess.PIPE)
+    saved, clock = disk / "run" / "checkpoint.pt", time.monotonic()
+    while not saved.exists():
+        time.sleep(0.02)
+    while subprocess.run(["mount", "-o", "remount,ro", disk], capture_output=True).returncode:
+        assert time.monotonic() - clock < 60
+    (told,) = run.communicate(timeout=60)[1].decode().splitlines()
+    assert run.returncode == 1
+    assert told.startswith("marl: the run stopped at step ")
+    assert "Read-only file system" in told
+    assert checkpoint.load(saved)[1]["trainer"]["t"] > 0
