@@ -7,20 +7,24 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/python experiments/fig5_wireless.py --short
 
-test: .venv/installed check docs
+test: .venv/tools check docs
 	$(BIN)/python -m pytest
 
-check: .venv/installed
+check: .venv/tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: .venv/installed
+docs: .venv/tools
 	$(BIN)/mkdocs build --strict --quiet
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[plots]'
+	touch $@
+
+.venv/tools: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[plots,test,dev]'
 	touch $@
 
