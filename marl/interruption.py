@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -24,14 +24,21 @@ class Request:
 
 @contextlib.contextmanager
 def heard() -> Iterator[Request]:
-    """Inside, a signal is a request; it must be asked for. Outside of the main thread signals stay as they are."""
+    """Inside, a signal is a request; it must be asked for."""
     request = Request()
+    with handled(request.hear, *SIGNALS):
+        yield request
+
+
+@contextlib.contextmanager
+def handled(handler: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
+    """Inside, `handler` hears these signals. Outside of the main thread signals stay as they are."""
     if threading.current_thread() is not threading.main_thread():
-        yield request
+        yield
         return
-    before = {number: signal.signal(number, request.hear) for number in SIGNALS}
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
-        yield request
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

@@ -8,11 +8,9 @@ import os
 import shutil
 import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from omegaconf import DictConfig
 
 from marl.core.errors import MarlError, RunFailedError
 from marl.core.files import write_atomically
+from marl.interruption import handled
 
 RECORDS = ".jobs"
 LAUNCHERS_IN_ONE_PROCESS = ("basic", "joblib")
@@ -35,14 +34,18 @@ class Jobs(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra's hook, sweeps only."""
-        Jobs.records = Path(config.hydra.sweep.dir).absolute() / RECORDS
+        Jobs.records = _records(config.hydra)
         shutil.rmtree(Jobs.records, ignore_errors=True)
+
+
+def _records(settings: Any) -> Path:
+    return Path(settings.sweep.dir).absolute() / RECORDS
 
 
 def note(directory: Path, status: str, reason: str = "", code: int = 0) -> None:
     """Notes how the present job of the sweep ended."""
     settings = HydraConfig.get()
-    records = Path(settings.sweep.dir).absolute() / RECORDS
+    records = _records(settings)
     records.mkdir(parents=True, exist_ok=True)
     held = {"name": " ".join(settings.overrides.task), "directory": str(directory), "status": status}
     text = json.dumps({**held, "reason": reason, "code": code})
@@ -83,7 +86,7 @@ def alone(work: Callable[[], dict[str, Any]], log: Path) -> dict[str, Any]:
     fork = multiprocessing.get_context("fork")
     receive, send = fork.Pipe(duplex=False)
     child = fork.Process(target=_work, args=(work, log, send))
-    with _terminated_with(child):
+    with handled(lambda number, frame: child.terminate(), signal.SIGTERM):  # the child ends at a checkpoint and says so
         child.start()
         send.close()
         try:
@@ -103,19 +106,6 @@ def alone(work: Callable[[], dict[str, Any]], log: Path) -> dict[str, Any]:
     if kind == "error":
         raise value
     return dict(value)
-
-
-@contextlib.contextmanager
-def _terminated_with(child: BaseProcess) -> Iterator[None]:
-    """Inside, SIGTERM reaches the child, which ends at a checkpoint and says so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: child.terminate())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _work(work: Callable[[], dict[str, Any]], log: Path, send: Connection) -> None:

@@ -31,11 +31,12 @@ def main(arguments: list[str]) -> int:
 
 def _write(out: Path, groups: list[Group], left_out: list[str], table: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
+    curves = [(interquartile_mean(group.reward), *interval(group.reward)) for group in groups]
     numbers = {"interval": f"95 %, percentile bootstrap of the interquartile mean, {RESAMPLES} resamples"}
     told = {
         "results.md": table,
         "results.json": json.dumps(
-            {**numbers, "left_out": left_out, "groups": [_numbers(group) for group in groups]}, indent=1
+            {**numbers, "left_out": left_out, "groups": list(map(_numbers, groups, curves))}, indent=1
         ),
         "marl_eval.json": json.dumps(_marl_eval(groups), indent=1),
     }
@@ -46,13 +47,9 @@ def _write(out: Path, groups: list[Group], left_out: list[str], table: str) -> N
     except ModuleNotFoundError:
         print(f"no picture: it needs matplotlib (pip install marl[plots]); numbers are in {out}")
         return
-    picture = learning_curves([(group.label, group.steps, *_curve(group)) for group in groups])
+    picture = learning_curves([(group.label, group.steps, *curve) for group, curve in zip(groups, curves, strict=True)])
     write_atomically(out / "curves.png", lambda file: file.write(picture))
     print(f"{out / 'curves.png'}")
-
-
-def _curve(group: Group) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return interquartile_mean(group.reward), *interval(group.reward)
 
 
 def _table(groups: list[Group]) -> str:
@@ -73,8 +70,8 @@ def _cells(x: np.ndarray) -> list[str]:
     return [f"{interquartile_mean(x):.{DIGITS}f}", f"{low:.{DIGITS}f} to {high:.{DIGITS}f}"]
 
 
-def _numbers(group: Group) -> dict[str, Any]:
-    middle, low, high = _curve(group)
+def _numbers(group: Group, curve: tuple[np.ndarray, np.ndarray, np.ndarray]) -> dict[str, Any]:
+    middle, low, high = curve
     return {
         "label": group.label,
         "seeds": group.seeds.tolist(),
