@@ -18,6 +18,8 @@ hook.__enter__()
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+pytest.register_assert_rewrite("tests.cli.command")  # so that its failures say what differed
+
 from marl.core.environment import Environment  # noqa: E402
 from marl.envs import WirelessAccess  # noqa: E402
 from tests.oracles import Wireless  # noqa: E402

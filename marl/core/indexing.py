@@ -46,8 +46,7 @@ class NeighborhoodKeys:
     def __init__(self, neighborhood: Neighborhood, num_pairs: Int64[Tensor, "n"]):
         self.index = neighborhood.index
         radix = torch.where(neighborhood.mask, num_pairs[neighborhood.index], 1)
-        self.count = radix.double().prod(dim=1)
-        self.total = float(self.count.sum())
+        self.total = float(radix.double().prod(dim=1).sum())
         self.exact = self.total < _EXACT_LIMIT
         if self.exact:
             powers = radix.cumprod(dim=1)

@@ -169,9 +169,8 @@ class TabularCritic(Critic):
         return self.values.detach()[:-1].view(self.replicas, -1)
 
     def _entries_after(self, steps: int) -> int:
-        """The most entries of any replica after `steps` more steps."""
-        met = self.keys.count.clamp(max=steps).sum().item()
-        return int(min(self.keys.total, self.storage.used.max() + met))
+        """The most entries of any replica after `steps` more steps. It does not grow while those steps are taken."""
+        return int(min(self.keys.total, self.storage.used.max() + self.env.n * steps))
 
     def _make_room(self, storage: HashStorage, entries: int) -> None:
         width = least_width(entries)

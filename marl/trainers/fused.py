@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from marl.trainers.scalable_actor_critic import ScalableActorCritic
 
 CHUNK = 4096
-"""Most steps of one call."""
+"""Most steps of one call; a power of two."""
+SHORTEST = 64
+"""A hash table makes room for at least so many steps at a time, if `ENTRIES` allows."""
 ENTRIES = 2**17
 """Most entries that a hash table makes room for at a time."""
 
@@ -58,7 +60,7 @@ class FusedEngine:
             keep=-1 if table.keys.exact else 2**63 - 1,
         )
         self._policy = np.empty((trainer.replicas, 2 * env.action_mask.numel()), dtype=softmax.theta.numpy().dtype)
-        self._longest = max(1, min(CHUNK, ENTRIES // env.n))
+        self._longest = 1 << (max(1, min(CHUNK, ENTRIES // env.n)).bit_length() - 1)
 
     @property
     def workspace(self) -> int:
@@ -73,11 +75,20 @@ class FusedEngine:
         with spread(len(self._policy)) as threaded:
             self._kernel.begin(self._actions, self._layout, learned)
             try:
-                while steps:
-                    self._call(trainer, min(steps, self._longest), threaded)
-                    steps -= min(steps, self._longest)
+                end = trainer.t + steps
+                while trainer.t < end:
+                    self._call(trainer, min(end, self.room_until(trainer.t)) - trainer.t, threaded)
             finally:
                 self._kernel.finish(self._layout, learned)
+
+    def room_until(self, t: int) -> int:
+        """The step up to which the table has room when it has room at step t.
+
+        It is a matter of t alone, at powers of two first and then at multiples of the longest call. Where a table grows
+        says where its entries stand, and how a run is cut into calls, which the clock decides, must not be seen in it.
+        """
+        cell = min(self._longest, max(SHORTEST, 1 << max(0, t.bit_length() - 1)))
+        return (t // cell + 1) * cell
 
     def _call(self, trainer: "ScalableActorCritic", steps: int, threaded: bool) -> None:
         interval = trainer.interval
@@ -92,7 +103,7 @@ class FusedEngine:
         )
         sizes = trainer.alpha.values(trainer.t, steps), trainer.eta.values(trainer.t, steps)
         span = self._kernel.Span(trainer.t, interval.steps, *sizes, trainer.discount)
-        learned = self._learned(trainer, steps)
+        learned = self._learned(trainer, self.room_until(trainer.t) - trainer.t)
         advance = self._kernel.advance if threaded else self._kernel.advance_in_turn
         try:
             advance(self._step, self._numbers, self._actions, self._layout, learned, progress, span)

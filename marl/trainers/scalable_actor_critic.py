@@ -72,7 +72,9 @@ class ScalableActorCritic(Trainer):
         self.engine = self._choose_engine(choice("trainer.engine", engine, ENGINES))
 
     def will_take(self, steps: int) -> tuple[int, int]:
-        return (self._fused.workspace if self.engine == "fused" else 0), self.critic.growth(steps)
+        if self.engine != "fused":
+            return 0, self.critic.growth(steps)
+        return self._fused.workspace, self.critic.growth(self._fused.room_until(self.t + steps - 1) - self.t)
 
     def _advance(self, steps: int) -> None:
         if self.engine == "fused":

@@ -1,6 +1,7 @@
 """The compiled engine against the autograd engine on the same noise: the same run up to rounding."""
 
 import gc
+import random
 import subprocess
 import sys
 import weakref
@@ -149,6 +150,22 @@ def test_pieces_and_replicas(chunk: int, monkeypatch: pytest.MonkeyPatch) -> Non
     solo = trainer(env, "fused", 1, 1)
     solo.run(300)
     assert torch.equal(solo.policy.theta[0], whole.policy.theta[0])
+
+
+def test_how_a_run_is_cut_is_not_seen_in_its_table() -> None:
+    """The clock cuts a run into calls: a hash table grows at the same steps, and every slot is the same."""
+    env, cuts = WirelessAccess(rows=2, cols=3), random.Random(5)
+    whole, pieces = (trainer(env, "fused", 1, 2, storage="hash") for _ in range(2))
+    widths = []
+    for stop in range(500, 12_001, 500):
+        whole.run(500)
+        while pieces.t < stop:
+            pieces.run(min(stop - pieces.t, cuts.choice((1, 10, 100, 500))))
+        widths.append((whole.critic.storage.width, pieces.critic.storage.width))
+    assert all(one == other for one, other in widths)
+    assert len(set(widths)) > 2
+    assert torch.equal(whole.critic.storage.table, pieces.critic.storage.table)
+    assert torch.equal(whole.critic.values, pieces.critic.values)
 
 
 def test_a_growing_table_loses_nothing() -> None:
