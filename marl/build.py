@@ -109,6 +109,10 @@ def instantiate(key: str, node: Config, kind: type[Any], **given: Any) -> Any:
         if key in str(error):
             raise
         raise type(error)(f"{key}: {error}") from None
+    except TypeError as error:  # arguments that a class hands on to its base are refused there
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise ConfigError(f"{key} ({node['_target_']}): {error}") from None
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise

@@ -11,11 +11,11 @@ from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.fused import FusedTable
 from marl.core.noise import Initializer, Purpose
-from marl.core.shapes import Actions, PerReplica, Rewards, States, Values
+from marl.core.shapes import Actions, ActionValues, Losses, PerReplica, Rewards, States, Values
 
 
 class Transition(NamedTuple):
-    """One step of experience, z(t) -> r(t), z(t+1). Shapes: every field [B, n]; discount: what Q(z(t+1)) is worth."""
+    """Experience, z(t) -> r(t), z(t+1). Shapes: every field [*K, B, n]; discount: what Q(z(t+1)) is worth."""
 
     s: States
     a: Actions
@@ -57,17 +57,20 @@ class Critic(nn.Module, ABC):
 
     @abstractmethod
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
-        """Q_i(z_{N_i^kappa}) [B, n] at joint states and actions [B, n], differentiable in the parameters."""
+        """Q_i(z_{N_i^kappa}) at joint states and actions s, a, differentiable in the parameters.
+
+        Shapes: s, a [B, n], or [K, B, n] for the K steps of a rollout (the axes before B broadcast) -> the same.
+        """
 
     def q(self, s: States, a: Actions) -> Values:
-        """Q_i(z_{N_i^kappa}). Shapes: s, a [B, n] -> [B, n]."""
+        """Q_i(z_{N_i^kappa}). Shapes: s, a [*K, B, n] -> [*K, B, n]."""
         return self._q(s, a)
 
-    def loss(self, q: Values, step: Transition) -> PerReplica:
+    def loss(self, q: Values, step: Transition) -> Losses:
         """sum_i delta_i^2 / 2 with delta_i = r_i - mu_i + Q_i(z(t+1)) - q_i; only `q` = Q(z(t)) is differentiated.
 
         A gradient step of size alpha on a table is exactly line 6. With a discount below 1 the error is the discounted
-        one, delta_i = r_i + discount Q_i(z(t+1)) - q_i. Shapes: q [B, n] -> [B].
+        one, delta_i = r_i + discount Q_i(z(t+1)) - q_i. Shapes: q [*K, B, n] -> [*K, B].
         """
         with torch.no_grad():
             following = self._q(step.next_s, step.next_a)
@@ -79,8 +82,20 @@ class Critic(nn.Module, ABC):
         self.mu.lerp_(r, alpha)
 
     def advantage(self, q: Values) -> Values:
-        """Line 7's factor (1/n) sum_{j in N_i^kappa} q_j, detached. Shapes: q [B, n] -> [B, n]."""
-        return (q.detach()[:, self.neighborhood.index] * self._weight).sum(dim=-1)
+        """Line 7's factor (1/n) sum_{j in N_i^kappa} q_j, detached. Shapes: q [*K, B, n] -> [*K, B, n]."""
+        return (q.detach()[..., self.neighborhood.index] * self._weight).sum(dim=-1)
+
+    def counterfactual(self, s: States, a: Actions) -> ActionValues:
+        """(1/n) sum_{j in N_i^kappa} Q_j with a_i replaced by each action of i, detached.
+
+        What does not depend on that action may be left out, and illegal actions have any value.
+
+        Shapes: s, a [*K, B, n] -> [*K, B, n, A]. Errors: `ConfigError` if the critic cannot tell.
+        """
+        raise ConfigError(
+            f"trainer.gradient=all_actions needs the value of actions that were not taken, which {type(self).__name__} "
+            "does not give; use trainer.gradient=sampled or a critic that does (additive, pairwise, neural)"
+        )
 
     def visit(self, s: States, a: Actions) -> None:
         """Called once with every (s(t), a(t)) before it is learned; a growing table makes room here."""

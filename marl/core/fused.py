@@ -34,6 +34,17 @@ class FusedSoftmax(NamedTuple):
     theta: Tensor
 
 
+class FusedNeighborhoodSoftmax(NamedTuple):
+    """zeta_i(a|s) proportional to exp(sum_j theta_i[j, s_i, s_near(i,j), a]) over the legal a; j: the first size_i neighbors.
+
+    Shapes: near [n, m], size [n], theta [B, n, m, S, S, A].
+    """
+
+    near: Tensor
+    size: Tensor
+    theta: Tensor
+
+
 class FusedTable(NamedTuple):
     """A truncated table, changed in place.
 

@@ -26,7 +26,7 @@ class PairIndex:
         self._offset = torch.arange(n) * (states * actions)
 
     def pairs(self, s: States, a: Actions) -> Pairs:
-        """z_i: the number of (s_i, a_i); -1 if illegal. Shapes: s, a, result [B, n]."""
+        """z_i: the number of (s_i, a_i); -1 if illegal. Shapes: s, a, result [*K, B, n]."""
         return torch.take(self.table, self._offset + s * self._actions + a)
 
 
@@ -62,8 +62,8 @@ class NeighborhoodKeys:
         self.stride = torch.where(neighborhood.mask, stride, 0)
 
     def keys(self, z: Pairs) -> Pairs:
-        """Shapes: z, result [B, n]."""
-        return self.of(z[:, self.index])
+        """Shapes: z, result [*K, B, n]."""
+        return self.of(z[..., self.index])
 
     def of(self, joint: Int64[Tensor, "*B n m"]) -> Int64[Tensor, "*B n"]:
         """The keys of joint pairs written out, neighbor by neighbor in the order of `Neighborhood.index`."""

@@ -1,4 +1,4 @@
-"""Localized policies zeta_i(a_i | s_i; theta_i): each agent sees its own state only."""
+"""Policies zeta_i(a_i | s_i; theta_i): each agent sees its own state, or those of its neighborhood too."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from marl.core.environment import ALMOST_ONE, Environment
 from marl.core.errors import ConfigError
-from marl.core.fused import FusedSoftmax, last_actions
+from marl.core.fused import FusedNeighborhoodSoftmax, FusedSoftmax, last_actions
 from marl.core.noise import Initializer, Purpose
 from marl.core.shapes import Actions, ActionValues, States, Values
 
@@ -20,9 +20,11 @@ class Policy(nn.Module, ABC):
     `self.initial.zeros(n, ...)` and `self.initial.uniform(n, ..., bound=...)` make them.
 
     score_bound: L_i of Assumption 5, a bound on ||grad log zeta_i(a_i|s_i)|| for all parameters, where one is known.
+    localized: whether zeta_i sees s_i alone, as in the paper. A policy that looks further says False.
     """
 
     score_bound: float | None = None
+    localized = True
 
     def __init__(self, env: Environment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
         super().__init__()
@@ -37,23 +39,30 @@ class Policy(nn.Module, ABC):
 
     @abstractmethod
     def _logits(self, s: Tensor) -> Tensor:
-        """Unnormalised log-probabilities [B, n, A] at states [B, n]; illegal actions are masked by the caller."""
+        """Unnormalised log-probabilities at states s; illegal actions are masked by the caller.
+
+        Shapes: s [B, n] -> [B, n, A]; or [K, B, n] for the K steps of a rollout (axes before B broadcast) -> [K, B, n, A].
+        """
 
     def fused(self) -> FusedSoftmax | None:
         """The table of a tabular softmax policy, for the fused engine; None (as here) for any other."""
         return None
 
+    def neighborhood_table(self) -> FusedNeighborhoodSoftmax | None:
+        """The table of a policy over the neighbors' states, for compiled rollouts; None (as here) for any other."""
+        return None
+
     def log_probs(self, s: States) -> ActionValues:
-        """log zeta_i(. | s_i), -inf on illegal actions. Shapes: s [B, n] -> [B, n, A]."""
+        """log zeta_i(. | s_i), -inf on illegal actions. Shapes: s [*K, B, n] -> [*K, B, n, A]."""
         legal = self._legal[self._row + s]
         return torch.log_softmax(self._logits(s).masked_fill(~legal, -torch.inf), dim=-1)
 
     def probs(self, s: States) -> ActionValues:
-        """zeta_i(. | s_i). Shapes: s [B, n] -> [B, n, A]."""
+        """zeta_i(. | s_i). Shapes: s [*K, B, n] -> [*K, B, n, A]."""
         return self.log_probs(s).exp()
 
     def log_prob(self, s: States, a: Actions) -> Values:
-        """log zeta_i(a_i | s_i). Shapes: s, a [B, n] -> [B, n]."""
+        """log zeta_i(a_i | s_i). Shapes: s, a [*K, B, n] -> [*K, B, n]."""
         return self.log_probs(s).gather(-1, a.unsqueeze(-1)).squeeze(-1)
 
     @torch.no_grad()
@@ -61,7 +70,7 @@ class Policy(nn.Module, ABC):
         """a_i by inverse CDF: the first action whose cumulative probability exceeds u_i in [0, 1).
 
         Should rounding leave the whole sum at or below u_i, it is the last action of positive probability.
-        Shapes: s, u [B, n] -> [B, n].
+        Shapes: s, u [*K, B, n] -> [*K, B, n].
         """
         cdf = self.probs(s).cumsum(dim=-1)
         below = torch.minimum(u, cdf[..., -1].double() * ALMOST_ONE).unsqueeze(-1)
@@ -91,15 +100,18 @@ class Policy(nn.Module, ABC):
 
     @torch.no_grad()
     def probability_table(self) -> Tensor:
-        """zeta_i(a|s) written out, 0 where (s, a) is illegal or does not exist. Shapes: [B, n, S, A]."""
-        n, states, count = self.env.action_mask.shape
-        table = torch.empty(self.replicas, n, states, count, dtype=self.dtype)
-        for k in range(states):
-            s = torch.minimum(torch.tensor(k), self.env.num_states - 1)
-            table[:, :, k] = self.probs(s.expand(self.replicas, -1))
-        return table * self.env.action_mask
+        """zeta_i(a|s_i) written out, 0 where (s_i, a) is illegal or does not exist. Shapes: [B, n, S, A].
+
+        Errors: `ConfigError` if the policy is not localized.
+        """
+        if not self.localized:
+            raise ConfigError(f"{type(self).__name__} looks at the states of neighbors, so it is no table over own states")
+        states = self.env.action_mask.shape[1]
+        s = torch.minimum(torch.arange(states)[:, None], self.env.num_states - 1)
+        table = self.probs(s[:, None].expand(-1, self.replicas, -1))
+        return table.movedim(0, 2) * self.env.action_mask
 
     def entropy(self, s: States) -> Values:
-        """-sum_a zeta log zeta in nats. Shapes: s [B, n] -> [B, n]."""
+        """-sum_a zeta log zeta in nats. Shapes: s [*K, B, n] -> [*K, B, n]."""
         log_probs = self.log_probs(s)
         return -(log_probs.exp() * log_probs.masked_fill(log_probs == -torch.inf, 0.0)).sum(dim=-1)

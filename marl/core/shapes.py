@@ -1,14 +1,18 @@
-"""The shape vocabulary of docs/notation.md as types: B replicas, n agents, S states, A actions, m neighborhood width."""
+"""The shape vocabulary of docs/notation.md as types: B replicas, n agents, S states, A actions, m neighborhood width.
+
+*K: any axes before the replicas (the steps of a rollout, or none).
+"""
 
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-States = Int64[Tensor, "B n"]
-Actions = Int64[Tensor, "B n"]
-Pairs = Int64[Tensor, "B n"]
-Rewards = Float[Tensor, "B n"]
-Values = Float[Tensor, "B n"]
+States = Int64[Tensor, "*K B n"]
+Actions = Int64[Tensor, "*K B n"]
+Pairs = Int64[Tensor, "*K B n"]
+Rewards = Float[Tensor, "*K B n"]
+Values = Float[Tensor, "*K B n"]
 PerReplica = Float[Tensor, "B"]
-ActionValues = Float[Tensor, "B n A"]
+Losses = Float[Tensor, "*K B"]
+ActionValues = Float[Tensor, "*K B n A"]
 ActionMask = Bool[Tensor, "n S A"]
 Uniforms = Float[Tensor, "B n U"]

@@ -32,12 +32,17 @@ class Interval:
         self.loss = torch.zeros(replicas, dtype=torch.float64)
         self.finite = torch.zeros(replicas, dtype=torch.int64)
 
-    def add(self, r: Tensor, loss: Tensor, check: Tensor) -> None:
-        """One step: rewards [B, n], critic losses [B], and any number per replica that is finite iff all is well."""
-        self.steps += 1
-        self.reward += r
+    def add(self, r: Tensor) -> None:
+        """The rewards of one step, [B, n], or of several, [K, B, n]."""
+        before = self.steps
+        self.steps += r.numel() // self.reward.numel()
+        self.reward += r.sum_to_size(self.reward.shape)
+        self.finite += (self.steps - before) * (self.finite == before)
+
+    def learned(self, loss: Tensor, check: Tensor) -> None:
+        """What was learned from the newest of them: loss [B], and any number [B] that is finite iff all is well."""
         self.loss += loss
-        self.finite += torch.isfinite(check + loss) & (self.finite == self.steps - 1)
+        self.finite -= ((self.finite == self.steps) & ~torch.isfinite(check + loss)).long()
 
 
 class Trainer(ABC):

@@ -33,7 +33,7 @@ class Storage(ABC):
 
     @abstractmethod
     def find(self, keys: Pairs) -> Pairs:
-        """Slots of keys [B, n], `missing` where there is none."""
+        """Slots of keys [*K, B, n], `missing` where there is none."""
 
     @abstractmethod
     def entries(self) -> Tensor:
@@ -82,13 +82,14 @@ class HashStorage(Storage):
         self.used = (table >= 0).sum(dim=1).numpy() if used is None else used
 
     def find(self, keys: Pairs) -> Pairs:
-        slots = torch.empty_like(keys)
-        self._kernel.find(self.table.numpy(), keys.numpy(), self._shift, self.missing, slots.numpy())
+        slots = torch.empty(keys.shape, dtype=torch.int64)
+        rows = keys.flatten(end_dim=-2).numpy(), self._shift, self.missing, slots.flatten(end_dim=-2).numpy()
+        self._kernel.find(self.table.numpy(), *rows)
         return slots
 
     def insert(self, keys: Pairs) -> None:
-        """Makes entries for keys [B, n]; the caller has made room."""
-        self._kernel.insert(self.table.numpy(), keys.numpy(), self._shift, self.used)
+        """Makes entries for keys [*K, B, n]; the caller has made room."""
+        self._kernel.insert(self.table.numpy(), keys.flatten(end_dim=-2).numpy(), self._shift, self.used)
 
     def grow(self, old_values: np.ndarray, values: np.ndarray) -> None:
         """Widens the rows to those of `values`, moving entries along. Shapes: old_values [B, width], values [B, W]."""

@@ -65,7 +65,7 @@ class TabularCritic(Critic):
         self._tracked = False
 
     def slots(self, s: States, a: Actions) -> Tensor:
-        """Where Q_i(z_{N_i^kappa}) stands in `values`, the last slot if it is dummy or not yet seen. [B, n]."""
+        """Where Q_i(z_{N_i^kappa}) stands in `values`, the last slot if it is dummy or not yet seen. [*K, B, n]."""
         keys = self.keys.keys(self.env.index.pairs(s, a))
         slots = self.storage.find(keys)
         return slots if self._dummy_key is None else slots.masked_fill(keys == self._dummy_key, self.storage.missing)
@@ -77,8 +77,9 @@ class TabularCritic(Critic):
     def visit(self, s: States, a: Actions) -> None:
         """Makes entries for the pair, and room for them."""
         if isinstance(self.storage, HashStorage):
-            self._make_room(self.storage, int(self.storage.used.max()) + self.env.n)
-            self.storage.insert(self.keys.keys(self.env.index.pairs(s, a)))
+            keys = self.keys.keys(self.env.index.pairs(s, a))
+            self._make_room(self.storage, int(self.storage.used.max()) + keys.numel() // self.replicas)
+            self.storage.insert(keys)
 
     def fused(self, steps: int) -> FusedTable | None:
         """The table with room for `steps` more steps; None if it is frozen."""

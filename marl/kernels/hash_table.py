@@ -41,24 +41,30 @@ def probe(row: np.ndarray, key: int, shift: int) -> int:
 
 @njit(cache=True)
 def find(table: np.ndarray, keys: np.ndarray, shift: int, missing: int, slots: np.ndarray) -> None:
-    """slots[b, i] = b * width + slot of keys[b, i] in row b, or `missing`. Shapes: table [B, width], keys, slots [B, n]."""
-    width = table.shape[1]
-    for b in range(table.shape[0]):
+    """slots[k, i] = b * width + slot of keys[k, i] in row b = k mod B, or `missing`.
+
+    Shapes: table [B, width], keys, slots [K B, n].
+    """
+    replicas, width = table.shape
+    for k in range(keys.shape[0]):
+        b = k % replicas
         for i in range(keys.shape[1]):
-            slot = probe(table[b], keys[b, i], shift)
-            slots[b, i] = b * width + slot if slot >= 0 and table[b, slot] != EMPTY else missing
+            slot = probe(table[b], keys[k, i], shift)
+            slots[k, i] = b * width + slot if slot >= 0 and table[b, slot] != EMPTY else missing
 
 
 @njit(cache=True)
 def insert(table: np.ndarray, keys: np.ndarray, shift: int, used: np.ndarray) -> None:
-    """Adds the keys that are missing and counts them in used [B]. Shapes: table [B, width], keys [B, n]."""
-    for b in range(table.shape[0]):
+    """Adds to row k mod B the keys[k] that are missing and counts them in used [B]. Shapes: table [B, width], keys [K B, n]."""
+    replicas = table.shape[0]
+    for k in range(keys.shape[0]):
+        b = k % replicas
         for i in range(keys.shape[1]):
-            slot = probe(table[b], keys[b, i], shift)
+            slot = probe(table[b], keys[k, i], shift)
             if slot < 0:
                 raise MemoryError("hash table row is full")
             if table[b, slot] == EMPTY:
-                table[b, slot] = keys[b, i]
+                table[b, slot] = keys[k, i]
                 used[b] += 1
 
 

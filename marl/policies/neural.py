@@ -36,4 +36,4 @@ class NeuralPolicy(Policy):
 
     def _logits(self, s: Tensor) -> Tensor:
         hidden = torch.tanh(self.embedding[self._replica, self._agent, s])
-        return torch.einsum("bnh,bnha->bna", hidden, self.weight) + self.bias
+        return torch.einsum("...bnh,bnha->...bna", hidden, self.weight) + self.bias

@@ -63,13 +63,25 @@ def test_every_option_builds(group: str, option: str, tmp_path: Path, monkeypatc
         logger.close()
 
 
+def parameters_of(target: Any) -> dict[str, inspect.Parameter]:
+    """Those of the constructor, and of its base's where it hands on what it does not know."""
+    found: dict[str, inspect.Parameter] = {}
+    for cls in getattr(target, "__mro__", (target,)):
+        here = dict(inspect.signature(cls).parameters)
+        handed_on = [name for name, parameter in here.items() if parameter.kind is inspect.Parameter.VAR_KEYWORD]
+        found = {**{name: here[name] for name in here if name not in handed_on}, **found}
+        if not handed_on:
+            break
+    return found
+
+
 @pytest.mark.parametrize(
     ("group", "option"), [pair for pair in OPTIONS if pair[0] not in ("logger", "callback") or pair[1] != "none"]
 )
 def test_yaml_and_constructor_agree(group: str, option: str) -> None:
     """The same arguments, with the same defaults where the constructor has any."""
     node = node_of(group, option)
-    arguments = dict(inspect.signature(located(node.pop("_target_"))).parameters)
+    arguments = parameters_of(located(node.pop("_target_")))
     assert set(node) == set(arguments) - GIVEN
     for name, value in node.items():
         default = arguments[name].default

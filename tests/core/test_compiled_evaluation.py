@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from marl import Aloha, Coloring, Environment, NeuralPolicy, Policy, TabularSoftmax, Uniform, WirelessAccess, evaluate
-from marl.core import evaluation
+from marl.core import rollout
 from marl.envs import random_local_mdp
 
 ENVIRONMENTS = {
@@ -39,9 +39,9 @@ def test_compiled_and_eager_rollouts_are_the_same(name: str, policy: str, monkey
     if policy == "aloha" and not hasattr(env, "sending_weights"):
         policy = "softmax"
     made = POLICIES[policy](env)
-    monkeypatch.setattr(evaluation, "CHUNK", 37)
+    monkeypatch.setattr(rollout, "CHUNK", 37)
     compiled = evaluate(env, made, steps=200, burn_in=33, seed=5)
-    monkeypatch.setattr(evaluation, "MAX_TABLE", 0)
+    monkeypatch.setattr(rollout, "MAX_TABLE", 0)
     eager = evaluate(env, made, steps=200, burn_in=33, seed=5)
     assert torch.equal(compiled.agent_reward, eager.agent_reward)
     assert torch.equal(compiled.average_reward, eager.average_reward)

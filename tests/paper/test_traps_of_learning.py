@@ -17,7 +17,7 @@ def test_trap_5_keys_of_tables_too_large_to_list() -> None:
     z = env.index.num_pairs
     assert z.max() == 16  # 1 + 3 * 5: all that can be done with an empty queue is one pair
     one = NeighborhoodKeys(env.network.neighborhood(1), z)
-    assert one.count.max() == 16.0**9
+    assert one.total > 16.0**9
     assert one.exact
     assert one.pair_collision_bound == 0.0
     two = NeighborhoodKeys(env.network.neighborhood(2), z)
