@@ -17,14 +17,35 @@ if TYPE_CHECKING:
     from marl.core.policy import Policy
     from marl.core.scheduler import Scheduler
     from marl.core.trainer import Trainer
-    from marl.critics import NeuralCritic, TabularCritic
+    from marl.critics import (
+        AdditiveCritic,
+        GraphCritic,
+        LinearCritic,
+        NeuralCritic,
+        PairwiseCritic,
+        RandomFeatures,
+        SharedCritic,
+        StateValue,
+        TabularCritic,
+    )
     from marl.envs import Coloring, LocalMDP, WirelessAccess, random_local_mdp
     from marl.envs.parallel import ParallelEnvironment
     from marl.export import export_policy
-    from marl.policies import Aloha, NeuralPolicy, RandomTable, StateIndependentSoftmax, TabularSoftmax, Uniform
+    from marl.policies import (
+        Aloha,
+        DedicatedMatching,
+        NeighborhoodNeural,
+        NeighborhoodSoftmax,
+        NeuralPolicy,
+        RandomTable,
+        SharedPolicy,
+        StateIndependentSoftmax,
+        TabularSoftmax,
+        Uniform,
+    )
     from marl.run import load_policy
     from marl.schedulers import Constant, PowerLaw, Restarting, TwoTimescale
-    from marl.trainers import ScalableActorCritic
+    from marl.trainers import DiscountedActorCritic, IndependentPPO, RolloutActorCritic, ScalableActorCritic
 
 _CONTENTS = {
     "marl.core.contract": ("check_fused_step",),
@@ -37,17 +58,39 @@ _CONTENTS = {
     "marl.core.policy": ("Policy",),
     "marl.core.scheduler": ("Scheduler",),
     "marl.core.trainer": ("Trainer",),
-    "marl.critics": ("NeuralCritic", "TabularCritic"),
+    "marl.critics": (
+        "AdditiveCritic",
+        "GraphCritic",
+        "LinearCritic",
+        "NeuralCritic",
+        "PairwiseCritic",
+        "RandomFeatures",
+        "SharedCritic",
+        "StateValue",
+        "TabularCritic",
+    ),
     "marl.envs.parallel": ("ParallelEnvironment",),
     "marl.envs": ("Coloring", "LocalMDP", "WirelessAccess", "random_local_mdp"),
     "marl.export": ("export_policy",),
-    "marl.policies": ("Aloha", "NeuralPolicy", "RandomTable", "StateIndependentSoftmax", "TabularSoftmax", "Uniform"),
+    "marl.policies": (
+        "Aloha",
+        "DedicatedMatching",
+        "NeighborhoodNeural",
+        "NeighborhoodSoftmax",
+        "NeuralPolicy",
+        "RandomTable",
+        "SharedPolicy",
+        "StateIndependentSoftmax",
+        "TabularSoftmax",
+        "Uniform",
+    ),
     "marl.run": ("load_policy",),
     "marl.schedulers": ("Constant", "PowerLaw", "Restarting", "TwoTimescale"),
-    "marl.trainers": ("ScalableActorCritic",),
+    "marl.trainers": ("DiscountedActorCritic", "IndependentPPO", "RolloutActorCritic", "ScalableActorCritic"),
 }
 
 __all__ = [
+    "AdditiveCritic",
     "Aloha",
     "CheckpointError",
     "Coloring",
@@ -55,25 +98,38 @@ __all__ = [
     "Constant",
     "ContractError",
     "Critic",
+    "DiscountedActorCritic",
+    "DedicatedMatching",
     "DivergedError",
     "Environment",
     "Evaluation",
+    "GraphCritic",
+    "IndependentPPO",
+    "LinearCritic",
     "LocalMDP",
     "Logger",
     "MarlError",
+    "NeighborhoodNeural",
+    "NeighborhoodSoftmax",
     "Network",
     "NetworkError",
     "NetworkedMDP",
     "NeuralCritic",
     "NeuralPolicy",
+    "PairwiseCritic",
     "ParallelEnvironment",
     "Policy",
     "PowerLaw",
+    "RandomFeatures",
     "RandomTable",
     "Restarting",
+    "RolloutActorCritic",
     "ScalableActorCritic",
     "Scheduler",
+    "SharedCritic",
+    "SharedPolicy",
     "StateIndependentSoftmax",
+    "StateValue",
     "TabularCritic",
     "TabularSoftmax",
     "Trainer",

@@ -73,8 +73,15 @@ class Critic(nn.Module, ABC):
         one, delta_i = r_i + discount Q_i(z(t+1)) - q_i. Shapes: q [*K, B, n] -> [*K, B].
         """
         with torch.no_grad():
-            following = self._q(step.next_s, step.next_a)
-            target = step.r - self.mu + following if step.discount == 1.0 else step.r + step.discount * following
+            target = self.centered(step.r, step.discount) + step.discount * self._q(step.next_s, step.next_a)
+        return self.distance(q, target)
+
+    def centered(self, r: Rewards, discount: float) -> Rewards:
+        """What is summed up in a return: r - mu, or r where discount < 1. Shapes: r [*K, B, n] -> [*K, B, n]."""
+        return r - self.mu if discount == 1.0 else r
+
+    def distance(self, q: Values, target: Values) -> Losses:
+        """sum_i (target_i - q_i)^2 / 2. Shapes: q, target [*K, B, n] -> [*K, B]."""
         return 0.5 * (target - q).square().sum(dim=-1)
 
     def track_reward(self, r: Rewards, alpha: float) -> None:
@@ -92,6 +99,9 @@ class Critic(nn.Module, ABC):
 
         Shapes: s, a [*K, B, n] -> [*K, B, n, A]. Errors: `ConfigError` if the critic cannot tell.
         """
+        return self._counterfactual(s, a)
+
+    def _counterfactual(self, s: Tensor, a: Tensor) -> Tensor:
         raise ConfigError(
             f"trainer.gradient=all_actions needs the value of actions that were not taken, which {type(self).__name__} "
             "does not give; use trainer.gradient=sampled or a critic that does (additive, pairwise, neural)"

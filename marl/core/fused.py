@@ -35,7 +35,7 @@ class FusedSoftmax(NamedTuple):
 
 
 class FusedNeighborhoodSoftmax(NamedTuple):
-    """zeta_i(a|s) proportional to exp(sum_j theta_i[j, s_i, s_near(i,j), a]) over the legal a; j: the first size_i neighbors.
+    """zeta_i(a|s) proportional to exp(sum_j theta_i[j, s_i, s_near(i,j), a]) over the legal a; j < size_i.
 
     Shapes: near [n, m], size [n], theta [B, n, m, S, S, A].
     """

@@ -26,6 +26,9 @@ class Purpose(IntEnum):
     EVALUATION = 1
     POLICY_INIT = 2
     CRITIC_INIT = 3
+    EPISODE = 4
+    SHUFFLE = 5
+    REPLAY = 6
 
 
 def stream_keys(seed: int, replicas: int, purpose: Purpose) -> np.ndarray:

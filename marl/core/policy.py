@@ -52,6 +52,16 @@ class Policy(nn.Module, ABC):
         """The table of a policy over the neighbors' states, for compiled rollouts; None (as here) for any other."""
         return None
 
+    def natural_gradient(self, s: States, damping: float) -> None:
+        """Turns the gradients of the parameters into natural ones, F^-1 grad, F the Fisher information at the states s.
+
+        Shapes: s [K, B, n], those of the rollout that the gradients are of. Errors: `ConfigError` if the policy cannot.
+        """
+        raise ConfigError(
+            f"trainer.natural needs a policy whose Fisher information is known, which {type(self).__name__} does not give; "
+            "use policy=softmax or trainer.natural=null"
+        )
+
     def log_probs(self, s: States) -> ActionValues:
         """log zeta_i(. | s_i), -inf on illegal actions. Shapes: s [*K, B, n] -> [*K, B, n, A]."""
         legal = self._legal[self._row + s]

@@ -1,6 +1,21 @@
 """Truncated critics."""
 
+from marl.critics.additive import AdditiveCritic, PairwiseCritic
+from marl.critics.graph import GraphCritic
+from marl.critics.linear import LinearCritic, RandomFeatures
 from marl.critics.neural import NeuralCritic
+from marl.critics.shared import SharedCritic
+from marl.critics.state_value import StateValue
 from marl.critics.tabular import TabularCritic
 
-__all__ = ["NeuralCritic", "TabularCritic"]
+__all__ = [
+    "AdditiveCritic",
+    "GraphCritic",
+    "LinearCritic",
+    "NeuralCritic",
+    "PairwiseCritic",
+    "RandomFeatures",
+    "SharedCritic",
+    "StateValue",
+    "TabularCritic",
+]

@@ -1,11 +1,13 @@
 """A small network per agent on the pairs of its neighborhood."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from marl.core.checks import integer
 from marl.core.critic import Critic
 from marl.core.environment import Environment
+from marl.core.indexing import positions
 
 
 class NeuralCritic(Critic):
@@ -32,12 +34,30 @@ class NeuralCritic(Critic):
         self.embedding = self.initial.uniform(n, width, pairs, hidden, bound=width**-0.5)
         self.bias = self.initial.zeros(n, hidden)
         self.weight = self.initial.zeros(n, hidden)
-        self._replica = torch.arange(replicas)[:, None, None]
-        self._agent = torch.arange(n)[:, None]
-        self._position = torch.arange(width)
+        self._start = torch.arange(replicas * n * width).view(replicas, n, width) * pairs
+        self._mask = self.neighborhood.mask.to(dtype)[..., None]
+        self._position = positions(self.neighborhood)
 
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
-        z = self.env.index.pairs(s, a)[:, self.neighborhood.index]
-        seen = self.embedding[self._replica, self._agent, self._position, z]
-        hidden = torch.tanh((seen * self.neighborhood.mask.unsqueeze(-1)).sum(dim=2) + self.bias)
-        return (hidden * self.weight).sum(dim=-1)
+        return (torch.tanh(self._inputs(s, a)) * self.weight).sum(dim=-1)
+
+    @torch.no_grad()
+    def _counterfactual(self, s: Tensor, a: Tensor) -> Tensor:
+        near, mask, _ = self.neighborhood
+        inputs = self._inputs(s, a)[..., near, :]  # those of j, at i's neighbor j: [*K, B, n, m, hidden]
+        start = self._start[:, near, self._position]
+        taken = self._embedded(start + self.env.index.pairs(s, a)[..., None])
+        legal = self.env.pair_index[torch.arange(self.env.n), s].clamp(min=0)
+        value = self.weight.new_zeros(legal.shape)
+        for action in range(legal.shape[-1]):
+            other = self._embedded(start + legal[..., action, None])
+            q = (torch.tanh(inputs + other - taken) * self.weight[:, near]).sum(dim=-1)
+            value[..., action] = (q * mask).sum(dim=-1) / self.env.n
+        return value
+
+    def _inputs(self, s: Tensor, a: Tensor) -> Tensor:
+        z = self.env.index.pairs(s, a)[..., self.neighborhood.index]
+        return (self._embedded(self._start + z) * self._mask).sum(dim=-2) + self.bias
+
+    def _embedded(self, rows: Tensor) -> Tensor:
+        return F.embedding(rows, self.embedding.view(-1, self.embedding.shape[-1]))

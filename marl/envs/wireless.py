@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from marl.core.checks import choice, integer, integers, probabilities
@@ -103,10 +103,27 @@ class WirelessAccess(NetworkedMDP):
         """
         reached_by = torch.bincount(torch.tensor([y for points in self.access for y in points]), minlength=self.num_points)
         weight = torch.cat([self.success / reached_by.clamp(min=1), torch.zeros(1, dtype=torch.float64)])[self._target]
+        weights = torch.where(self._sends_earliest(), weight[:, None, :], 0.0)
+        return weights / weights.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+
+    def dedicated_actions(self) -> Int64[Tensor, "n S"]:
+        """The action of the best dedicated matching: the earliest packet to the point that is the user's own, or silence.
+
+        See `marl.envs.wireless_limits.dedicated_matching`. Silence is action 0: of users without a point, and where nothing
+        can be sent.
+        """
+        from marl.envs.wireless_limits import dedicated_matching  # which itself needs this class
+
+        _, owned = dedicated_matching(self)
+        point = torch.tensor([owned.get(user, -1) for user in range(self.n)])
+        there = self._sends_earliest() & (self._target == point[:, None])[:, None, :]
+        return there.byte().argmax(dim=2)
+
+    def _sends_earliest(self) -> Tensor:
+        """Whether an action sends the earliest packet of a state. Shapes: [n, S, A]."""
         s = torch.arange(self.action_mask.shape[1])
         sends = (self._bit[:, None, :] == (s & -s)[:, None]) | torch.tensor(not self.any_slot)
-        weights = torch.where(self.action_mask & sends & (s > 0)[:, None], weight[:, None, :], 0.0)
-        return weights / weights.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+        return self.action_mask & sends & (s > 0)[:, None]
 
     def _legal(self, num_actions: Tensor) -> Tensor:
         states, actions = torch.arange(2 ** int(self.deadline.max())), torch.arange(int(num_actions.max()))

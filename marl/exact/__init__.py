@@ -3,6 +3,7 @@
     chain = Chain(env, policy)              # P_theta on the joint state, dense or matrix-free by size
     Values(chain).J, .V, .q(s, a)           # (2), (3)
     gradient(chain)                         # Lemma 1
+    DiscountedValues(chain, gamma, start)   # the same with a discount (12), and discounted_gradient
     certificate(chain.laws)                 # Theorem 1 and Corollary 1: for every policy at once
     coupling_certificate(chain.laws, chain.tables)    # for this policy, several steps at once
 
@@ -13,6 +14,12 @@ from marl.exact.certificate import Certificate, certificate
 from marl.exact.chain import Chain
 from marl.exact.coupling import coupling_certificate, disagreement
 from marl.exact.decay import decay_curve, fit, sampled_decay, worst_decay
+from marl.exact.discounted import (
+    DiscountedValues,
+    discounted_gradient,
+    discounted_gradient_by_autograd,
+    discounted_pairs,
+)
 from marl.exact.ergodicity import Ergodicity, ergodicity
 from marl.exact.fixed_point import critic_error, critic_fixed_point
 from marl.exact.gradient import gradient, gradient_by_autograd, marginal_q, norm
@@ -27,6 +34,7 @@ from marl.exact.values import Values
 __all__ = [
     "Certificate",
     "Chain",
+    "DiscountedValues",
     "Ergodicity",
     "ExactMonitor",
     "JointPairs",
@@ -41,6 +49,9 @@ __all__ = [
     "critic_fixed_point",
     "decay_curve",
     "disagreement",
+    "discounted_gradient",
+    "discounted_gradient_by_autograd",
+    "discounted_pairs",
     "ergodicity",
     "fit",
     "gradient",

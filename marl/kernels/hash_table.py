@@ -55,7 +55,7 @@ def find(table: np.ndarray, keys: np.ndarray, shift: int, missing: int, slots: n
 
 @njit(cache=True)
 def insert(table: np.ndarray, keys: np.ndarray, shift: int, used: np.ndarray) -> None:
-    """Adds to row k mod B the keys[k] that are missing and counts them in used [B]. Shapes: table [B, width], keys [K B, n]."""
+    """Adds keys[k] to row k mod B where they are missing, counted in used [B]. Shapes: table [B, width], keys [K B, n]."""
     replicas = table.shape[0]
     for k in range(keys.shape[0]):
         b = k % replicas

@@ -1,10 +1,24 @@
-"""Localized policies."""
+"""Policies: of the own state alone, or of the neighbors' states too."""
 
 from marl.policies.aloha import Aloha
+from marl.policies.dedicated import DedicatedMatching
+from marl.policies.neighborhood import NeighborhoodNeural, NeighborhoodSoftmax
 from marl.policies.neural import NeuralPolicy
 from marl.policies.random_table import RandomTable
+from marl.policies.shared import SharedPolicy
 from marl.policies.softmax import TabularSoftmax
 from marl.policies.state_independent import StateIndependentSoftmax
 from marl.policies.uniform import Uniform
 
-__all__ = ["Aloha", "NeuralPolicy", "RandomTable", "StateIndependentSoftmax", "TabularSoftmax", "Uniform"]
+__all__ = [
+    "Aloha",
+    "DedicatedMatching",
+    "NeighborhoodNeural",
+    "NeighborhoodSoftmax",
+    "NeuralPolicy",
+    "RandomTable",
+    "SharedPolicy",
+    "StateIndependentSoftmax",
+    "TabularSoftmax",
+    "Uniform",
+]

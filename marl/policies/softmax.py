@@ -9,6 +9,7 @@ from torch import Tensor
 from marl.core.environment import Environment
 from marl.core.fused import FusedSoftmax
 from marl.core.policy import Policy
+from marl.core.shapes import States
 
 
 class TabularSoftmax(Policy):
@@ -27,6 +28,24 @@ class TabularSoftmax(Policy):
 
     def fused(self) -> FusedSoftmax | None:
         return FusedSoftmax(self.theta.detach()) if self.theta.requires_grad else None
+
+    @torch.no_grad()
+    def natural_gradient(self, s: States, damping: float) -> None:
+        """theta.grad <- (d diag(zeta) - d zeta zeta^T + damping I)^-1 theta.grad for every agent and state s_i.
+
+        d(s_i): the share of the rollout that agent i spent in s_i. By the formula of Sherman and Morrison, with
+        D = d zeta + damping and x = grad / D: x + d (zeta . x) zeta / D / sum_a(zeta damping / D). At damping 0 and where
+        grad = d diag(zeta)(A - zeta . A), that is A up to a constant (Kakade 2001).
+        """
+        if self.theta.grad is None:
+            return
+        share = torch.nn.functional.one_hot(s, self.theta.shape[2]).to(self.dtype).mean(dim=0)[..., None]  # d [B, n, S, 1]
+        zeta = self.probability_table()
+        scale = share * zeta + damping
+        x = self.theta.grad / scale
+        along = (zeta * x).sum(dim=-1, keepdim=True) / (zeta / scale).sum(dim=-1, keepdim=True)
+        real = zeta.sum(dim=-1, keepdim=True) > 0
+        self.theta.grad = torch.where(real, x + share * along * zeta / (scale * damping), x)
 
     def _logits(self, s: Tensor) -> Tensor:
         return F.embedding(self._rows + s, self.theta.view(-1, self.theta.shape[-1]))

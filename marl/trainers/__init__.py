@@ -1,5 +1,8 @@
 """Learning algorithms."""
 
+from marl.trainers.discounted_actor_critic import DiscountedActorCritic
+from marl.trainers.independent_ppo import IndependentPPO
+from marl.trainers.rollout_actor_critic import RolloutActorCritic
 from marl.trainers.scalable_actor_critic import ScalableActorCritic
 
-__all__ = ["ScalableActorCritic"]
+__all__ = ["DiscountedActorCritic", "IndependentPPO", "RolloutActorCritic", "ScalableActorCritic"]

@@ -1,6 +1,6 @@
-"""The compiled engine of `ScalableActorCritic`: the same state, many steps per call, equal up to rounding."""
+"""The compiled engine of `ScalableActorCritic`, and what engines share: the same state, many steps per call, equal up to rounding."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,9 +8,7 @@ from torch.optim import SGD
 
 from marl.core.errors import ConfigError
 from marl.core.fused import FusedSoftmax, FusedTable, action_count, arguments, check_states, last_actions, refusal, spread
-
-if TYPE_CHECKING:
-    from marl.trainers.scalable_actor_critic import ScalableActorCritic
+from marl.trainers.actor_critic import ActorCritic
 
 CHUNK = 4096
 """Most steps of one call; a power of two."""
@@ -20,7 +18,7 @@ ENTRIES = 2**17
 """Most entries that a hash table makes room for at a time."""
 
 
-def obstacle(trainer: "ScalableActorCritic") -> str | None:
+def obstacle(trainer: ActorCritic) -> str | None:
     """Why the steps of `trainer` cannot be compiled, or None."""
     for optimizer in (trainer.critic_optimizer, trainer.actor_optimizer):
         plain = {"momentum", "dampening", "weight_decay", "nesterov", "maximize"}
@@ -39,7 +37,7 @@ class FusedEngine:
     It holds no trainer, so that a trainer that is let go takes its table along at once.
     """
 
-    def __init__(self, trainer: "ScalableActorCritic"):
+    def __init__(self, trainer: ActorCritic):
         from marl.kernels import actor_critic, workers  # numba takes its time: only where it is used
 
         env, critic = trainer.env, trainer.critic
@@ -69,7 +67,7 @@ class FusedEngine:
         each = n * (15 + self._numbers.uniforms + 1 + 2 * actions) + self._numbers.work
         return 8 * self._workers.working(len(self._policy)) * each
 
-    def advance(self, trainer: "ScalableActorCritic", steps: int) -> None:
+    def advance(self, trainer: ActorCritic, steps: int) -> None:
         """Moves `trainer`, the one it was made for, `steps` steps ahead, in calls of a bounded number of steps."""
         learned = self._learned(trainer)
         with spread(len(self._policy)) as threaded:
@@ -90,7 +88,7 @@ class FusedEngine:
         cell = min(self._longest, max(SHORTEST, 1 << max(0, t.bit_length() - 1)))
         return (t // cell + 1) * cell
 
-    def _call(self, trainer: "ScalableActorCritic", steps: int, threaded: bool) -> None:
+    def _call(self, trainer: ActorCritic, steps: int, threaded: bool) -> None:
         interval = trainer.interval
         progress = self._kernel.Progress(
             key=trainer.noise.keys,
@@ -101,12 +99,10 @@ class FusedEngine:
             finite=interval.finite.numpy(),
             done=np.zeros(len(self._policy), dtype=np.int64),
         )
-        sizes = trainer.alpha.values(trainer.t, steps), trainer.eta.values(trainer.t, steps)
-        span = self._kernel.Span(trainer.t, interval.steps, *sizes, trainer.discount)
-        learned = self._learned(trainer, self.room_until(trainer.t) - trainer.t)
-        advance = self._kernel.advance if threaded else self._kernel.advance_in_turn
+        learned = self._learned(trainer, self._visits(trainer, self.room_until(trainer.t)))
+        parts = self._step, self._numbers, self._actions, self._layout, learned, progress
         try:
-            advance(self._step, self._numbers, self._actions, self._layout, learned, progress, span)
+            self._take(trainer, steps, threaded, parts)
         finally:  # Ctrl-C is heard when the kernel returns: what it did is done
             done = max(0, int(progress.done[-1]))
             trainer.s, trainer.a = torch.from_numpy(progress.s), torch.from_numpy(progress.a)
@@ -114,9 +110,20 @@ class FusedEngine:
             trainer.t += done
         check_states(trainer.env, progress.done)
 
-    def _learned(self, trainer: "ScalableActorCritic", steps: int = 0) -> Any:
-        """What is learned, with room in the table for so many steps."""
-        table, softmax = _forms(trainer, steps)
+    def _visits(self, trainer: Any, end: int) -> int:
+        """How many pairs are visited from the trainer's step to step `end`."""
+        return end - trainer.t
+
+    def _take(self, trainer: Any, steps: int, threaded: bool, parts: tuple[Any, ...]) -> None:
+        """Takes so many steps; parts: what every kernel is called with."""
+        sizes = trainer.alpha.values(trainer.t, steps), trainer.eta.values(trainer.t, steps)
+        span = self._kernel.Span(trainer.t, trainer.interval.steps, *sizes, trainer.discount)
+        advance = self._kernel.advance if threaded else self._kernel.advance_in_turn
+        advance(*parts, span)
+
+    def _learned(self, trainer: ActorCritic, visits: int = 0) -> Any:
+        """What is learned, with room in the table for so many visits."""
+        table, softmax = _forms(trainer, visits)
         replicas, theta = len(self._policy), softmax.theta.numpy()
         return self._kernel.Learned(
             theta=theta,
@@ -129,8 +136,8 @@ class FusedEngine:
         )
 
 
-def _forms(trainer: "ScalableActorCritic", steps: int) -> tuple[FusedTable, FusedSoftmax]:
-    table, softmax = trainer.critic.fused(steps), trainer.policy.fused()
+def _forms(trainer: ActorCritic, visits: int) -> tuple[FusedTable, FusedSoftmax]:
+    table, softmax = trainer.critic.fused(visits), trainer.policy.fused()
     if table is None or softmax is None:
         raise ConfigError("what was to be learned has been frozen; make the trainer anew")
     return table, softmax

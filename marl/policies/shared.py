@@ -1,0 +1,47 @@
+"""One network for all agents."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from marl.core.checks import integer
+from marl.core.environment import Environment
+from marl.core.policy import Policy
+
+
+class SharedPolicy(Policy):
+    """logits_i(s) = V tanh(W tanh(x_i) + c) + d, the same network for every agent i.
+
+    x_i = E[s_i] + agent[i] + degree |N_i| / m with m the largest |N_j|. The output layer starts at zero, so the start is
+    uniform over legal actions. All agents learn one set of weights; agent[i] is what tells them apart.
+    Shapes: embedding E [B, S, h], agent [B, n, h], degree, bias c [B, h], layer W [B, h, h], weight V [B, h, A],
+    shift d [B, A], h = hidden.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        *,
+        hidden: int = 32,
+        replicas: int = 1,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float64,
+    ):
+        super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
+        hidden = integer("policy.hidden", hidden, 1)
+        n, states, actions = env.action_mask.shape
+        self.embedding = self.initial.uniform(states, hidden, bound=1.0)
+        self.agent = self.initial.uniform(n, hidden, bound=1.0)
+        self.degree = self.initial.uniform(hidden, bound=1.0)
+        self.layer = self.initial.uniform(hidden, hidden, bound=hidden**-0.5)
+        self.bias = self.initial.zeros(hidden)
+        self.weight = self.initial.zeros(hidden, actions)
+        self.shift = self.initial.zeros(actions)
+        self._start = torch.arange(replicas)[:, None] * states
+        size = env.network.neighborhood(1).size[:, None].to(dtype)
+        self._size = size / size.max()
+
+    def _logits(self, s: Tensor) -> Tensor:
+        x = F.embedding(self._start + s, self.embedding.flatten(0, 1)) + self.agent + self._size * self.degree[:, None]
+        hidden = torch.tanh(torch.einsum("...bnh,bhg->...bng", torch.tanh(x), self.layer) + self.bias[:, None])
+        return torch.einsum("...bnh,bha->...bna", hidden, self.weight) + self.shift[:, None]

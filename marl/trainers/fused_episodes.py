@@ -1,0 +1,41 @@
+"""The compiled engine of `DiscountedActorCritic`: episodes in one loop, equal up to rounding."""
+
+from typing import TYPE_CHECKING, Any
+
+from marl.trainers.fused import FusedEngine
+
+if TYPE_CHECKING:
+    from marl.trainers.discounted_actor_critic import DiscountedActorCritic
+
+
+class EpisodicEngine(FusedEngine):
+    """`FusedEngine` with a kernel of its own. Fresh starts of a call are drawn before it: there is no compiled reset."""
+
+    def __init__(self, trainer: "DiscountedActorCritic"):
+        from marl.kernels import episodes  # numba takes its time: only where it is used
+
+        super().__init__(trainer)
+        self._episodes: Any = episodes
+        self._horizon = trainer.horizon
+
+    @property
+    def workspace(self) -> int:
+        """That of every engine, 5 numbers per pair of an episode, and the fresh starts of a call."""
+        replicas, n = len(self._policy), len(self._layout.legal)
+        pairs = 5 * self._workers.working(replicas) * (self._horizon + 1)
+        starts = replicas * (self._numbers.uniforms + 2) * (self._longest // self._horizon + 1)
+        return super().workspace + 8 * n * (pairs + starts)
+
+    def _visits(self, trainer: "DiscountedActorCritic", end: int) -> int:
+        return trainer.visits(end)
+
+    def _take(self, trainer: "DiscountedActorCritic", steps: int, threaded: bool, parts: tuple[Any, ...]) -> None:
+        m, end = trainer.t // self._horizon, (trainer.t + steps) // self._horizon
+        sizes = trainer.alpha.values(trainer.t, steps), trainer.eta.values(m, end - m)
+        span = self._kernel.Span(trainer.t, trainer.interval.steps, *sizes, trainer.discount)
+        fresh_s, fresh_u = trainer.starts(m + 1, max(1, end - m))  # at least one, so that there is an array to hand over
+        episode = trainer.episode
+        held = (part.numpy() for part in (episode.weight, episode.s, episode.a, episode.running, episode.ended))
+        episodes = self._episodes.Episodes(*held, fresh_s.numpy(), fresh_u.contiguous().numpy())
+        advance = self._episodes.advance if threaded else self._episodes.advance_in_turn
+        advance(*parts, span, episodes)

@@ -1,0 +1,150 @@
+"""The actor-critic with K steps between updates, so that networks learn in batches. K = 1 is Algorithm 1."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from marl.core.checks import choice, integer, number
+from marl.core.critic import Critic
+from marl.core.environment import Environment
+from marl.core.errors import ConfigError
+from marl.core.policy import Policy
+from marl.core.rollout import Collector, Rollout
+from marl.trainers.actor_critic import ActorCritic, apply
+from marl.trainers.buffer import Replay, RolloutBuffer
+from marl.trainers.returns import lambda_returns, n_step_returns
+
+GRADIENTS = ("sampled", "all_actions")
+
+
+class RolloutActorCritic(ActorCritic):
+    """K = `rollout` steps under one policy, then one step of critic and actor on the means over them.
+
+    With everything below at its default, K = 1 and plain SGD it is Algorithm 1 with Gamma = 1, number for number.
+
+    critic_scheduler, actor_scheduler: asked at the step where the rollout began.
+    gradient: `sampled` = line 7, grad log zeta_i(a_i) (1/n) sum_j Q_j(z); `all_actions` = its expectation over a_i alone,
+    sum_a grad zeta_i(a) (1/n) sum_j Q_j(z with a_i = a), for critics that give it (`Critic.counterfactual`).
+    n_step, trace_decay: the critic aims at n-step or lambda returns within the rollout (see `marl.trainers.returns`).
+    target_rate: tau of a target network that Q(z(t+1)) is taken from, target <- (1 - tau) target + tau critic after every
+    update; 1 = no target network.
+    replay: how many past rollouts are kept; one of them, drawn anew, is learned beside the present one. 0 = none.
+    entropy: weight beta of (beta / n) sum_i entropy(zeta_i(. | s_i)), added to the objective; rewards are its unit.
+    natural: damping of the natural gradient, for policies that give it (`Policy.natural_gradient`); null = the plain one.
+    reward_rate: step size of mu; null = that of the critic.
+    Errors: `ConfigError` if n_step and trace_decay are both given, or a tabular critic is to have a target network.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        policy: Policy,
+        critic: Critic,
+        *,
+        rollout: int = 32,
+        gradient: str = "sampled",
+        n_step: int = 1,
+        trace_decay: float = 0.0,
+        target_rate: float = 1.0,
+        replay: int = 0,
+        entropy: float = 0.0,
+        natural: float | None = None,
+        reward_rate: float | None = None,
+        **common: Any,
+    ):
+        super().__init__(env, policy, critic, **common)
+        length = integer("trainer.rollout", rollout, 1)
+        self.all_actions = choice("trainer.gradient", gradient, GRADIENTS) == "all_actions"
+        self.n_step = integer("trainer.n_step", n_step, 1)
+        self.trace_decay = number("trainer.trace_decay", trace_decay, 0.0, 1.0)
+        if self.n_step > 1 and self.trace_decay > 0.0:
+            raise ConfigError("trainer.n_step and trainer.trace_decay are two ways to look ahead; set one of them")
+        self.entropy = number("trainer.entropy", entropy, 0.0)
+        self.natural = None if natural is None else number("trainer.natural", natural, 1e-12)
+        self.reward_rate = None if reward_rate is None else number("trainer.reward_rate", reward_rate, 0.0, 1.0)
+        self.target_rate = number("trainer.target_rate", target_rate, 1e-12, 1.0)
+        self.target = critic if self.target_rate == 1.0 else _target(critic)
+        self.buffer = RolloutBuffer(length, self.replicas, env.n)
+        capacity = integer("trainer.replay", replay, 0)
+        self.replay = Replay(capacity, length, self.seed, self.replicas, env.n) if capacity else None
+        self._collect = Collector(env, policy)
+        critic.visit(self.s, self.a)
+
+    def _advance(self, steps: int) -> None:
+        end = self.t + steps
+        while self.t < end:
+            take = min(end - self.t, self.buffer.missing, self._collect.longest)
+            piece = self._collect(self.noise, self.s, self.a, self.t, take)
+            self.buffer.add(piece)
+            self.interval.add(piece.r)
+            self.t += take
+            self.s, self.a = piece.s[-1], piece.a[-1]
+            if not self.buffer.missing:
+                self._update(self.buffer.rollout)
+                self.buffer.filled = 0
+
+    def _update(self, rollout: Rollout) -> None:
+        critic, began = self.critic, self.t - self.buffer.length
+        alpha, eta = self.alpha(began), self.eta(began)
+        critic.visit(rollout.s, rollout.a)
+        q = critic.q(rollout.s, rollout.a)  # Q^t at z(t) .. z(t + K), before line 6
+        critic_loss = self._critic_loss(q, rollout)
+        objective = self._objective(q[:-1], rollout.s[:-1], rollout.a[:-1])  # line 7 at theta(t)
+        again = torch.zeros_like(critic_loss)
+        if self.replay is not None:
+            self.replay.add(rollout)
+            past = self.replay.draw()
+            again = self._critic_loss(critic.q(past.s, past.a), past)
+        self._differentiate((critic_loss + again - objective).sum())
+        if self.natural is not None:
+            self.policy.natural_gradient(rollout.s[:-1], self.natural)
+
+        rate = alpha if self.reward_rate is None else self.reward_rate
+        critic.track_reward(rollout.r.mean(dim=0).to(critic.dtype), rate)  # line 5
+        apply(self.critic_optimizer, alpha)  # line 6
+        apply(self.actor_optimizer, eta)  # line 8
+        self._follow()
+        self.interval.learned(self.buffer.length * critic_loss.detach(), (objective + again).detach())
+
+    def _critic_loss(self, q: Tensor, rollout: Rollout) -> Tensor:
+        """Mean over the steps of the squared TD errors. Shapes: q [K + 1, B, n] -> [B]."""
+        critic, discount = self.critic, self.discount
+        with torch.no_grad():
+            following = (q if self.target is critic else self.target.q(rollout.s, rollout.a))[1:]
+            reward = critic.centered(rollout.r.to(critic.dtype), discount)
+            if self.n_step > 1:
+                aim = n_step_returns(reward, following, discount, self.n_step)
+            else:
+                aim = lambda_returns(reward, following, discount, self.trace_decay)
+        return critic.distance(q[:-1], aim).mean(dim=0)
+
+    def _objective(self, q: Tensor, s: Tensor, a: Tensor) -> Tensor:
+        """What the actor climbs: its gradient is line 7's, meaned over the steps. Shapes: q, s, a [K, B, n] -> [B]."""
+        if self.all_actions:
+            value = self.policy.probs(s) * self.critic.counterfactual(s, a)
+            gained = value.sum(dim=(-2, -1))
+        else:
+            gained = (self.policy.log_prob(s, a) * self.critic.advantage(q)).sum(dim=-1)
+        if self.entropy:
+            gained = gained + self.entropy * self.policy.entropy(s).mean(dim=-1)
+        return gained.mean(dim=0)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        if self.target is self.critic:
+            return
+        for held, new in zip(self.target.parameters(), self.critic.parameters(), strict=True):
+            held.lerp_(new, self.target_rate)
+
+    def _modules(self) -> dict[str, Any]:
+        more = {"replay": self.replay, "target": None if self.target is self.critic else self.target}
+        kept = {name: part for name, part in more.items() if part is not None}
+        return {**super()._modules(), "rollout": self.buffer, **kept}
+
+
+def _target(critic: Critic) -> Critic:
+    if critic.tabular:
+        raise ConfigError("a tabular critic has no target network; set trainer.target_rate=1 or use another critic")
+    return copy.deepcopy(critic, {id(critic.env): critic.env}).requires_grad_(False)
