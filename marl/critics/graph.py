@@ -13,7 +13,7 @@ from marl.critics.pooling import OthersSum
 class GraphCritic(Critic):
     """Q_i = w . h_i^kappa + v_i after kappa rounds of messages from neighbors, the same weights for every agent i.
 
-    h_i^0 = E[z_i], h_i^{l+1} = tanh(W_l h_i^l + U_l mean_{j in N_i, j != i} h_j^l + b_l), the mean over no neighbor being 0.
+    h_i^0 = E[z_i], h_i^{l+1} = tanh(W_l h_i^l + U_l mean_{j in N_i, j != i} h_j^l + b_l), a mean over nobody being 0.
     A round carries one hop, so Q_i sees exactly z_{N_i^kappa}; the cost grows with kappa and with the edges, not with
     |N_i^kappa|. At kappa = 0 it is linear in E. The output starts at zero.
     Shapes: embedding E [B, Z, h] with Z the most pairs of any agent, own W, near U [B, kappa, h, h], bias b [B, kappa, h],

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from marl.core.checks import integer
+from marl.core.checks import integer, number
 from marl.core.critic import Critic
 from marl.core.environment import Environment
 
@@ -25,13 +25,20 @@ class LinearCritic(Critic):
 
     @abstractmethod
     def _features(self, s: Tensor, a: Tensor) -> Tensor:
-        """phi_i = sqrt(2 / F) cos(sum_{j in N_i^kappa} omega_ij[z_j] + beta_i).
+        """phi_i(z_{N_i^kappa}), without parameters. Shapes: s, a [*K, B, n] -> [*K, B, n, F]."""
 
-        Random Fourier features (Rahimi and Recht 2007) of one-hot pairs, for a Gaussian kernel of that width: two joint pairs
-        that differ in d members have the expected product exp(-d / width^2). omega and beta are drawn from the stream of the
-        critic's seed.
-        Shapes: buffers omega [B, n, m, Z, F], beta [B, n, F].
-        """
+    def _q(self, s: Tensor, a: Tensor) -> Tensor:
+        return (self._features(s, a) * self.weight).sum(dim=-1)
+
+
+class RandomFeatures(LinearCritic):
+    """phi_i = sqrt(2 / F) cos(sum_{j in N_i^kappa} omega_ij[z_j] + beta_i).
+
+    Random Fourier features (Rahimi and Recht 2007) of one-hot pairs, for a Gaussian kernel of that width: two joint pairs
+    that differ in d members have the expected product exp(-d / width^2). omega and beta are drawn from the stream of the
+    critic's seed.
+    Shapes: buffers omega [B, n, m, Z, F], beta [B, n, F].
+    """
 
     omega: Tensor
     beta: Tensor
@@ -53,7 +60,7 @@ class LinearCritic(Critic):
         shape = (n, near, int(env.index.num_pairs.max()), count)
         uniform = [(1.0 + self.initial.uniform(*shape, bound=1.0).detach().double()) / 2.0 for _ in range(2)]
         normal = (-2.0 * torch.log1p(-uniform[0])).sqrt() * (2.0 * math.pi * uniform[1]).cos()  # Box and Muller
-        self.register_buffer("omega", (normal / width).to(dtype))
+        self.register_buffer("omega", (normal / number("critic.width", width, 1e-12)).to(dtype))
         self.register_buffer("beta", self.initial.uniform(n, count, bound=math.pi).detach())
         self._agent = torch.arange(n)[:, None]
         self._replica = torch.arange(replicas)[:, None, None]

@@ -56,7 +56,7 @@ class IndependentPPO(ActorCritic):
     ):
         if not getattr(critic, "ignores_actions", False):
             raise ConfigError(
-                f"IndependentPPO needs a critic of states, such as critic=state_value, and {type(critic).__name__} does not "
+                f"IndependentPPO needs a critic of states, such as critic=state_value; {type(critic).__name__} does not "
                 "say that it ignores actions (ignores_actions = True)"
             )
         super().__init__(
