@@ -20,6 +20,6 @@ class PooledCritic(Critic):
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
         z = self.env.index.pairs(s, a)
         index, mask, size = self.neighborhood
-        seen = self.pooled[self._replica[..., None], self._agent[:, None], z[:, index]] * mask.unsqueeze(-1)
-        hidden = torch.tanh(self.own[self._replica, self._agent, z] + seen.sum(dim=2) / size[:, None])
+        seen = self.pooled[self._replica[..., None], self._agent[:, None], z[..., index]] * mask.unsqueeze(-1)
+        hidden = torch.tanh(self.own[self._replica, self._agent, z] + seen.sum(dim=-2) / size[:, None])
         return (hidden * self.weight).sum(dim=-1)

@@ -6,6 +6,7 @@ from torch import Tensor
 from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.indexing import positions
+from marl.core.lookup import summed_rows
 
 
 class AdditiveCritic(Critic):
@@ -30,13 +31,13 @@ class AdditiveCritic(Critic):
         n, width = self.neighborhood.index.shape
         self._pairs = int(env.index.num_pairs.max())
         self.weight = self.initial.zeros(n, width, self._pairs)
-        self._start = torch.arange(width) * self._pairs
+        self._start = torch.arange(replicas * n * width).view(replicas, n, width) * self._pairs
         self._scale = self.neighborhood.mask.to(dtype) / self.neighborhood.size[:, None].to(dtype).sqrt()
         self._position = positions(self.neighborhood)
 
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
         z = self.env.index.pairs(s, a)[..., self.neighborhood.index]
-        return (pick(self.weight.flatten(2), self._start + z) * self._scale).sum(dim=-1)
+        return summed_rows(self.weight.view(-1, 1), self._start + z, self._scale).squeeze(-1)
 
     @torch.no_grad()
     def _counterfactual(self, s: Tensor, a: Tensor) -> Tensor:
@@ -68,35 +69,29 @@ class PairwiseCritic(Critic):
         n, width = self.neighborhood.index.shape
         self._pairs = int(env.index.num_pairs.max())
         self.weight = self.initial.zeros(n, width, self._pairs, self._pairs)
-        self._start = torch.arange(width) * self._pairs**2
+        self._start = torch.arange(replicas * n * width).view(replicas, n, width) * self._pairs
         self._scale = self.neighborhood.mask.to(dtype) / self.neighborhood.size[:, None].to(dtype).sqrt()
         self._position = positions(self.neighborhood)
-        self._self = (self.neighborhood.index == torch.arange(n)[:, None]) & self.neighborhood.mask
+        itself = (self.neighborhood.index == torch.arange(n)[:, None]) & self.neighborhood.mask
+        self._own = itself.long().argmax(dim=1)
+        self._others = self._scale.masked_fill(itself, 0.0)
 
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
         z = self.env.index.pairs(s, a)
-        slots = self._start + z[..., None] * self._pairs + z[..., self.neighborhood.index]
-        return (pick(self.weight.flatten(2), slots) * self._scale).sum(dim=-1)
+        rows = (self._start + z[..., None]) * self._pairs + z[..., self.neighborhood.index]
+        return summed_rows(self.weight.view(-1, 1), rows, self._scale).squeeze(-1)
 
     @torch.no_grad()
     def _counterfactual(self, s: Tensor, a: Tensor) -> Tensor:
-        near, mask, _ = self.neighborhood
-        agents, pairs = self.env.n, self._pairs
-        z = self.env.index.pairs(s, a)[..., near, None]  # [*K, B, n, m, 1]
-        own = self.env.pair_index[torch.arange(agents), s].clamp(min=0)[..., None, :]  # [*K, B, n, 1, A]
-        theirs = ((near * near.shape[1] + self._position)[..., None] * pairs + z) * pairs + own  # w_ji[z_j, own]
-        mine = (self._start[:, None] + own * pairs) + torch.where(self._self[..., None], own, z)  # w_ij[own, z_j]
-        others = mask & ~self._self
-        given = self._scale[near, self._position] * others
-        every = pick(self.weight.reshape(self.replicas, 1, -1), theirs.flatten(-3)[..., None, :]).view(theirs.shape)
-        value = (every * given[..., None]).sum(dim=-2)
-        kept = pick(self.weight.flatten(2), mine.flatten(-2)).view(mine.shape)
-        return (value + (kept * self._scale[..., None]).sum(dim=-2)) / agents
-
-
-def pick(weight: Tensor, slots: Tensor) -> Tensor:
-    """weight[b, i, slots[..., b, i, :]]. Shapes: weight [B, n, C], slots [*K, B, n, g] -> [*K, B, n, g]."""
-    replicas, agents, _ = weight.shape
-    rows = slots.reshape(-1, replicas, agents, slots.shape[-1])
-    picked = weight.gather(2, rows.permute(1, 2, 0, 3).reshape(replicas, agents, -1))
-    return picked.view(replicas, agents, len(rows), -1).permute(2, 0, 1, 3).reshape(slots.shape)
+        near, agents = self.neighborhood.index, torch.arange(self.env.n)
+        z = self.env.index.pairs(s, a)[..., near]
+        seen = self._others[near, self._position] * self.neighborhood.mask  # by j, of i
+        theirs = summed_rows(
+            self.weight.view(-1, self._pairs), self._start[:, near, self._position] + z, seen
+        )  # w_ji[z_j, .]
+        mine = summed_rows(
+            self.weight.transpose(-1, -2).reshape(-1, self._pairs), self._start + z, self._others
+        )  # w_ij[., z_j]
+        alone = self.weight[:, agents, self._own].diagonal(dim1=-2, dim2=-1) * self._scale[agents, self._own, None]
+        legal = self.env.pair_index[agents, s].clamp(min=0)
+        return (theirs + mine + alone).gather(-1, legal) / self.env.n

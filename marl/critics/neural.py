@@ -8,6 +8,7 @@ from marl.core.checks import integer
 from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.indexing import positions
+from marl.core.lookup import summed_rows
 
 
 class NeuralCritic(Critic):
@@ -35,7 +36,7 @@ class NeuralCritic(Critic):
         self.bias = self.initial.zeros(n, hidden)
         self.weight = self.initial.zeros(n, hidden)
         self._start = torch.arange(replicas * n * width).view(replicas, n, width) * pairs
-        self._mask = self.neighborhood.mask.to(dtype)[..., None]
+        self._mask = self.neighborhood.mask.to(dtype)
         self._position = positions(self.neighborhood)
 
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
@@ -57,7 +58,7 @@ class NeuralCritic(Critic):
 
     def _inputs(self, s: Tensor, a: Tensor) -> Tensor:
         z = self.env.index.pairs(s, a)[..., self.neighborhood.index]
-        return (self._embedded(self._start + z) * self._mask).sum(dim=-2) + self.bias
+        return summed_rows(self.embedding.view(-1, self.embedding.shape[-1]), self._start + z, self._mask) + self.bias
 
     def _embedded(self, rows: Tensor) -> Tensor:
         return F.embedding(rows, self.embedding.view(-1, self.embedding.shape[-1]))

@@ -24,6 +24,7 @@ from marl.exact.ergodicity import Ergodicity, ergodicity
 from marl.exact.fixed_point import critic_error, critic_fixed_point
 from marl.exact.gradient import gradient, gradient_by_autograd, marginal_q, norm
 from marl.exact.interaction import interaction_matrix, reward_variation
+from marl.exact.linear_fixed_point import linear_fixed_point
 from marl.exact.local_laws import LocalLaws
 from marl.exact.monitor import ExactMonitor
 from marl.exact.poisson import solve, stationary
@@ -57,6 +58,7 @@ __all__ = [
     "gradient",
     "gradient_by_autograd",
     "interaction_matrix",
+    "linear_fixed_point",
     "marginal_q",
     "measured",
     "norm",

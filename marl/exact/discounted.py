@@ -2,8 +2,8 @@
 
     Q_i(s, a) = sum_t gamma^t E[r_i(t) | s, a] (12),  V_i(s) = sum_a zeta(a|s) Q_i(s, a),  J^gamma = E_start[sum_i V_i] / n
 
-Values are found as V_i = W_i + delta_i / (1 - gamma) with W_i + delta_i = r_theta,i + gamma P_theta W_i, where a constant in
-W_i is free. At gamma = 1 this is the Poisson equation (V_i and J_i), so differences of Q lose no digits on the way there.
+Values are found as V_i = W_i + delta_i / (1 - gamma) with W_i + delta_i = r_theta,i + gamma P_theta W_i (a constant in W_i
+is free). At gamma = 1 that is the Poisson equation (V_i and J_i), so differences of Q lose no digits on the way there.
 
 Decay (Corollary 1, by discounting alone). z_i(t) depends on z(0) through N_i^t only: one hop a step. From z and z' that
 agree on N_i^kappa, r_i(t) has one law until t = kappa if it sees z_i, until t = kappa - 1 if it sees z_{N_i}. So
@@ -112,7 +112,7 @@ def discounted_gradient(chain: Chain, gamma: float, start: Float[Tensor, "X"] | 
             tables[i] = np.zeros_like(totals)
             tables[i][:, action] = chain.env.action_mask[i, : chain.sizes[i], action].numpy()
             q = chain.rewards(near, tables).sum(axis=1) / n + gamma * chain.expect(values, tables)[:, 0]
-            totals[:, action] = (visits * q).reshape(chain.sizes).sum(axis=others) * tables[i][:, action]
+            totals[:, action] = (visits * q).reshape(chain.sizes).sum(axis=others)
         found.append(totals)
     return through_policy(chain.policy, chain.replica, found)
 

@@ -1,12 +1,12 @@
 """Policies zeta_i(a_i | s_{N_i^kappa_p}): every agent sees the states of those around it, as it would over a local link."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from marl.core.checks import integer
 from marl.core.environment import Environment
 from marl.core.fused import FusedNeighborhoodSoftmax
+from marl.core.lookup import summed_rows
 from marl.core.policy import Policy
 
 
@@ -43,7 +43,7 @@ class NeighborhoodSoftmax(Policy):
     def _logits(self, s: Tensor) -> Tensor:
         states, actions = self.theta.shape[-2:]
         rows = self._start + s[..., None] * states + s[..., self.neighborhood.index]
-        return (F.embedding(rows, self.theta.view(-1, actions)) * self._scale[..., None]).sum(dim=-2)
+        return summed_rows(self.theta.view(-1, actions), rows, self._scale)
 
 
 class NeighborhoodNeural(Policy):
@@ -74,9 +74,9 @@ class NeighborhoodNeural(Policy):
         self.weight = self.initial.zeros(n, hidden, actions)
         self.bias = self.initial.zeros(n, actions)
         self._start = torch.arange(replicas * n * width).view(replicas, n, width) * states
-        self._mask = self.neighborhood.mask.to(dtype)[..., None]
+        self._mask = self.neighborhood.mask.to(dtype)
 
     def _logits(self, s: Tensor) -> Tensor:
         rows = self._start + s[..., self.neighborhood.index]
-        seen = F.embedding(rows, self.embedding.view(-1, self.embedding.shape[-1])) * self._mask
-        return torch.einsum("...bnh,bnha->...bna", torch.tanh(seen.sum(dim=-2)), self.weight) + self.bias
+        seen = summed_rows(self.embedding.view(-1, self.embedding.shape[-1]), rows, self._mask)
+        return torch.einsum("...bnh,bnha->...bna", torch.tanh(seen), self.weight) + self.bias

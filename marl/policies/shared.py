@@ -38,10 +38,18 @@ class SharedPolicy(Policy):
         self.weight = self.initial.zeros(hidden, actions)
         self.shift = self.initial.zeros(actions)
         self._start = torch.arange(replicas)[:, None] * states
+        self._every = torch.arange(states)[:, None, None].expand(-1, replicas, n)
+        self._cell = torch.arange(replicas * n).view(replicas, n)
         size = env.network.neighborhood(1).size[:, None].to(dtype)
         self._size = size / size.max()
 
     def _logits(self, s: Tensor) -> Tensor:
+        if s.numel() <= self._every.numel():
+            return self._network(s)
+        table = self._network(self._every).flatten(0, 2)  # cheaper than every row
+        return F.embedding(s * self._cell.numel() + self._cell, table)
+
+    def _network(self, s: Tensor) -> Tensor:
         x = F.embedding(self._start + s, self.embedding.flatten(0, 1)) + self.agent + self._size * self.degree[:, None]
         hidden = torch.tanh(torch.einsum("...bnh,bhg->...bng", torch.tanh(x), self.layer) + self.bias[:, None])
         return torch.einsum("...bnh,bha->...bna", hidden, self.weight) + self.shift[:, None]

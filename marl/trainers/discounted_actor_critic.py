@@ -37,7 +37,8 @@ class DiscountedActorCritic(CompiledActorCritic):
     A run may stop anywhere in an episode and goes on there. Logged besides what every trainer logs:
     `train/discounted_return` (see `Episode.mean_return`).
 
-    Errors: `ConfigError` if the horizon or the discount is out of range, or the pairs of an episode would not fit.
+    Errors: `ConfigError` if the horizon or the discount is out of range; `NotEnoughMemoryError` if the pairs of an episode
+    would not fit.
     """
 
     replaced = ("_step", "_improve", "starts")

@@ -25,9 +25,8 @@ def lambda_returns(reward: Tensor, following: Tensor, discount: float, decay: fl
 
     decay: lambda; 0 is the target of line 6. Shapes: reward, following [K, B, n] -> [K, B, n].
     """
-    target = torch.empty_like(following)
+    target = reward + discount * (1.0 - decay) * following
     later = following[-1]
-    for t in reversed(range(len(reward))):
-        later = reward[t] + discount * ((1.0 - decay) * following[t] + decay * later)
-        target[t] = later
+    for t in reversed(range(len(reward) if decay else 0)):
+        later = target[t].add_(later, alpha=discount * decay)
     return target

@@ -57,3 +57,11 @@ def test_long_lists_make_names_that_fit_and_differ(marl: Marl, tmp_path: Path) -
         assert marl("train", *overrides).code == 0
     assert len(list(tmp_path.rglob("summary.json"))) == 2
     assert all(len(Path(path).name.encode()) <= 255 for path in contents(tmp_path))
+
+
+@pytest.mark.parametrize("critic", ["pooled", "neural", "pairwise", "tabular"])
+def test_an_own_critic_learns_in_batches_next_to_ours(marl: Marl, project: Path, critic: str) -> None:
+    batches = ("trainer=rollout_actor_critic", "trainer.rollout=8", "critic.kappa=1", "steps=40", "eval.steps=20")
+    outcome = marl("train", "--config-dir", "conf", *SMALL, *batches, f"critic={critic}", "hydra.run.dir=run")
+    assert outcome.code == 0, outcome
+    assert summary_of(project / "run")["status"] == "finished"
