@@ -77,7 +77,7 @@ def _improve(
     top: np.ndarray,
     total: np.ndarray,
 ) -> float:
-    """theta_i += eta_m sum_t gamma^t (1/n) sum_{j in N_i^kappa} Q_j(z_N_j(t)) grad log zeta_i(a_i(t)|s_i(t)).
+    """theta_i += eta_m sum_t gamma^t (1/n) sum_{j in N_i^kappa} Q_j(z_N(t)) grad log zeta_i(a_i(t)|s_i(t)).
 
     Returns a number that is finite iff all of it is. q [n], logits, p [A, L], top, total [L] are room to work in.
     """
@@ -157,7 +157,7 @@ def advance_one(
         for i in range(n):  # a(t+1) from theta(m)
             if next_s[i] < 0 or next_s[i] >= states:
                 next_s[i], done = 0, -1
-            place = np.uint64(i * states + next_s[i])
+            place: Any = np.uint64(i * states + next_s[i])
             next_a[i] = draw(actions, policy, place * np.uint64(2 * count), layout.last[place], drawn[i, uniforms])
         made += _visit(layout, table, values, shift, trace, t + 1, z, key)
 

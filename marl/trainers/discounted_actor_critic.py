@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -10,7 +11,6 @@ from marl.core.checks import integer, number
 from marl.core.critic import Critic, Transition
 from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
-from marl.core.logger import Metrics
 from marl.core.memory import require
 from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
@@ -29,7 +29,7 @@ class DiscountedActorCritic(CompiledActorCritic):
       a_i(t+1) ~ zeta_i^{theta_i(m)}(. | s_i(t+1)), and with both Q on the right side read before the update
         Q_i(z_N(t)) <- Q_i(z_N(t)) + alpha_k ( r_i(t) + gamma Q_i(z_N(t+1)) - Q_i(z_N(t)) ).
       Outer update, with Q as it is after the inner loop:
-        theta_i(m+1) = theta_i(m) + eta_m sum_{t<T} gamma^t (1/n) sum_{j in N_i^kappa} Q_j(z_N_j(t)) grad log zeta_i(a_i(t)|s_i(t)).
+        theta_i += eta_m sum_{t=0}^{T-1} gamma^t (1/n) sum_{j in N_i^kappa} Q_j(z_N(t)) grad log zeta_i(a_i(t)|s_i(t)).
 
     horizon: T. discount: gamma, above 0 and below 1.
     critic_scheduler: alpha, asked at the environment step k. actor_scheduler: eta, asked at the number of the episode, m.
@@ -132,7 +132,7 @@ class DiscountedActorCritic(CompiledActorCritic):
 
         return EpisodicEngine(self)
 
-    def _metrics(self) -> Metrics:
+    def _metrics(self) -> dict[str, float | np.ndarray]:
         metrics = super()._metrics()
         del metrics["critic/mu"]  # there is no average reward in the error
         return {

@@ -1,4 +1,4 @@
-"""The compiled engine of `ScalableActorCritic`, and what engines share: the same state, many steps per call, equal up to rounding."""
+"""The compiled engine of `ScalableActorCritic`: the same state, many steps per call, equal up to rounding."""
 
 from typing import Any
 
