@@ -86,7 +86,8 @@ class DiscountedValues(Values):
 def discounted_pairs(chain: Chain, gamma: float, start: Float[Tensor, "X"] | None = None) -> JointPairs:
     """Q_i at every z for `truncated_q` (5), `approximate_gradient` (7, of J^gamma) and `worst_decay` (4).
 
-    Its `stationary` is the discounted occupancy. Errors: as `JointPairs` and `DiscountedValues`.
+    Its `stationary` is the discounted occupancy, so `critic_error`, which takes means under the stationary law, is not for
+    it. Errors: as `JointPairs` (one recurrent class among them) and `DiscountedValues`.
     """
     joint = JointPairs(chain)
     joint.values = DiscountedValues(chain, gamma, start)

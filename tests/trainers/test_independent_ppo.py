@@ -14,7 +14,7 @@ from marl.core.critic import Critic
 from marl.core.errors import CheckpointError, ConfigError, DivergedError
 from marl.core.evaluation import evaluate
 from marl.core.noise import Noise, Purpose, stream_keys, uniforms
-from marl.core.rollout import Collector
+from marl.core.rollout import Collector, Rollout
 from marl.critics import NeuralCritic, SharedCritic, StateValue, TabularCritic
 from marl.envs import WirelessAccess
 from marl.policies import Aloha, NeuralPolicy, SharedPolicy, TabularSoftmax, Uniform
@@ -138,11 +138,12 @@ def test_the_clipped_surrogate_by_hand(ratio: float, advantage: float, expected:
     assert found.item() == pytest.approx(expected, rel=1e-12)
 
 
-def update_by_hand(trainer: IndependentPPO, discount: float, decay: float, alpha: float, eta: float) -> list[Tensor]:
-    """One rollout and its update, by plain gradient steps, in loops; one replica, TabularSoftmax. The parameters after."""
+def update_by_hand(trainer: IndependentPPO, rollout: Rollout, number: int, alpha: float, eta: float) -> None:
+    """The update from a rollout, the `number`-th from 0, in loops and by plain gradient steps; one replica."""
     env, policy, critic = trainer.env, trainer.policy, trainer.critic
+    discount, decay = trainer.discount, trainer.trace_decay
     parameters = [*critic.parameters(), *policy.parameters()]
-    s, a, r = Collector(env, policy)(trainer.noise, trainer.s, trainer.a, trainer.t, K)
+    s, a, r = rollout
     with torch.no_grad():
         values, old = critic.q(s, a)[:, 0].tolist(), policy.log_prob(s, a)[:, 0].tolist()
     per_agent = [advantages_by_hand(r[:, 0, i].tolist(), [v[i] for v in values], discount, decay) for i in range(env.n)]
@@ -150,7 +151,7 @@ def update_by_hand(trainer: IndependentPPO, discount: float, decay: float, alpha
     every = torch.tensor(per_agent, dtype=torch.float64)
     advantage = ((every - every.mean()) / (every.std(correction=0) + 1e-8)).tolist()
     shuffle = stream_keys(trainer.seed, 1, Purpose.SHUFFLE)
-    for epoch in range(trainer.epochs):
+    for epoch in range(number * trainer.epochs, (number + 1) * trainer.epochs):
         drawn = uniforms(shuffle, epoch * K, K)[0].tolist()
         order = sorted(range(K), key=drawn.__getitem__)
         for part in torch.tensor(order).tensor_split(trainer.minibatches):
@@ -167,22 +168,27 @@ def update_by_hand(trainer: IndependentPPO, discount: float, decay: float, alpha
                 sizes = [alpha] * len(list(critic.parameters())) + [eta] * len(list(policy.parameters()))
                 for parameter, gradient, size in zip(parameters, gradients, sizes, strict=True):
                     parameter -= 0.0 if gradient is None else size * gradient
-    return [parameter.detach() for parameter in parameters]
 
 
-def test_an_update_is_the_algorithm_written_in_loops(small: WirelessAccess) -> None:
-    """With step sizes so large that ratios leave the clipping range within the update."""
+def test_updates_are_the_algorithm_written_in_loops(small: WirelessAccess) -> None:
+    """Two of them, with step sizes so large that ratios leave the clipping range within an update."""
     changes: dict[str, Any] = {"critic_optimizer": SGD, "actor_optimizer": SGD, "discount": 0.8, "trace_decay": 0.6}
     sizes = {"critic_scheduler": Constant(0.5), "actor_scheduler": Constant(20.0)}
     trainer, twin = (make(small, replicas=1, policy=TabularSoftmax, **changes, **sizes) for _ in range(2))
-    expected = update_by_hand(twin, 0.8, 0.6, alpha=0.5, eta=20.0)
-    rollout = trainer._collect(trainer.noise, trainer.s, trainer.a, 0, K)
-    before = trainer.policy.log_prob(rollout.s, rollout.a).detach()
-    trainer.run(K)
-    for found, wanted in zip([*trainer.critic.parameters(), *trainer.policy.parameters()], expected, strict=True):
-        torch.testing.assert_close(found.detach(), wanted, rtol=0, atol=1e-10)
-    ratio = (trainer.policy.log_prob(rollout.s, rollout.a) - before).exp()
-    assert ((ratio - 1.0).abs() > trainer.clip).any()
+    s, a = twin.s, twin.a
+    for number in range(2):
+        rollout = Collector(small, twin.policy)(twin.noise, s, a, number * K, K)
+        before = twin.policy.log_prob(rollout.s, rollout.a).detach()
+        update_by_hand(twin, rollout, number, alpha=0.5, eta=20.0)
+        ratio = (twin.policy.log_prob(rollout.s, rollout.a) - before).exp()
+        assert ((ratio - 1.0).abs() > trainer.clip).any()
+        s = rollout.s[-1]
+        a = twin.policy.sample(s, twin.noise(number * K + K)[..., -1])
+        trainer.run(K)
+        assert torch.equal(trainer.a, a)
+        for part in ("critic", "policy"):
+            for found, wanted in zip(getattr(trainer, part).parameters(), getattr(twin, part).parameters(), strict=True):
+                torch.testing.assert_close(found, wanted, rtol=0, atol=1e-9)
 
 
 def test_step_sizes_are_those_of_where_the_rollout_began(small: WirelessAccess) -> None:
