@@ -10,7 +10,7 @@ the dedicated matching (the best way to give every point to at most one user) an
 
 Scores are average rewards over the last tenth of training, divided by a reference draw by draw; intervals are 95 %
 percentile bootstrap intervals of the mean over draws of the mean over seeds, seeds redrawn within draws.
-Writes OUT/figure.png, OUT/results.json, OUT/METHOD/draw=D (run directories; finished ones are not run again).
+Writes OUT/figure.png, OUT/results.json, OUT/METHOD/draw_D (run directories; finished ones are not run again).
 """
 
 import argparse
@@ -49,7 +49,7 @@ METHODS = {
 
 def run(method: str, draw: int, arguments: argparse.Namespace) -> Run:
     """One run of all seeds, in a process of its own."""
-    directory = arguments.out / method / f"draw={draw}"
+    directory = arguments.out / method / f"draw_{draw}"
     command = [sys.executable, "-m", "marl", "train", f"experiment={method}", f"env.instance_seed={draw}"]
     command += [f"steps={arguments.steps}", f"replicas={arguments.seeds}", "threads=1", f"hydra.run.dir={directory}"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from marl import Constant, ScalableActorCritic, TabularCritic, TabularSoftmax, WirelessAccess
+from marl.envs.wireless_limits import dedicated_matching
 
 REPOSITORY = Path(__file__).parents[1]
 PLACEMENTS, KAPPAS = ("interior", "corners"), ("kappa=0", "kappa=1")
@@ -133,3 +134,38 @@ def test_memory_is_foretold_within_a_tenth(tmp_path: Path, setting: tuple[str, .
     done = script(str(REPOSITORY / "benchmarks" / "memory.py"), *setting, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert 0.9 < json.loads(done.stdout)["measured_to_foretold"] < 1.1
+
+
+def test_the_gallery_in_short(tmp_path: Path) -> None:
+    """Two methods on two draws: a table, a picture, scores relative to the references of every draw; nothing is run twice."""
+    program = str(REPOSITORY / "experiments" / "gallery.py")
+    settings = ("--methods", "independent,additive", "--draws", "3,4", "--seeds", "2", "--steps", "640", "--out", "out")
+    done = script(program, *settings, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    assert (out / "figure.png").read_bytes().startswith(b"\x89PNG")
+    results = json.loads((out / "results.json").read_text())
+    for method in ("independent", "additive"):
+        share = []
+        for draw in (3, 4):
+            env = WirelessAccess(instance_seed=draw)
+            summary = json.loads((out / method / f"draw_{draw}" / "summary.json").read_text())
+            assert summary["config"]["env"]["instance_seed"] == draw
+            share.append(sum(summary["average_reward"]) / 2 / dedicated_matching(env)[0])
+        mean, low, high = results["methods"][method]["dedicated"]
+        assert mean == pytest.approx(sum(share) / 2)
+        assert low <= mean <= high
+        assert f"`{method}`" in done.stdout
+    before = [path.stat().st_mtime_ns for path in sorted(out.rglob("summary.json"))]
+    assert script(program, *settings, cwd=tmp_path).returncode == 0
+    assert [path.stat().st_mtime_ns for path in sorted(out.rglob("summary.json"))] == before
+
+
+def test_batches_prints_one_json_line_per_setting(tmp_path: Path) -> None:
+    program = str(REPOSITORY / "benchmarks" / "batches.py")
+    done = script(program, "--repeats", "1", "--seconds", "0.01", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len({(line["rollout"], line["replicas"]) for line in lines}) == len(lines) >= 5
+    for line in lines:
+        assert line["replica_ratio"] == pytest.approx(line["ratio"] * line["replicas"], rel=0.1, abs=0.1)

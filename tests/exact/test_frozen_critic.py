@@ -24,7 +24,7 @@ from marl.policies import RandomTable
 from marl.schedulers import Constant, PowerLaw
 from marl.trainers import ScalableActorCritic
 
-REPLICAS = 64
+REPLICAS = 32
 ERROR = 1e-6
 """Probability that a right trainer fails one of these tests, by Bonferroni over all entries and agents."""
 ALPHA = PowerLaw(16.0, 0.7, 100.0)
@@ -173,7 +173,7 @@ def test_the_expected_tables_go_to_the_fixed_point(kappa: int) -> None:
 
 @pytest.mark.parametrize("kappa", [0, 1])
 def test_the_trainer_has_the_expected_tables(kappa: int) -> None:
-    """Mean over 64 replicas against the exact expectation: no bias at all, only the statistical error."""
+    """Mean over 32 replicas against the exact expectation: no bias at all, only the statistical error."""
     mean, margin = sampled(kappa)
     missed = np.abs(mean - flat(kappa, expectation(kappa)[STEPS[kappa]])) / margin
     print(f"\nkappa = {kappa}: {simulation(kappa)[2]:.0f} s, margin {margin.max():.2g}, used {missed.max():.2g} of it")
