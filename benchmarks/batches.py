@@ -1,9 +1,9 @@
-"""What learning in batches gains: neural critic and policy on the 5x5 network, kappa = 1, K steps between updates, B replicas.
+"""What learning in batches gains: neural critic and policy, 5x5 network, kappa = 1, K steps between updates, B replicas.
 
     python benchmarks/batches.py [--repeats 5] [--seconds 2] [--large]
 
-One JSON line per setting; `ratio` is env steps per second over those of one step at a time with one replica, `replica_ratio`
-counts every replica. Every setting is timed once per round, rounds follow one another, medians of the rounds. One thread.
+One JSON line per setting; `ratio` is env steps per second over those of one step at a time with one replica;
+`replica_ratio` counts every replica. Every setting is timed once per round, rounds follow one another, medians of the rounds. One thread.
 --large: 2,500 agents too (50x50 users).
 """
 

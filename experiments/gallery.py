@@ -148,7 +148,7 @@ def main() -> int:
     results = {
         "date": datetime.date.today().isoformat(),
         "command": " ".join(["python", *sys.argv]),
-        "references": {draw: limit for draw, limit in zip(draws, limits, strict=True)},
+        "references": dict(zip(draws, limits, strict=True)),
         "methods": {method: summary(runs, limits) for method, runs in curves.items()},
     }
     (arguments.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")

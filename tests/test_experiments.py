@@ -137,7 +137,7 @@ def test_memory_is_foretold_within_a_tenth(tmp_path: Path, setting: tuple[str, .
 
 
 def test_the_gallery_in_short(tmp_path: Path) -> None:
-    """Two methods on two draws: a table, a picture, scores relative to the references of every draw; nothing is run twice."""
+    """Two methods, two draws: a table, a picture, scores relative to the references of every draw; nothing runs twice."""
     program = str(REPOSITORY / "experiments" / "gallery.py")
     settings = ("--methods", "independent,additive", "--draws", "3,4", "--seeds", "2", "--steps", "640", "--out", "out")
     done = script(program, *settings, cwd=tmp_path)

@@ -36,7 +36,8 @@ class RewardBaseline(Trainer):
                     theta += self.eta(self.t) * theta.grad
             self.critic.track_reward(r.to(self.critic.dtype), self.alpha(self.t))
             loss = error.square().sum(dim=1) / 2
-            self.interval.add(r, loss, check=loss)
+            self.interval.add(r)
+            self.interval.learned(loss, check=loss)
             self.s, self.a, self.t = next_s, next_a, self.t + 1
 
     def _modules(self) -> dict[str, Any]:

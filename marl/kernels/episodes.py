@@ -45,7 +45,7 @@ class Trace(NamedTuple):
     learns: np.ndarray
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _visit(
     layout: Layout, table: np.ndarray, values: np.ndarray, shift: int, trace: Trace, t: int, z: np.ndarray, key: np.ndarray
 ) -> int:

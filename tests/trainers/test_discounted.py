@@ -1,8 +1,11 @@
 """DiscountedActorCritic: against its equations in loops, both engines, pieces, replicas, resumption, refusals."""
 
 import copy
+import os
 import pickle
 import random
+import signal
+import threading
 from typing import Any
 
 import numpy as np
@@ -470,6 +473,21 @@ def test_trainers_can_be_copied() -> None:
         other.run(50)
     for other in copies:
         assert_same_bits(other, run)
+
+
+def test_control_c_leaves_a_whole_trainer() -> None:
+    """Wherever it lands, the trainer is where a run of as many steps is."""
+    env = ENVIRONMENTS["interior"]()
+    run = make(env, "fused", 0, 1, log_every=10**9)
+    run.run(10)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process ignores it
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        run.run(10**9)
+    signal.signal(signal.SIGINT, before)
+    again = make(env, "fused", 0, 1, log_every=10**9)
+    again.run(run.t)
+    assert_same_bits(run, again)
 
 
 def test_divergence_is_seen_at_the_same_step() -> None:
