@@ -3,8 +3,8 @@
     python benchmarks/batches.py [--repeats 5] [--seconds 2] [--large]
 
 One JSON line per setting; `ratio` is env steps per second over those of one step at a time with one replica;
-`replica_ratio` counts every replica. Every setting is timed once per round, rounds follow one another, medians of the rounds.
-One thread.
+`replica_ratio` counts every replica. Every setting is timed once per round, rounds follow one another, and medians of the
+rounds are reported. One thread.
 --large: 2,500 agents too (50x50 users).
 """
 
