@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         Uniform,
     )
     from marl.run import load_policy
-    from marl.schedulers import Constant, PowerLaw, Restarting, TwoTimescale
+    from marl.schedulers import Constant, Linear, PowerLaw, Restarting, TwoTimescale
     from marl.trainers import DiscountedActorCritic, IndependentPPO, RolloutActorCritic, ScalableActorCritic
 
 _CONTENTS = {
@@ -85,7 +85,7 @@ _CONTENTS = {
         "Uniform",
     ),
     "marl.run": ("load_policy",),
-    "marl.schedulers": ("Constant", "PowerLaw", "Restarting", "TwoTimescale"),
+    "marl.schedulers": ("Constant", "Linear", "PowerLaw", "Restarting", "TwoTimescale"),
     "marl.trainers": ("DiscountedActorCritic", "IndependentPPO", "RolloutActorCritic", "ScalableActorCritic"),
 }
 
@@ -105,6 +105,7 @@ __all__ = [
     "Evaluation",
     "GraphCritic",
     "IndependentPPO",
+    "Linear",
     "LinearCritic",
     "LocalMDP",
     "Logger",

@@ -65,6 +65,23 @@ class Restarting(Scheduler):
         return self.scale / math.sqrt(t % self.period + 1)
 
 
+class Linear(Scheduler):
+    """From start at t = 0 in equal parts to end at t = steps, and end from there on."""
+
+    def __init__(self, start: float, end: float, steps: int):
+        self.start, self.end = number("the start", start, 0.0), number("the end", end, 0.0)
+        self.steps = integer("steps", steps, 1)
+        self.exponent = 0.0 if self.end else math.inf  # 0 in the end is less than any power of t
+        self.non_increasing = self.end <= self.start
+
+    def values(self, first: int, steps: int) -> np.ndarray:
+        passed = np.minimum(np.arange(first, first + steps), self.steps) / self.steps
+        return self.start + (self.end - self.start) * passed
+
+    def _value(self, t: int) -> float:
+        return self.start + (self.end - self.start) * (min(t, self.steps) / self.steps)
+
+
 @dataclass(frozen=True)
 class TwoTimescale:
     """Assumption 3 for (alpha, eta): each part True, False, or None where a scheduler does not say enough.

@@ -12,6 +12,7 @@ from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
 from marl.core.rollout import Collector, Rollout
+from marl.core.scheduler import Scheduler
 from marl.trainers.actor_critic import ActorCritic, apply
 from marl.trainers.buffer import Replay, RolloutBuffer
 from marl.trainers.returns import lambda_returns, n_step_returns
@@ -31,7 +32,8 @@ class RolloutActorCritic(ActorCritic):
     target_rate: tau of a target network that Q(z(t+1)) is taken from, target <- (1 - tau) target + tau critic after every
     update; 1 = no target network.
     replay: how many past rollouts are kept; one of them, drawn anew, is learned beside the present one. 0 = none.
-    entropy: weight beta of (beta / n) sum_i entropy(zeta_i(. | s_i)), added to the objective; rewards are its unit.
+    entropy: weight beta of (beta / n) sum_i entropy(zeta_i(. | s_i)), added to the objective; rewards are its unit. A number, or
+    a scheduler, asked like the others.
     natural: damping of the natural gradient, for policies that give it (`Policy.natural_gradient`); null = the plain one.
     reward_rate: step size of mu; null = that of the critic.
     Errors: `ConfigError` if n_step and trace_decay are both given, or a tabular critic is to have a target network.
@@ -49,7 +51,7 @@ class RolloutActorCritic(ActorCritic):
         trace_decay: float = 0.0,
         target_rate: float = 1.0,
         replay: int = 0,
-        entropy: float = 0.0,
+        entropy: float | Scheduler = 0.0,
         natural: float | None = None,
         reward_rate: float | None = None,
         **common: Any,
@@ -61,7 +63,7 @@ class RolloutActorCritic(ActorCritic):
         self.trace_decay = number("trainer.trace_decay", trace_decay, 0.0, 1.0)
         if self.n_step > 1 and self.trace_decay > 0.0:
             raise ConfigError("trainer.n_step and trainer.trace_decay are two ways to look ahead; set one of them")
-        self.entropy = number("trainer.entropy", entropy, 0.0)
+        self.entropy = entropy if isinstance(entropy, Scheduler) else number("trainer.entropy", entropy, 0.0)
         self.natural = None if natural is None else number("trainer.natural", natural, 1e-12)
         self.reward_rate = None if reward_rate is None else number("trainer.reward_rate", reward_rate, 0.0, 1.0)
         self.target_rate = number("trainer.target_rate", target_rate, 1e-12, 1.0)
@@ -91,7 +93,7 @@ class RolloutActorCritic(ActorCritic):
         critic.visit(rollout.s, rollout.a)
         q = critic.q(rollout.s, rollout.a)  # Q^t at z(t) .. z(t + K), before line 6
         critic_loss = self._critic_loss(q, rollout)
-        objective = self._objective(q[:-1], rollout.s[:-1], rollout.a[:-1])  # line 7 at theta(t)
+        objective = self._objective(q[:-1], rollout.s[:-1], rollout.a[:-1], began)  # line 7 at theta(t)
         again = torch.zeros_like(critic_loss)
         if self.replay is not None:
             self.replay.add(rollout)
@@ -120,15 +122,16 @@ class RolloutActorCritic(ActorCritic):
                 aim = lambda_returns(reward, following, discount, self.trace_decay)
         return critic.distance(q[:-1], aim).mean(dim=0)
 
-    def _objective(self, q: Tensor, s: Tensor, a: Tensor) -> Tensor:
+    def _objective(self, q: Tensor, s: Tensor, a: Tensor, began: int) -> Tensor:
         """What the actor climbs: its gradient is line 7's, meaned over the steps. Shapes: q, s, a [K, B, n] -> [B]."""
+        weight = self.entropy(began) if isinstance(self.entropy, Scheduler) else self.entropy
         if self.all_actions:
             value = self.policy.probs(s) * self.critic.counterfactual(s, a)
             gained = value.sum(dim=(-2, -1))
         else:
             gained = (self.policy.log_prob(s, a) * self.critic.advantage(q)).sum(dim=-1)
-        if self.entropy:
-            gained = gained + self.entropy * self.policy.entropy(s).mean(dim=-1)
+        if weight:
+            gained = gained + weight * self.policy.entropy(s).mean(dim=-1)
         return gained.mean(dim=0)
 
     @torch.no_grad()

@@ -102,7 +102,7 @@ def test_every_class_has_a_yaml(kind: str) -> None:
     assert classes <= {made if inspect.isclass(made) else inspect.signature(made).return_annotation for made in ours}
 
 
-@pytest.mark.parametrize("name", ["constant", "power_law", "restarting"])
+@pytest.mark.parametrize("name", ["constant", "power_law", "restarting", "linear"])
 def test_both_step_sizes_have_every_schedule(name: str) -> None:
     alpha, eta = node_of("critic_scheduler", name), node_of("actor_scheduler", name)
     assert alpha.keys() == eta.keys()

@@ -7,7 +7,7 @@ import pytest
 
 from marl.core.errors import ConfigError
 from marl.core.scheduler import Scheduler
-from marl.schedulers import Constant, PowerLaw, Restarting, TwoTimescale
+from marl.schedulers import Constant, Linear, PowerLaw, Restarting, TwoTimescale
 
 
 class Silent(Scheduler):
@@ -27,7 +27,9 @@ def test_values_by_hand() -> None:
     assert [Restarting(5.0, 1)(t) for t in range(3)] == [5.0, 5.0, 5.0]
 
 
-@pytest.mark.parametrize("scheduler", [Constant(0.1), PowerLaw(1.0, 0.7, 3.0), Restarting(2.0, 4), Silent()])
+@pytest.mark.parametrize(
+    "scheduler", [Constant(0.1), PowerLaw(1.0, 0.7, 3.0), Restarting(2.0, 4), Linear(2.0, 0.5, 7), Silent()]
+)
 def test_reading_a_scheduler_never_changes_it(scheduler: Scheduler) -> None:
     times = [0, 5, 3, 3, 1000, 0, 5]
     first = {t: scheduler(t) for t in sorted(set(times))}
@@ -35,6 +37,15 @@ def test_reading_a_scheduler_never_changes_it(scheduler: Scheduler) -> None:
     if scheduler.non_increasing:
         values = [scheduler(t) for t in range(50)]
         assert values == sorted(values, reverse=True)
+
+
+def test_linear_runs_from_start_to_end() -> None:
+    scheduler = Linear(2.0, 1.0, 4)
+    assert [scheduler(t) for t in range(7)] == [2.0, 1.75, 1.5, 1.25, 1.0, 1.0, 1.0]
+    assert scheduler.non_increasing
+    assert not Linear(1.0, 2.0, 4).non_increasing
+    assert TwoTimescale.check(PowerLaw(1.0, 0.6), Linear(1.0, 0.0, 10)).not_summable is False
+    assert TwoTimescale.check(Linear(1.0, 0.5, 10), Constant(1.0)).square_summable is False
 
 
 def test_restarting_rises_again() -> None:
@@ -102,6 +113,8 @@ def test_a_zero_step_size_is_not_positive(zero: Scheduler) -> None:
         (lambda: PowerLaw(math.inf, 0.5), "step size scale"),
         (lambda: PowerLaw(1.0, -0.5), "step size exponent"),
         (lambda: PowerLaw(1.0, 0.5, 0.0), "step size offset"),
+        (lambda: Linear(-1.0, 0.0, 5), "the start"),
+        (lambda: Linear(1.0, 0.0, 0), "steps must"),
         (lambda: Restarting(-1.0, 5), "step size scale"),
         (lambda: Restarting(1.0, 0), "step size period"),
     ],

@@ -15,7 +15,7 @@ from marl.core.rollout import Collector
 from marl.critics import AdditiveCritic, NeuralCritic, PairwiseCritic, TabularCritic
 from marl.envs import WirelessAccess, random_local_mdp
 from marl.policies import NeighborhoodNeural, NeighborhoodSoftmax, NeuralPolicy, TabularSoftmax
-from marl.schedulers import Constant, PowerLaw
+from marl.schedulers import Constant, Linear, PowerLaw
 from marl.trainers import RolloutActorCritic, ScalableActorCritic
 from marl.trainers.returns import lambda_returns, n_step_returns
 
@@ -176,7 +176,7 @@ def test_all_actions_is_the_mean_over_the_own_action() -> None:
         trainer.policy.theta.copy_(torch.randn(trainer.policy.theta.shape, generator=draw, dtype=torch.float64))
     trainer.critic = critic
     s, a, _ = random_inputs(env, 1, 0)
-    trainer._objective(critic.q(s, a)[None], s[None], a[None]).backward()
+    trainer._objective(critic.q(s, a)[None], s[None], a[None], 0).backward()
     found = trainer.policy.theta.grad.clone()
     trainer.policy.theta.grad = None
     wanted = torch.zeros_like(found)
@@ -210,17 +210,18 @@ def test_the_natural_gradient_solves_with_the_fisher_information() -> None:
                 assert torch.allclose(policy.theta.grad[b, i, x], wanted, atol=1e-11)
 
 
-def test_the_entropy_bonus() -> None:
+@pytest.mark.parametrize("entropy", [0.3, Linear(0.4, 0.2, 20)])
+def test_the_entropy_bonus(entropy: Any) -> None:
     """Where nothing is earned, a bonus brings a policy back to uniform; its gradient is beta / n times the entropy's."""
     env = ENVIRONMENTS["wireless"]()
-    trainer = made("table", env, 1, entropy=0.3, rollout=2)
+    trainer = made("table", env, 1, entropy=entropy, rollout=2)
     draw = torch.Generator().manual_seed(3)
     theta = trainer.policy.theta
     with torch.no_grad():
         theta.copy_(torch.randn(theta.shape, generator=draw, dtype=torch.float64))
     s, a, _ = random_inputs(env, 2, 0)
     s, a = s[:, None], a[:, None]
-    (found,) = torch.autograd.grad(trainer._objective(trainer.critic.q(s, a), s, a).sum(), theta)
+    (found,) = torch.autograd.grad(trainer._objective(trainer.critic.q(s, a), s, a, 10).sum(), theta)
     bonus = 0.3 / env.n * trainer.policy.entropy(s).sum(dim=-1).mean()
     assert torch.allclose(found, torch.autograd.grad(bonus, theta)[0], atol=1e-14)
 
