@@ -32,7 +32,7 @@ class RolloutActorCritic(ActorCritic):
     target_rate: tau of a target network that Q(z(t+1)) is taken from, target <- (1 - tau) target + tau critic after every
     update; 1 = no target network.
     replay: how many past rollouts are kept; one of them, drawn anew, is learned beside the present one. 0 = none.
-    entropy: weight beta of (beta / n) sum_i entropy(zeta_i(. | s_i)), added to the objective; rewards are its unit. A number,
+    entropy: weight beta of (beta / n) sum_i entropy(zeta_i(. | s_i)), added to the objective, in units of reward. A number,
     or a scheduler, asked like the others.
     natural: damping of the natural gradient, for policies that give it (`Policy.natural_gradient`); null = the plain one.
     reward_rate: step size of mu; null = that of the critic.
