@@ -20,7 +20,8 @@ ONLY_IN = {  # third-party package -> where it may be imported, at any depth
 
 STEP = {  # what runs once per environment step
     "trainers/scalable_actor_critic.py": ["ScalableActorCritic._step"],
-    "trainers/discounted_actor_critic.py": ["DiscountedActorCritic._step"],
+    "trainers/discounted_actor_critic.py": ["DiscountedActorCritic._step", "DiscountedActorCritic._improve"],
+    "trainers/episode.py": ["Episode.add"],
     "trainers/rollout_actor_critic.py": [
         f"RolloutActorCritic.{name}" for name in ("_update", "_critic_loss", "_objective")
     ],

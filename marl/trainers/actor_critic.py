@@ -53,6 +53,9 @@ class ActorCritic(Trainer):
         self.actor_optimizer = _optimizer("actor", actor_optimizer, list(policy.parameters()) or nothing, self.eta(0))
         critic.check_optimizer(self.critic_optimizer)
 
+    def will_take(self, steps: int) -> tuple[int, int]:
+        return 0, self.critic.growth(steps)
+
     def _differentiate(self, loss: torch.Tensor) -> None:
         """Sets the gradients of all parameters to those of `loss`."""
         self.critic_optimizer.zero_grad()

@@ -1,6 +1,6 @@
 """The compiled engine of `ScalableActorCritic`: the same state, many steps per call, equal up to rounding."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -8,7 +8,9 @@ from torch.optim import SGD
 
 from marl.core.errors import ConfigError
 from marl.core.fused import FusedSoftmax, FusedTable, action_count, arguments, check_states, last_actions, refusal, spread
-from marl.trainers.actor_critic import ActorCritic
+
+if TYPE_CHECKING:
+    from marl.trainers.compiled import CompiledActorCritic
 
 CHUNK = 4096
 """Most steps of one call; a power of two."""
@@ -18,7 +20,7 @@ ENTRIES = 2**17
 """Most entries that a hash table makes room for at a time."""
 
 
-def obstacle(trainer: ActorCritic) -> str | None:
+def obstacle(trainer: "CompiledActorCritic") -> str | None:
     """Why the steps of `trainer` cannot be compiled, or None."""
     for optimizer in (trainer.critic_optimizer, trainer.actor_optimizer):
         plain = {"momentum", "dampening", "weight_decay", "nesterov", "maximize"}
@@ -37,7 +39,7 @@ class FusedEngine:
     It holds no trainer, so that a trainer that is let go takes its table along at once.
     """
 
-    def __init__(self, trainer: ActorCritic):
+    def __init__(self, trainer: "CompiledActorCritic"):
         from marl.kernels import actor_critic, workers  # numba takes its time: only where it is used
 
         env, critic = trainer.env, trainer.critic
@@ -67,7 +69,7 @@ class FusedEngine:
         each = n * (15 + self._numbers.uniforms + 1 + 2 * actions) + self._numbers.work
         return 8 * self._workers.working(len(self._policy)) * each
 
-    def advance(self, trainer: ActorCritic, steps: int) -> None:
+    def advance(self, trainer: "CompiledActorCritic", steps: int) -> None:
         """Moves `trainer`, the one it was made for, `steps` steps ahead, in calls of a bounded number of steps."""
         learned = self._learned(trainer)
         with spread(len(self._policy)) as threaded:
@@ -88,7 +90,7 @@ class FusedEngine:
         cell = min(self._longest, max(SHORTEST, 1 << max(0, t.bit_length() - 1)))
         return (t // cell + 1) * cell
 
-    def _call(self, trainer: ActorCritic, steps: int, threaded: bool) -> None:
+    def _call(self, trainer: "CompiledActorCritic", steps: int, threaded: bool) -> None:
         interval = trainer.interval
         progress = self._kernel.Progress(
             key=trainer.noise.keys,
@@ -99,7 +101,7 @@ class FusedEngine:
             finite=interval.finite.numpy(),
             done=np.zeros(len(self._policy), dtype=np.int64),
         )
-        learned = self._learned(trainer, self._visits(trainer, self.room_until(trainer.t)))
+        learned = self._learned(trainer, trainer.visits(self.room_until(trainer.t)))
         parts = self._step, self._numbers, self._actions, self._layout, learned, progress
         try:
             self._take(trainer, steps, threaded, parts)
@@ -110,10 +112,6 @@ class FusedEngine:
             trainer.t += done
         check_states(trainer.env, progress.done)
 
-    def _visits(self, trainer: Any, end: int) -> int:
-        """How many pairs are visited from the trainer's step to step `end`."""
-        return end - trainer.t
-
     def _take(self, trainer: Any, steps: int, threaded: bool, parts: tuple[Any, ...]) -> None:
         """Takes so many steps; parts: what every kernel is called with."""
         sizes = trainer.alpha.values(trainer.t, steps), trainer.eta.values(trainer.t, steps)
@@ -121,7 +119,7 @@ class FusedEngine:
         advance = self._kernel.advance if threaded else self._kernel.advance_in_turn
         advance(*parts, span)
 
-    def _learned(self, trainer: ActorCritic, visits: int = 0) -> Any:
+    def _learned(self, trainer: "CompiledActorCritic", visits: int = 0) -> Any:
         """What is learned, with room in the table for so many visits."""
         table, softmax = _forms(trainer, visits)
         replicas, theta = len(self._policy), softmax.theta.numpy()
@@ -136,7 +134,7 @@ class FusedEngine:
         )
 
 
-def _forms(trainer: ActorCritic, visits: int) -> tuple[FusedTable, FusedSoftmax]:
+def _forms(trainer: "CompiledActorCritic", visits: int) -> tuple[FusedTable, FusedSoftmax]:
     table, softmax = trainer.critic.fused(visits), trainer.policy.fused()
     if table is None or softmax is None:
         raise ConfigError("what was to be learned has been frozen; make the trainer anew")

@@ -26,9 +26,6 @@ class EpisodicEngine(FusedEngine):
         starts = replicas * (self._numbers.uniforms + 2) * (self._longest // self._horizon + 1)
         return super().workspace + 8 * n * (pairs + starts)
 
-    def _visits(self, trainer: "DiscountedActorCritic", end: int) -> int:
-        return trainer.visits(end)
-
     def _take(self, trainer: "DiscountedActorCritic", steps: int, threaded: bool, parts: tuple[Any, ...]) -> None:
         m, end = trainer.t // self._horizon, (trainer.t + steps) // self._horizon
         sizes = trainer.alpha.values(trainer.t, steps), trainer.eta.values(m, end - m)

@@ -1,31 +1,23 @@
 """Scalable Actor-Critic: Algorithm 1 of Qu, Lin, Wierman and Li (NeurIPS 2020)."""
 
-import functools
-import logging
 from typing import Any
 
-from marl.core.checks import boolean, choice
+from marl.core.checks import boolean
 from marl.core.critic import Critic, Transition
 from marl.core.environment import Environment
-from marl.core.errors import ConfigError
 from marl.core.policy import Policy
-from marl.trainers.actor_critic import ActorCritic, apply
-from marl.trainers.fused import FusedEngine, obstacle
-
-ENGINES = ("auto", "autograd", "fused")
-
-log = logging.getLogger(__name__)
+from marl.trainers.actor_critic import apply
+from marl.trainers.compiled import CompiledActorCritic
+from marl.trainers.fused import FusedEngine
 
 
-class ScalableActorCritic(ActorCritic):
+class ScalableActorCritic(CompiledActorCritic):
     """One trajectory, never reset; every agent learns from its kappa-hop neighborhood.
 
     critic_scheduler, actor_scheduler: alpha_t of lines 5-6 and eta_t of line 8. They, discount (on the same trajectory)
     and the optimizers (plain SGD is Algorithm 1) are those of `ActorCritic`.
     rescale: Gamma = 1 / (1 + max_j ||Q_j||_inf) of line 8 if true, 1 if false (as in the paper's experiments).
-    engine: `autograd` takes every gradient with torch autograd; `fused` is the same algorithm compiled, for a tabular
-    softmax policy, a tabular critic and an environment with a compiled step, equal up to rounding; `auto` is `fused`
-    where that is possible.
+    engine: that of `CompiledActorCritic`.
     """
 
     def __init__(
@@ -35,45 +27,14 @@ class ScalableActorCritic(ActorCritic):
         critic: Critic,
         *,
         rescale: bool = False,
-        engine: str = "auto",
         **common: Any,
     ):
         super().__init__(env, policy, critic, **common)
         self.rescale = boolean("trainer.rescale", rescale)
         critic.track_sup_norm(self.rescale)
-        critic.visit(self.s, self.a)
-        self.engine = self._choose_engine(choice("trainer.engine", engine, ENGINES))
 
-    def will_take(self, steps: int) -> tuple[int, int]:
-        if self.engine != "fused":
-            return 0, self.critic.growth(steps)
-        return self._fused.workspace, self.critic.growth(self._fused.room_until(self.t + steps - 1) - self.t)
-
-    def _advance(self, steps: int) -> None:
-        if self.engine == "fused":
-            self._fused.advance(self, steps)
-            return
-        for _ in range(steps):
-            self._step()
-
-    @functools.cached_property
-    def _fused(self) -> FusedEngine:
+    def _compile(self) -> FusedEngine:
         return FusedEngine(self)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the compiled engine, which is made anew when it is needed."""
-        return {name: value for name, value in vars(self).items() if name != "_fused"}
-
-    def _choose_engine(self, engine: str) -> str:
-        if engine == "autograd":
-            return engine
-        own = type(self)._step is not ScalableActorCritic._step
-        reason = f"{type(self).__name__} has a step of its own" if own else obstacle(self)
-        if engine == "fused" and reason is not None:
-            raise ConfigError(f"trainer.engine=fused cannot run this: {reason}; use auto or autograd")
-        if engine == "auto":
-            log.info("engine: %s", "fused" if reason is None else f"autograd, because {reason}")
-        return "fused" if reason is None else "autograd"
 
     def _step(self) -> None:
         policy, critic, s, a = self.policy, self.critic, self.s, self.a
