@@ -56,7 +56,7 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         with zipfile.ZipFile(path) as parts:
             if broken := parts.testzip():
                 raise ValueError(f"checksum of {broken}")
-        payload = torch.load(path, weights_only=True)
+        payload = torch.load(path, weights_only=True, map_location="cpu")
         found = payload["format"]
         config, state = json.loads(payload["config"]), payload["state"]
     except Exception as error:

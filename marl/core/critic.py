@@ -4,12 +4,13 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.fused import FusedTable
+from marl.core.module import Movable
 from marl.core.noise import Initializer, Purpose
 from marl.core.shapes import Actions, ActionValues, Losses, PerReplica, Rewards, States, Values
 
@@ -25,7 +26,7 @@ class Transition(NamedTuple):
     discount: float = 1.0
 
 
-class Critic(nn.Module, ABC):
+class Critic(Movable, ABC):
     """Base class. Implement `_q`; everything else is given.
 
     Attributes: kappa; mu [B, n]; `neighborhood` (index, mask, size of N_i^kappa); `initial`, which makes parameters
@@ -64,7 +65,7 @@ class Critic(nn.Module, ABC):
 
     def q(self, s: States, a: Actions) -> Values:
         """Q_i(z_{N_i^kappa}). Shapes: s, a [*K, B, n] -> [*K, B, n]."""
-        return self._q(s, a)
+        return self._q(s.to(self.mu.device), a.to(self.mu.device))
 
     def loss(self, q: Values, step: Transition) -> Losses:
         """sum_i delta_i^2 / 2 with delta_i = r_i - mu_i + Q_i(z(t+1)) - q_i; only `q` = Q(z(t)) is differentiated.
@@ -73,12 +74,12 @@ class Critic(nn.Module, ABC):
         one, delta_i = r_i + discount Q_i(z(t+1)) - q_i. Shapes: q [*K, B, n] -> [*K, B].
         """
         with torch.no_grad():
-            target = self.centered(step.r, step.discount) + step.discount * self._q(step.next_s, step.next_a)
+            target = self.centered(step.r, step.discount) + step.discount * self.q(step.next_s, step.next_a)
         return self.distance(q, target)
 
     def centered(self, r: Rewards, discount: float) -> Rewards:
         """What is summed up in a return: r - mu, or r where discount < 1. Shapes: r [*K, B, n] -> [*K, B, n]."""
-        return r - self.mu if discount == 1.0 else r
+        return r.to(self.mu) - self.mu if discount == 1.0 else r.to(self.mu)
 
     def distance(self, q: Values, target: Values) -> Losses:
         """sum_i (target_i - q_i)^2 / 2. Shapes: q, target [*K, B, n] -> [*K, B]."""
@@ -86,7 +87,7 @@ class Critic(nn.Module, ABC):
 
     def track_reward(self, r: Rewards, alpha: float) -> None:
         """Line 5: mu_i <- (1 - alpha) mu_i + alpha r_i. Shapes: r [B, n]."""
-        self.mu.lerp_(r, alpha)
+        self.mu.lerp_(r.to(self.mu), alpha)
 
     def advantage(self, q: Values) -> Values:
         """Line 7's factor (1/n) sum_{j in N_i^kappa} q_j, detached. Shapes: q [*K, B, n] -> [*K, B, n]."""
@@ -99,7 +100,7 @@ class Critic(nn.Module, ABC):
 
         Shapes: s, a [*K, B, n] -> [*K, B, n, A]. Errors: `ConfigError` if the critic cannot tell.
         """
-        return self._counterfactual(s, a)
+        return self._counterfactual(s.to(self.mu.device), a.to(self.mu.device))
 
     def _counterfactual(self, s: Tensor, a: Tensor) -> Tensor:
         raise ConfigError(

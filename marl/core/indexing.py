@@ -27,7 +27,12 @@ class PairIndex:
 
     def pairs(self, s: States, a: Actions) -> Pairs:
         """z_i: the number of (s_i, a_i); -1 if illegal. Shapes: s, a, result [*K, B, n]."""
-        return torch.take(self.table, self._offset + s * self._actions + a)
+        where = s.device
+        return torch.take(self.table.to(where), self._offset.to(where) + s * self._actions + a)
+
+    def choices(self, s: States) -> Int64[Tensor, "*K B n A"]:
+        """The number of (s_i, a) for every action a; -1 where illegal. Shapes: s [*K, B, n] -> [*K, B, n, A]."""
+        return self.table.to(s.device)[torch.arange(len(self.table), device=s.device), s]
 
 
 def positions(neighborhood: Neighborhood) -> Int64[Tensor, "n m"]:

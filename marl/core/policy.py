@@ -4,16 +4,17 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from marl.core.environment import ALMOST_ONE, Environment
 from marl.core.errors import ConfigError
 from marl.core.fused import FusedNeighborhoodSoftmax, FusedSoftmax, last_actions
+from marl.core.module import Movable
 from marl.core.noise import Initializer, Purpose
 from marl.core.shapes import Actions, ActionValues, States, Values
 
 
-class Policy(nn.Module, ABC):
+class Policy(Movable, ABC):
     """Base class. Implement `_logits`; everything else is given.
 
     `replicas` independent copies are kept side by side; parameters start with the replica axis:
@@ -64,6 +65,7 @@ class Policy(nn.Module, ABC):
 
     def log_probs(self, s: States) -> ActionValues:
         """log zeta_i(. | s_i), -inf on illegal actions. Shapes: s [*K, B, n] -> [*K, B, n, A]."""
+        s = s.to(self._row.device)
         legal = self._legal[self._row + s]
         return torch.log_softmax(self._logits(s).masked_fill(~legal, -torch.inf), dim=-1)
 
@@ -73,7 +75,7 @@ class Policy(nn.Module, ABC):
 
     def log_prob(self, s: States, a: Actions) -> Values:
         """log zeta_i(a_i | s_i). Shapes: s, a [*K, B, n] -> [*K, B, n]."""
-        return self.log_probs(s).gather(-1, a.unsqueeze(-1)).squeeze(-1)
+        return self.log_probs(s).gather(-1, a.to(self._row.device).unsqueeze(-1)).squeeze(-1)
 
     @torch.no_grad()
     def sample(self, s: States, u: Values) -> Actions:
@@ -83,9 +85,9 @@ class Policy(nn.Module, ABC):
         Shapes: s, u [*K, B, n] -> [*K, B, n].
         """
         cdf = self.probs(s).cumsum(dim=-1)
-        below = torch.minimum(u, cdf[..., -1].double() * ALMOST_ONE).unsqueeze(-1)
+        below = torch.minimum(u.to(cdf.device), cdf[..., -1].double() * ALMOST_ONE).unsqueeze(-1)
         passed = cdf.shape[-1] - (below < cdf).sum(dim=-1)  # all of them, if a probability is NaN
-        return torch.minimum(passed, self._last_legal[self._row + s])
+        return torch.minimum(passed, self._last_legal[self._row + s.to(cdf.device)]).to(s.device)
 
     @torch.no_grad()
     def act(self, s: Any, generator: torch.Generator | None = None) -> Tensor:
@@ -119,7 +121,7 @@ class Policy(nn.Module, ABC):
         states = self.env.action_mask.shape[1]
         s = torch.minimum(torch.arange(states)[:, None], self.env.num_states - 1)
         table = self.probs(s[:, None].expand(-1, self.replicas, -1))
-        return table.movedim(0, 2) * self.env.action_mask
+        return table.movedim(0, 2) * self.env.action_mask.to(table.device)
 
     def entropy(self, s: States) -> Values:
         """-sum_a zeta log zeta in nats. Shapes: s [*K, B, n] -> [*K, B, n]."""

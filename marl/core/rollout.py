@@ -75,8 +75,8 @@ class Collector:
         seen = form or FusedNeighborhoodSoftmax(
             torch.empty(0, 0, dtype=torch.int64), torch.empty(0, dtype=torch.int64), torch.empty(replicas, 0, 0, 0, 0, 0)
         )
-        legal, theta = self.env.action_mask.numpy(), seen.theta.double().numpy()
-        sampler = kernel.Sampler(self._last, rows, seen.near.numpy(), seen.size.numpy(), legal, theta)
+        legal, theta = self.env.action_mask.numpy(), seen.theta.double().cpu().numpy()
+        sampler = kernel.Sampler(self._last, rows, seen.near.cpu().numpy(), seen.size.cpu().numpy(), legal, theta)
         done = np.zeros(replicas, dtype=np.int64)
         written = kernel.Record(record.s.numpy(), record.a.numpy(), record.r.numpy(), done)
         with spread(replicas) as threaded:
@@ -86,7 +86,7 @@ class Collector:
 
     def _rows(self) -> np.ndarray:
         """The probabilities, laid out beside logits that are not read."""
-        table = self.policy.probability_table()
+        table = self.policy.probability_table().cpu()
         laid_out = torch.zeros(*table.shape[:-1], 2, table.shape[-1], dtype=table.dtype)
         laid_out[..., 1, :] = table
         return laid_out.flatten(1).numpy()

@@ -41,8 +41,8 @@ class Interval:
 
     def learned(self, loss: Tensor, check: Tensor) -> None:
         """What was learned from the newest of them: loss [B], and any number [B] that is finite iff all is well."""
-        self.loss += loss
-        self.finite -= ((self.finite == self.steps) & ~torch.isfinite(check + loss)).long()
+        self.loss += loss.to(self.loss.device)
+        self.finite -= ((self.finite == self.steps) & ~torch.isfinite(check + loss).to(self.loss.device)).long()
 
 
 class Trainer(ABC):

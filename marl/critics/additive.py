@@ -44,9 +44,7 @@ class AdditiveCritic(Critic):
         near = self.neighborhood.index
         scale = self._scale[near, self._position] * self.neighborhood.mask / self.env.n
         own = (self.weight[:, near, self._position] * scale[..., None]).sum(dim=2)  # [B, n, Z]
-        legal = self.env.pair_index.clamp(min=0).flatten(1).expand(self.replicas, -1, -1)
-        table = own.gather(2, legal).view(self.replicas, *self.env.action_mask.shape)
-        return table[torch.arange(self.replicas)[:, None], torch.arange(self.env.n), s]
+        return own.expand(*s.shape, -1).gather(-1, self.env.index.choices(s).clamp(min=0))
 
 
 class PairwiseCritic(Critic):
@@ -83,7 +81,7 @@ class PairwiseCritic(Critic):
 
     @torch.no_grad()
     def _counterfactual(self, s: Tensor, a: Tensor) -> Tensor:
-        near, agents = self.neighborhood.index, torch.arange(self.env.n)
+        near, agents = self.neighborhood.index, torch.arange(self.env.n, device=s.device)
         z = self.env.index.pairs(s, a)[..., near]
         seen = self._others[near, self._position] * self.neighborhood.mask  # by j, of i
         theirs = summed_rows(
@@ -93,5 +91,4 @@ class PairwiseCritic(Critic):
             self.weight.transpose(-1, -2).reshape(-1, self._pairs), self._start + z, self._others
         )  # w_ij[., z_j]
         alone = self.weight[:, agents, self._own].diagonal(dim1=-2, dim2=-1) * self._scale[agents, self._own, None]
-        legal = self.env.pair_index[agents, s].clamp(min=0)
-        return (theirs + mine + alone).gather(-1, legal) / self.env.n
+        return (theirs + mine + alone).gather(-1, self.env.index.choices(s).clamp(min=0)) / self.env.n

@@ -48,7 +48,7 @@ class NeuralCritic(Critic):
         inputs = self._inputs(s, a)[..., near, :]  # those of j, at i's neighbor j: [*K, B, n, m, hidden]
         start = self._start[:, near, self._position]
         taken = self._embedded(start + self.env.index.pairs(s, a)[..., None])
-        legal = self.env.pair_index[torch.arange(self.env.n), s].clamp(min=0)
+        legal = self.env.index.choices(s).clamp(min=0)
         value = self.weight.new_zeros(legal.shape)
         for action in range(legal.shape[-1]):
             other = self._embedded(start + legal[..., action, None])

@@ -37,7 +37,7 @@ class _Sum(torch.autograd.Function):
         total = torch.zeros_like(x)
         with_zero = torch.cat([x, x.new_zeros(*x.shape[:-2], 1, x.shape[-1])], dim=-2)
         for other in positions:
-            total += with_zero.index_select(-2, other)
+            total += with_zero.index_select(-2, other.to(x.device))
         return total
 
     @staticmethod

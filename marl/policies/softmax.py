@@ -39,7 +39,8 @@ class TabularSoftmax(Policy):
         """
         if self.theta.grad is None:
             return
-        share = torch.nn.functional.one_hot(s, self.theta.shape[2]).to(self.dtype).mean(dim=0)[..., None]  # d [B, n, S, 1]
+        visited = F.one_hot(s.to(self.theta.device), self.theta.shape[2])
+        share = visited.to(self.dtype).mean(dim=0)[..., None]  # d [B, n, S, 1]
         zeta = self.probability_table()
         scale = share * zeta + damping
         x = self.theta.grad / scale

@@ -23,6 +23,8 @@ class ActorCritic(Trainer):
     critic_scheduler, actor_scheduler: alpha_t and eta_t, the learning rates of the two optimizers.
     discount: 1 for the average-reward error r - mu + Q' - Q; below 1 for r + discount Q' - Q.
     critic_optimizer, actor_optimizer: parameters -> torch optimizer; its learning rate is set before each step.
+    device: where policy and critic live and learn; the environment and the rollouts stay on the processor.
+    Errors: `ConfigError`, also for a device that is not there, or for a tabular critic on any but `cpu`.
     """
 
     def __init__(
@@ -36,10 +38,12 @@ class ActorCritic(Trainer):
         discount: float = 1.0,
         critic_optimizer: Callable[..., Optimizer] = SGD,
         actor_optimizer: Callable[..., Optimizer] = SGD,
+        device: str = "cpu",
         seed: int = 0,
         log_every: int = 100,
         loggers: Sequence[Logger] = (),
     ):
+        _move(device, policy, critic)
         super().__init__(env, policy, seed=seed, log_every=log_every, loggers=loggers)
         self.critic = critic
         self.alpha, self.eta = critic_scheduler, actor_scheduler
@@ -74,9 +78,9 @@ class ActorCritic(Trainer):
         with torch.no_grad():
             entropy = self.policy.entropy(self.s).mean(dim=1)
         return {
-            "critic/mu": self.critic.mu.mean(dim=1).double().numpy(),
+            "critic/mu": self.critic.mu.mean(dim=1).double().cpu().numpy(),
             **{f"critic/{name}": value for name, value in self.critic.metrics().items()},
-            "actor/entropy": entropy.double().numpy(),
+            "actor/entropy": entropy.double().cpu().numpy(),
             "schedule/alpha": self.alpha(self.t - 1),
             "schedule/eta": self.eta(self.t - 1),
         }
@@ -87,6 +91,17 @@ def apply(optimizer: Optimizer, step_size: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = step_size
     optimizer.step()
+
+
+def _move(device: str, policy: Policy, critic: Critic) -> None:
+    try:
+        where = torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ConfigError(f"trainer.device={device!r} cannot be used: {str(error).splitlines()[0]}") from None
+    if critic.tabular and where.type != "cpu":
+        raise ConfigError(f"a tabular critic lives in main memory; set trainer.device=cpu, got {device!r}")
+    policy.to(where)
+    critic.to(where)
 
 
 def _optimizer(name: str, make: Any, parameters: list[torch.nn.Parameter], step_size: float) -> Optimizer:

@@ -97,7 +97,7 @@ class DiscountedActorCritic(CompiledActorCritic):
         next_s, r = self.env.step(s, a, u[..., :-1])  # s(t+1), r(t)
         next_a = policy.sample(next_s, u[..., -1])  # a(t+1) from theta(m)
         critic.visit(next_s, next_a)
-        step = Transition(s, a, r.to(critic.dtype), next_s, next_a, self.discount)
+        step = Transition(s, a, r.to(critic.mu), next_s, next_a, self.discount)
         critic_loss = critic.loss(critic.q(s, a), step)
         self._learn(critic_loss, self.critic_optimizer, self.alpha(self.t))  # Q_i(z_N(t)) += alpha_k delta_i
 
@@ -114,7 +114,7 @@ class DiscountedActorCritic(CompiledActorCritic):
         with torch.no_grad():
             q = critic.q(s, a)  # Q_i(z_N(t)), t = 0..T-1, after the inner loop
         gain = (policy.log_prob(s, a) * critic.advantage(q)).sum(dim=-1)
-        objective = (self.episode.weight[:, None] * gain).sum(dim=0)
+        objective = (self.episode.weight[:, None].to(gain.device) * gain).sum(dim=0)
         self._learn(-objective, self.actor_optimizer, self.eta(m))  # theta(m + 1)
         (self.s,), (u,) = self.starts(m + 1, 1)
         self.a = policy.sample(self.s, u)

@@ -103,7 +103,7 @@ class IndependentPPO(ActorCritic):
         td_loss, batch = self._batch(rollout)
         check = torch.zeros_like(td_loss)
         for epoch in range(first, first + self.epochs):
-            order = self._shuffle(epoch)[..., 0].argsort(dim=1).T  # [K, B]
+            order = self._shuffle(epoch)[..., 0].argsort(dim=1).T.to(td_loss.device)  # [K, B]
             for steps in order.tensor_split(self.minibatches):
                 loss = self._loss(batch.at(steps))
                 self._differentiate(loss.sum())
@@ -117,10 +117,10 @@ class IndependentPPO(ActorCritic):
         """(sum of delta^2 / 2 over steps and agents [B], what the rollout teaches)."""
         values = self.critic.q(rollout.s, rollout.a)
         present, following = values[:-1], values[1:]
-        reward = rollout.r.to(values.dtype)
+        reward = rollout.r.to(values)
         target = lambda_returns(reward, following, self.discount, self.trace_decay)
         delta = reward + self.discount * following - present
-        s, a = rollout.s[:-1], rollout.a[:-1]
+        s, a = rollout.s[:-1].to(values.device), rollout.a[:-1].to(values.device)
         batch = Batch(s, a, self.policy.log_prob(s, a), normalized(target - present), target)
         return 0.5 * delta.square().sum(dim=(0, 2)), batch
 

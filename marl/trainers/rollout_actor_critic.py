@@ -104,7 +104,7 @@ class RolloutActorCritic(ActorCritic):
             self.policy.natural_gradient(rollout.s[:-1], self.natural)
 
         rate = alpha if self.reward_rate is None else self.reward_rate
-        critic.track_reward(rollout.r.mean(dim=0).to(critic.dtype), rate)  # line 5
+        critic.track_reward(rollout.r.mean(dim=0), rate)  # line 5
         apply(self.critic_optimizer, alpha)  # line 6
         apply(self.actor_optimizer, eta)  # line 8
         self._follow()
@@ -115,7 +115,7 @@ class RolloutActorCritic(ActorCritic):
         critic, discount = self.critic, self.discount
         with torch.no_grad():
             following = (q if self.target is critic else self.target.q(rollout.s, rollout.a))[1:]
-            reward = critic.centered(rollout.r.to(critic.dtype), discount)
+            reward = critic.centered(rollout.r, discount)
             if self.n_step > 1:
                 aim = n_step_returns(reward, following, discount, self.n_step)
             else:

@@ -43,7 +43,7 @@ class ScalableActorCritic(CompiledActorCritic):
         next_s, r = self.env.step(s, a, u[..., :-1])  # line 3, first half of 4
         next_a = policy.sample(next_s, u[..., -1])  # line 4: a(t+1) from theta(t)
         critic.visit(next_s, next_a)
-        step = Transition(s, a, r.to(critic.dtype), next_s, next_a, self.discount)
+        step = Transition(s, a, r.to(critic.mu), next_s, next_a, self.discount)
 
         q = critic.q(s, a)  # Q^t(z(t)), before line 6
         critic_loss = critic.loss(q, step)  # line 6, with mu before line 5
