@@ -1,4 +1,4 @@
-"""Policies and critics on another device: everything moves along. `meta` has shapes and no numbers, and every machine has it."""
+"""Policies and critics on another device: everything moves along. `meta`, on every machine, has shapes and no numbers."""
 
 from typing import Any
 
@@ -72,7 +72,7 @@ def test_policies_meet_no_tensor_of_another_device(kind: type[Any]) -> None:
 
 @pytest.mark.parametrize("device", ["nowhere", "cuda:4096"])
 def test_a_device_that_is_not_there(device: str) -> None:
-    with pytest.raises(ConfigError, match="trainer.device"):
+    with pytest.raises(ConfigError, match=r"trainer\.device"):
         trainer(device)
 
 
