@@ -21,13 +21,13 @@ from marl.core.shapes import PerReplica
 
 
 class Interval:
-    """Sums over the environment steps since the last log point.
+    """Sums over the environment steps since the last log point, and over those `taught` that were learned from since.
 
     Shapes: reward [B, n], loss [B], finite [B] (steps before the first with a non-finite number).
     """
 
     def __init__(self, replicas: int, agents: int):
-        self.steps = 0
+        self.steps = self.taught = 0
         self.reward = torch.zeros(replicas, agents, dtype=torch.float64)
         self.loss = torch.zeros(replicas, dtype=torch.float64)
         self.finite = torch.zeros(replicas, dtype=torch.int64)
@@ -39,8 +39,12 @@ class Interval:
         self.reward += r.sum_to_size(self.reward.shape)
         self.finite += (self.steps - before) * (self.finite == before)
 
-    def learned(self, loss: Tensor, check: Tensor) -> None:
-        """What was learned from the newest of them: loss [B], and any number [B] that is finite iff all is well."""
+    def learned(self, loss: Tensor, check: Tensor, steps: int = 1) -> None:
+        """What so many steps taught, the newest among them.
+
+        loss: the sum of their critic losses; check: any number that is finite iff all is well. Shapes: [B].
+        """
+        self.taught += steps
         self.loss += loss.to(self.loss.device)
         self.finite -= ((self.finite == self.steps) & ~torch.isfinite(check + loss).to(self.loss.device)).long()
 
@@ -164,7 +168,7 @@ class Trainer(ABC):
         metrics = {
             "train/average_reward": agent_reward.mean(axis=1),
             "train/agent_reward": agent_reward,
-            "critic/td_error": (2.0 * self.interval.loss / (steps * agents)).sqrt().numpy(),
+            "critic/td_error": (2.0 * self.interval.loss / (self.interval.taught * agents)).sqrt().numpy(),
             **self._metrics(),
             "perf/env_steps_per_second": rate,
             "perf/agent_steps_per_second": rate * agents * self.replicas,

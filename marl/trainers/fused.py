@@ -109,6 +109,7 @@ class FusedEngine:
             done = max(0, int(progress.done[-1]))
             trainer.s, trainer.a = torch.from_numpy(progress.s), torch.from_numpy(progress.a)
             interval.steps += done
+            interval.taught += done
             trainer.t += done
         check_states(trainer.env, progress.done)
 

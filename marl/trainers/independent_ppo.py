@@ -110,7 +110,7 @@ class IndependentPPO(ActorCritic):
                 apply(self.critic_optimizer, alpha)
                 apply(self.actor_optimizer, eta)
                 check += loss.detach()
-        self.interval.learned(td_loss, check)
+        self.interval.learned(td_loss, check, self.buffer.length)
 
     @torch.no_grad()
     def _batch(self, rollout: Rollout) -> tuple[Tensor, "Batch"]:

@@ -108,7 +108,8 @@ class RolloutActorCritic(ActorCritic):
         apply(self.critic_optimizer, alpha)  # line 6
         apply(self.actor_optimizer, eta)  # line 8
         self._follow()
-        self.interval.learned(self.buffer.length * critic_loss.detach(), (objective + again).detach())
+        length = self.buffer.length
+        self.interval.learned(length * critic_loss.detach(), (objective + again).detach(), length)
 
     def _critic_loss(self, q: Tensor, rollout: Rollout) -> Tensor:
         """Mean over the steps of the squared TD errors. Shapes: q [K + 1, B, n] -> [B]."""

@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from marl.core.errors import CheckpointError, ConfigError
 from marl.core.rollout import Collector
 from marl.critics import AdditiveCritic, NeuralCritic, PairwiseCritic, TabularCritic
 from marl.envs import WirelessAccess, random_local_mdp
+from marl.loggers import ArrayLogger
 from marl.policies import NeighborhoodNeural, NeighborhoodSoftmax, NeuralPolicy, TabularSoftmax
 from marl.schedulers import Constant, Linear, PowerLaw
 from marl.trainers import RolloutActorCritic, ScalableActorCritic
@@ -275,3 +277,18 @@ def test_what_is_refused() -> None:
     shorter, longer = made("neural", env, rollout=4), made("neural", env, rollout=8)
     with pytest.raises(CheckpointError, match="4 steps"):
         longer.load_state_dict(shorter.state_dict())
+
+
+def test_the_td_error_is_that_of_the_steps_learned_from() -> None:
+    """Root mean square over the rollouts that ended since the last log point; not a number where none did."""
+    env, arrays = ENVIRONMENTS["wireless"](), ArrayLogger()
+    trainer = made("additive", env, 1, rollout=8, log_every=4, loggers=[arrays])
+    trainer.run(16)
+    held = arrays.arrays()["critic/td_error"][:, 0]
+    assert np.isnan(held[[0, 2]]).all()
+    s, a, r = trainer.buffer.rollout
+    whole = made("additive", env, 1, rollout=8, log_every=1000)
+    whole.run(8)
+    critic = whole.critic
+    delta = critic.centered(r, 1.0) + critic.q(s, a)[1:] - critic.q(s, a)[:-1]
+    assert held[3] == pytest.approx(float(delta.detach().square().mean().sqrt()), rel=1e-12)
