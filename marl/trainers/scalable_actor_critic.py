@@ -29,9 +29,9 @@ class ScalableActorCritic(CompiledActorCritic):
         rescale: bool = False,
         **common: Any,
     ):
-        super().__init__(env, policy, critic, **common)
         self.rescale = boolean("trainer.rescale", rescale)
         critic.track_sup_norm(self.rescale)
+        super().__init__(env, policy, critic, **common)
 
     def _compile(self) -> FusedEngine:
         return FusedEngine(self)
