@@ -292,3 +292,23 @@ def test_the_td_error_is_that_of_the_steps_learned_from() -> None:
     critic = whole.critic
     delta = critic.centered(r, 1.0) + critic.q(s, a)[1:] - critic.q(s, a)[:-1]
     assert held[3] == pytest.approx(float(delta.detach().square().mean().sqrt()), rel=1e-12)
+
+
+def test_replay_learns_a_kept_rollout_beside_the_new_one() -> None:
+    """With room for one, that is the new one itself: the critic takes twice the step. Draws are among those kept."""
+    env = ENVIRONMENTS["wireless"]()
+    sizes = {"actor_scheduler": Constant(0.0), "reward_rate": 0.1, "rollout": 4, "log_every": 1000}
+    kept = made("additive", env, 1, critic_scheduler=Constant(0.2), replay=1, **sizes)
+    plain = made("additive", env, 1, critic_scheduler=Constant(0.4), **sizes)
+    for each in (kept, plain):
+        each.run(40)
+    assert_same(kept, plain, atol=1e-13)
+    assert float(kept.critic.weight.detach().abs().max()) > 1e-3
+    many = made("additive", env, 2, critic_scheduler=Constant(0.2), replay=3, **sizes)
+    seen = []
+    for _ in range(30):
+        many.run(4)
+        seen.append(many.buffer.rollout.s.clone())
+        drawn = many.replay.draw().s
+        for b in range(2):
+            assert any(torch.equal(drawn[:, b], past[:, b]) for past in seen[-3:])
