@@ -4,7 +4,8 @@
     python benchmarks/memory.py SIDE KAPPA STEPS REPLICAS    one setting, here
 
 One JSON line per setting: bytes per agent as foretold (what is held, and the growth of the table) and as measured: by how
-much the resident memory of the process grew from before the network was made to the end of the run. Linux only.
+much the resident memory of the process grew from before the network was made to the end of the run, without what the C
+library keeps of memory given back to it. Linux only.
 """
 
 import json
@@ -15,13 +16,14 @@ from pathlib import Path
 import torch
 
 from marl import Constant, ScalableActorCritic, TabularCritic, TabularSoftmax, WirelessAccess
-from marl.core.memory import forecast, held
+from marl.core.memory import forecast, hand_back, held
 
 SETTINGS = [(316, 0, 20, 1), (316, 1, 20, 1), (100, 1, 200, 4), (50, 1, 1000, 1), (160, 0, 100, 8)]
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory."""
+    """Bytes of this process that are in memory, after what is free in it has gone back to the machine."""
+    hand_back()
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")]
     return int(line.split()[1]) * 1024
 

@@ -68,7 +68,7 @@ def forecast(run: object, agents: int, soon: int, at_most: int) -> str:
     Errors: `NotEnoughMemoryError` if what it takes at once would not fit. What is held but was never touched (zeros) is
     not taken from the machine yet, so it counts as far as the process is smaller.
     """
-    _hand_back()
+    hand_back()
     total = held(run) + soon
     require(total - _resident(), "the run")
     grows = f" and at most {gib(at_most)} GiB more as the table grows" if at_most else ""
@@ -84,7 +84,7 @@ def require(needed: int, what: str) -> None:
         raise NotEnoughMemoryError(f"{what} needs {gib(needed)} GiB and {gib(there)} GiB of memory are free")
 
 
-def _hand_back() -> None:
+def hand_back() -> None:
     """What building the run needed for a moment goes back to the machine, where the C library can do that (glibc)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

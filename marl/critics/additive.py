@@ -1,5 +1,7 @@
 """Critics that are linear in what the members of a neighborhood do, one by one or in pairs with the agent itself."""
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,27 @@ from marl.core.indexing import positions
 from marl.core.lookup import summed_rows
 
 
-class AdditiveCritic(Critic):
+class MemberSum(Critic):
+    """Base class: a sum of weights, one from each member of the neighborhood, divided by sqrt(|N_i^kappa|).
+
+    order: how many pairs number a weight, said by the subclass.
+    Shapes: weight [B, n, m, Z, ...], `order` axes Z, the most pairs of any agent; it starts at zero.
+    """
+
+    order: ClassVar[int]
+
+    def __init__(self, env: Environment, **run: Any):
+        super().__init__(env, **run)
+        n, width = self.neighborhood.index.shape
+        self._pairs = int(env.index.num_pairs.max())
+        self.weight = self.initial.zeros(n, width, *[self._pairs] * self.order)
+        self._start = torch.arange(self.replicas * n * width).view(self.replicas, n, width) * self._pairs
+        size = self.neighborhood.size[:, None].to(self.dtype)
+        self._scale = self.neighborhood.mask.to(self.dtype) / size.sqrt()
+        self._position = positions(self.neighborhood)
+
+
+class AdditiveCritic(MemberSum):
     """Q_i = sum_{j in N_i^kappa} w_ij[z_j] / sqrt(|N_i^kappa|): one weight for every pair of every member.
 
     Linear in one-hot features of norm 1, so a step size means what it means for a table, which it is at kappa = 0. The
@@ -18,22 +40,7 @@ class AdditiveCritic(Critic):
     Shapes: weight [B, n, m, Z], Z the most pairs of any agent; it starts at zero.
     """
 
-    def __init__(
-        self,
-        env: Environment,
-        *,
-        kappa: int = 0,
-        replicas: int = 1,
-        seed: int = 0,
-        dtype: torch.dtype = torch.float64,
-    ):
-        super().__init__(env, kappa=kappa, replicas=replicas, seed=seed, dtype=dtype)
-        n, width = self.neighborhood.index.shape
-        self._pairs = int(env.index.num_pairs.max())
-        self.weight = self.initial.zeros(n, width, self._pairs)
-        self._start = torch.arange(replicas * n * width).view(replicas, n, width) * self._pairs
-        self._scale = self.neighborhood.mask.to(dtype) / self.neighborhood.size[:, None].to(dtype).sqrt()
-        self._position = positions(self.neighborhood)
+    order = 1
 
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
         z = self.env.index.pairs(s, a)[..., self.neighborhood.index]
@@ -47,30 +54,19 @@ class AdditiveCritic(Critic):
         return own.expand(*s.shape, -1).gather(-1, self.env.index.choices(s).clamp(min=0))
 
 
-class PairwiseCritic(Critic):
+class PairwiseCritic(MemberSum):
     """Q_i = sum_{j in N_i^kappa} w_ij[z_i, z_j] / sqrt(|N_i^kappa|): who meets whom counts, two at a time.
 
     Linear in one-hot features of norm 1 of the pairs (i, j), (i, i) among them; a table at kappa = 0.
     Shapes: weight [B, n, m, Z, Z], Z the most pairs of any agent; it starts at zero.
     """
 
-    def __init__(
-        self,
-        env: Environment,
-        *,
-        kappa: int = 0,
-        replicas: int = 1,
-        seed: int = 0,
-        dtype: torch.dtype = torch.float64,
-    ):
-        super().__init__(env, kappa=kappa, replicas=replicas, seed=seed, dtype=dtype)
-        n, width = self.neighborhood.index.shape
-        self._pairs = int(env.index.num_pairs.max())
-        self.weight = self.initial.zeros(n, width, self._pairs, self._pairs)
-        self._start = torch.arange(replicas * n * width).view(replicas, n, width) * self._pairs
-        self._scale = self.neighborhood.mask.to(dtype) / self.neighborhood.size[:, None].to(dtype).sqrt()
-        self._position = positions(self.neighborhood)
-        itself = (self.neighborhood.index == torch.arange(n)[:, None]) & self.neighborhood.mask
+    order = 2
+
+    def __init__(self, env: Environment, **run: Any):
+        super().__init__(env, **run)
+        index, mask, _ = self.neighborhood
+        itself = (index == torch.arange(env.n)[:, None]) & mask
         self._own = itself.long().argmax(dim=1)
         self._others = self._scale.masked_fill(itself, 0.0)
 

@@ -14,14 +14,14 @@ from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
-from marl.core.rollout import Collector, Rollout
+from marl.core.rollout import Rollout
 from marl.core.shapes import Values
-from marl.trainers.actor_critic import ActorCritic, apply
-from marl.trainers.buffer import RolloutBuffer
+from marl.trainers.actor_critic import apply
+from marl.trainers.batched import BatchedActorCritic
 from marl.trainers.returns import lambda_returns
 
 
-class IndependentPPO(ActorCritic):
+class IndependentPPO(BatchedActorCritic):
     """Every agent climbs its own discounted reward with clipped steps (de Witt et al. 2020; Schulman et al. 2017).
 
     After K = `rollout` steps under one policy zeta:
@@ -63,6 +63,7 @@ class IndependentPPO(ActorCritic):
             env,
             policy,
             critic,
+            rollout=rollout,
             discount=discount,
             critic_optimizer=critic_optimizer,
             actor_optimizer=actor_optimizer,
@@ -70,31 +71,16 @@ class IndependentPPO(ActorCritic):
         )
         if self.discount == 1.0:
             raise ConfigError("trainer.discount must be below 1 for IndependentPPO, which sums discounted rewards")
-        length = integer("trainer.rollout", rollout, 1)
         self.epochs = integer("trainer.epochs", epochs, 1)
         self.minibatches = integer("trainer.minibatches", minibatches, 1)
-        if self.minibatches > length:
-            raise ConfigError(f"trainer.minibatches={self.minibatches} are more than the {length} steps of trainer.rollout")
+        if self.minibatches > self.buffer.length:
+            raise ConfigError(
+                f"trainer.minibatches={self.minibatches} are more than the {self.buffer.length} steps of trainer.rollout"
+            )
         self.clip = number("trainer.clip", clip, 0.0, 1.0)
         self.trace_decay = number("trainer.trace_decay", trace_decay, 0.0, 1.0)
         self.entropy = number("trainer.entropy", entropy, 0.0)
-        self.buffer = RolloutBuffer(length, self.replicas, env.n)
-        self._collect = Collector(env, policy)
-        self._shuffle = Noise(self.seed, self.replicas, length, 1, Purpose.SHUFFLE)
-
-    def _advance(self, steps: int) -> None:
-        end = self.t + steps
-        while self.t < end:
-            take = min(end - self.t, self.buffer.missing, self._collect.longest)
-            piece = self._collect(self.noise, self.s, self.a, self.t, take)
-            self.buffer.add(piece)
-            self.interval.add(piece.r)
-            self.t += take
-            self.s, self.a = piece.s[-1], piece.a[-1]
-            if not self.buffer.missing:
-                self._update(self.buffer.rollout)
-                self.buffer.filled = 0
-                self.a = self.policy.sample(self.s, self.noise(self.t)[..., -1])
+        self._shuffle = Noise(self.seed, self.replicas, self.buffer.length, 1, Purpose.SHUFFLE)
 
     def _update(self, rollout: Rollout) -> None:
         began = self.t - self.buffer.length
@@ -111,6 +97,7 @@ class IndependentPPO(ActorCritic):
                 apply(self.actor_optimizer, eta)
                 check += loss.detach()
         self.interval.learned(td_loss, check, self.buffer.length)
+        self.a = self.policy.sample(self.s, self.noise(self.t)[..., -1])
 
     @torch.no_grad()
     def _batch(self, rollout: Rollout) -> tuple[Tensor, "Batch"]:
@@ -131,9 +118,6 @@ class IndependentPPO(ActorCritic):
         if self.entropy:
             surrogate = surrogate + self.entropy * self.policy.entropy(batch.s)
         return (value_loss - surrogate).mean(dim=(0, 2))
-
-    def _modules(self) -> dict[str, Any]:
-        return {**super()._modules(), "rollout": self.buffer}
 
     def _metrics(self) -> dict[str, float | np.ndarray]:
         return {name: value for name, value in super()._metrics().items() if name != "critic/mu"}  # it has no such estimate

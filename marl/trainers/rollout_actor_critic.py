@@ -11,16 +11,17 @@ from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
-from marl.core.rollout import Collector, Rollout
+from marl.core.rollout import Rollout
 from marl.core.scheduler import Scheduler
-from marl.trainers.actor_critic import ActorCritic, apply
-from marl.trainers.buffer import Replay, RolloutBuffer
+from marl.trainers.actor_critic import apply
+from marl.trainers.batched import BatchedActorCritic
+from marl.trainers.buffer import Replay
 from marl.trainers.returns import lambda_returns, n_step_returns
 
 GRADIENTS = ("sampled", "all_actions")
 
 
-class RolloutActorCritic(ActorCritic):
+class RolloutActorCritic(BatchedActorCritic):
     """K = `rollout` steps under one policy, then one step of critic and actor on the means over them.
 
     With everything below at its default, K = 1 and plain SGD it is Algorithm 1 with Gamma = 1, number for number.
@@ -56,8 +57,7 @@ class RolloutActorCritic(ActorCritic):
         reward_rate: float | None = None,
         **common: Any,
     ):
-        super().__init__(env, policy, critic, **common)
-        length = integer("trainer.rollout", rollout, 1)
+        super().__init__(env, policy, critic, rollout=rollout, **common)
         self.all_actions = choice("trainer.gradient", gradient, GRADIENTS) == "all_actions"
         self.n_step = integer("trainer.n_step", n_step, 1)
         self.trace_decay = number("trainer.trace_decay", trace_decay, 0.0, 1.0)
@@ -68,24 +68,9 @@ class RolloutActorCritic(ActorCritic):
         self.reward_rate = None if reward_rate is None else number("trainer.reward_rate", reward_rate, 0.0, 1.0)
         self.target_rate = number("trainer.target_rate", target_rate, 1e-12, 1.0)
         self.target = critic if self.target_rate == 1.0 else _target(critic)
-        self.buffer = RolloutBuffer(length, self.replicas, env.n)
         capacity = integer("trainer.replay", replay, 0)
-        self.replay = Replay(capacity, length, self.seed, self.replicas, env.n) if capacity else None
-        self._collect = Collector(env, policy)
+        self.replay = Replay(capacity, self.buffer.length, self.seed, self.replicas, env.n) if capacity else None
         critic.visit(self.s, self.a)
-
-    def _advance(self, steps: int) -> None:
-        end = self.t + steps
-        while self.t < end:
-            take = min(end - self.t, self.buffer.missing, self._collect.longest)
-            piece = self._collect(self.noise, self.s, self.a, self.t, take)
-            self.buffer.add(piece)
-            self.interval.add(piece.r)
-            self.t += take
-            self.s, self.a = piece.s[-1], piece.a[-1]
-            if not self.buffer.missing:
-                self._update(self.buffer.rollout)
-                self.buffer.filled = 0
 
     def _update(self, rollout: Rollout) -> None:
         critic, began = self.critic, self.t - self.buffer.length
@@ -145,7 +130,7 @@ class RolloutActorCritic(ActorCritic):
     def _modules(self) -> dict[str, Any]:
         more = {"replay": self.replay, "target": None if self.target is self.critic else self.target}
         kept = {name: part for name, part in more.items() if part is not None}
-        return {**super()._modules(), "rollout": self.buffer, **kept}
+        return {**super()._modules(), **kept}
 
 
 def _target(critic: Critic) -> Critic:

@@ -1,0 +1,44 @@
+"""Actor-critics that learn once per rollout."""
+
+from abc import abstractmethod
+from typing import Any
+
+from marl.core.checks import integer
+from marl.core.critic import Critic
+from marl.core.environment import Environment
+from marl.core.policy import Policy
+from marl.core.rollout import Collector, Rollout
+from marl.trainers.actor_critic import ActorCritic
+from marl.trainers.buffer import RolloutBuffer
+
+
+class BatchedActorCritic(ActorCritic):
+    """Base class: fills a rollout of `rollout` steps under one policy, then learns from it. Implement `_update`.
+
+    A rollout that is being filled is part of the state, so a run may stop anywhere in it.
+    """
+
+    def __init__(self, env: Environment, policy: Policy, critic: Critic, *, rollout: int, **common: Any):
+        super().__init__(env, policy, critic, **common)
+        self.buffer = RolloutBuffer(integer("trainer.rollout", rollout, 1), self.replicas, env.n)
+        self._collect = Collector(env, policy)
+
+    @abstractmethod
+    def _update(self, rollout: Rollout) -> None:
+        """Learns from a full rollout, whose last pair is the present one."""
+
+    def _advance(self, steps: int) -> None:
+        end = self.t + steps
+        while self.t < end:
+            take = min(end - self.t, self.buffer.missing, self._collect.longest)
+            piece = self._collect(self.noise, self.s, self.a, self.t, take)
+            self.buffer.add(piece)
+            self.interval.add(piece.r)
+            self.t += take
+            self.s, self.a = piece.s[-1], piece.a[-1]
+            if not self.buffer.missing:
+                self._update(self.buffer.rollout)
+                self.buffer.filled = 0
+
+    def _modules(self) -> dict[str, Any]:
+        return {**super()._modules(), "rollout": self.buffer}
