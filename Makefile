@@ -8,7 +8,7 @@ demo: .venv/installed
 	$(BIN)/python experiments/fig5_wireless.py --short
 
 test: .venv/tools check docs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: .venv/tools
 	$(BIN)/ruff check .

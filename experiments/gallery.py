@@ -28,8 +28,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from fig5_wireless import baselines
 
-from marl import Aloha, WirelessAccess, evaluate
+from marl import WirelessAccess
 from marl.core.errors import MarlError
 from marl.envs.wireless_limits import dedicated_matching, flow_bound
 from marl.results import Run, find
@@ -62,9 +63,8 @@ def run(method: str, draw: int, arguments: argparse.Namespace) -> Run:
 def references(draw: int, steps: int) -> dict[str, float]:
     """The rewards to compare with, on one draw."""
     env = WirelessAccess(instance_seed=draw)
-    grid = Aloha(env, send_probability=[k / 20 for k in range(1, 21)], replicas=20)
     return {
-        "ALOHA": float(evaluate(env, grid, steps=max(20, min(steps, 100_000))).average_reward.max()),
+        "ALOHA": baselines(env, replicas=20, steps=max(20, min(steps, 100_000)))["aloha"],
         "dedicated": dedicated_matching(env)[0],
         "flow": flow_bound(env),
     }

@@ -24,12 +24,12 @@ from marl.policies import RandomTable
 from marl.schedulers import Constant, PowerLaw
 from marl.trainers import ScalableActorCritic
 
-REPLICAS = 32
+REPLICAS = 64
 ERROR = 1e-6
 """Probability that a right trainer fails one of these tests, by Bonferroni over all entries and agents."""
 ALPHA = PowerLaw(16.0, 0.7, 100.0)
 DUMMY = 0
-STEPS = {0: 40_000, 1: 80_000}
+STEPS = {0: 20_000, 1: 40_000}
 
 
 @pytest.fixture(autouse=True)
@@ -173,7 +173,7 @@ def test_the_expected_tables_go_to_the_fixed_point(kappa: int) -> None:
 
 @pytest.mark.parametrize("kappa", [0, 1])
 def test_the_trainer_has_the_expected_tables(kappa: int) -> None:
-    """Mean over 32 replicas against the exact expectation: no bias at all, only the statistical error."""
+    """Mean over 64 replicas against the exact expectation: no bias at all, only the statistical error."""
     mean, margin = sampled(kappa)
     missed = np.abs(mean - flat(kappa, expectation(kappa)[STEPS[kappa]])) / margin
     print(f"\nkappa = {kappa}: {simulation(kappa)[2]:.0f} s, margin {margin.max():.2g}, used {missed.max():.2g} of it")
@@ -182,13 +182,13 @@ def test_the_trainer_has_the_expected_tables(kappa: int) -> None:
 
 @pytest.mark.parametrize("kappa", [0, 1])
 def test_the_trainer_goes_to_the_fixed_point_and_mu_to_j(kappa: int) -> None:
-    """... within the statistical error, of which the exactly known bias is at most a third."""
+    """... within the statistical error, of which the exactly known bias is at most half."""
     goal = target(kappa)
     fixed = flat(kappa, (goal.table, goal.average))
     mean, margin = sampled(kappa)
     bias = np.abs(flat(kappa, expectation(kappa)[STEPS[kappa]]) - fixed)
     print(f"\nkappa = {kappa}: bias at most {(bias / margin).max():.2g} of the margin")
-    assert (bias <= margin / 3).all()
+    assert (bias <= margin / 2).all()
     assert (np.abs(mean - fixed) <= margin + bias).all()
     tables, mu, _ = simulation(kappa)
     assert (tables[:, :, 0] == 0.0).all()
