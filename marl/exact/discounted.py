@@ -87,11 +87,9 @@ def discounted_pairs(chain: Chain, gamma: float, start: Float[Tensor, "X"] | Non
     """Q_i at every z for `truncated_q` (5), `approximate_gradient` (7, of J^gamma) and `worst_decay` (4).
 
     Its `stationary` is the discounted occupancy, so `critic_error`, which takes means under the stationary law, is not for
-    it. Errors: as `JointPairs` (one recurrent class among them) and `DiscountedValues`.
+    it. Errors: as `JointPairs` and `DiscountedValues`.
     """
-    joint = JointPairs(chain)
-    joint.values = DiscountedValues(chain, gamma, start)
-    return joint
+    return JointPairs(chain, DiscountedValues(chain, gamma, start))
 
 
 def discounted_gradient(chain: Chain, gamma: float, start: Float[Tensor, "X"] | None = None) -> Gradient:

@@ -23,9 +23,12 @@ MOST_PAIRS = 2**22
 
 
 class JointPairs:
-    """Q_i(z) and pi(z) at every z. Errors: `ConfigError` if there are more than 2^22 joint pairs."""
+    """Q_i(z) and pi(z) at every z; of the average reward, or of other `values` of the same chain.
 
-    def __init__(self, chain: Chain):
+    Errors: `ConfigError` if there are more than 2^22 joint pairs, and those of `Values` where none are given.
+    """
+
+    def __init__(self, chain: Chain, values: Values | None = None):
         self.chain = chain
         self.sizes: list[int] = chain.laws.num_pairs
         self.num_pairs = self.count(chain)
@@ -34,7 +37,7 @@ class JointPairs:
                 f"{size(self.num_pairs)} joint pairs are too many to list (at most {MOST_PAIRS:.3g}); ask for Q at chosen "
                 "pairs, or use a smaller network"
             )
-        self.values = Values(chain)
+        self.values = Values(chain) if values is None else values
 
     @staticmethod
     def count(chain: Chain) -> int:
