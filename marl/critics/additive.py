@@ -77,14 +77,15 @@ class PairwiseCritic(MemberSum):
 
     @torch.no_grad()
     def _counterfactual(self, s: Tensor, a: Tensor) -> Tensor:
-        near, agents = self.neighborhood.index, torch.arange(self.env.n, device=s.device)
-        z = self.env.index.pairs(s, a)[..., near]
+        near, agents, flat = self.neighborhood.index, torch.arange(self.env.n, device=s.device), self.weight.view(-1)
+        z = self.env.index.pairs(s, a)[..., near, None]  # of j
+        own = self.env.index.choices(s).clamp(min=0)
+        x = own[..., None, :]  # of i: [*K, B, n, 1, A]
         seen = self._others[near, self._position] * self.neighborhood.mask  # by j, of i
-        theirs = summed_rows(
-            self.weight.view(-1, self._pairs), self._start[:, near, self._position] + z, seen
-        )  # w_ji[z_j, .]
-        mine = summed_rows(
-            self.weight.transpose(-1, -2).reshape(-1, self._pairs), self._start + z, self._others
-        )  # w_ij[., z_j]
+        theirs = (
+            flat.take((self._start[:, near, self._position, None] + z) * self._pairs + x) * seen[..., None]
+        )  # w_ji[z_j, x]
+        mine = flat.take((self._start[..., None] + x) * self._pairs + z) * self._others[..., None]  # w_ij[x, z_j]
         alone = self.weight[:, agents, self._own].diagonal(dim1=-2, dim2=-1) * self._scale[agents, self._own, None]
-        return (theirs + mine + alone).gather(-1, self.env.index.choices(s).clamp(min=0)) / self.env.n
+        met = (theirs + mine).sum(dim=-2) + alone.expand(*s.shape, -1).gather(-1, own)
+        return met / self.env.n
