@@ -77,15 +77,12 @@ class PairwiseCritic(MemberSum):
 
     @torch.no_grad()
     def _counterfactual(self, s: Tensor, a: Tensor) -> Tensor:
-        near, agents, flat = self.neighborhood.index, torch.arange(self.env.n, device=s.device), self.weight.view(-1)
-        z = self.env.index.pairs(s, a)[..., near, None]  # of j
+        near, agents, entry = self.neighborhood.index, torch.arange(self.env.n, device=s.device), self.weight.view(-1)
         own = self.env.index.choices(s).clamp(min=0)
-        x = own[..., None, :]  # of i: [*K, B, n, 1, A]
-        seen = self._others[near, self._position] * self.neighborhood.mask  # by j, of i
-        theirs = (
-            flat.take((self._start[:, near, self._position, None] + z) * self._pairs + x) * seen[..., None]
-        )  # w_ji[z_j, x]
-        mine = flat.take((self._start[..., None] + x) * self._pairs + z) * self._others[..., None]  # w_ij[x, z_j]
+        x, z = own[..., None, :], self.env.index.pairs(s, a)[..., near, None]  # of i and of j: [*K, B, n, m, A] together
+        seen = self._others[near, self._position] * self.neighborhood.mask  # the scale of w_ji
+        at_j = (self._start[:, near, self._position, None] + z) * self._pairs + x  # w_ji[z_j, x]
+        at_i = (self._start[..., None] + x) * self._pairs + z  # w_ij[x, z_j]
+        met = (entry.take(at_j) * seen[..., None] + entry.take(at_i) * self._others[..., None]).sum(dim=-2)
         alone = self.weight[:, agents, self._own].diagonal(dim1=-2, dim2=-1) * self._scale[agents, self._own, None]
-        met = (theirs + mine).sum(dim=-2) + alone.expand(*s.shape, -1).gather(-1, own)
-        return met / self.env.n
+        return (met + alone.expand(*s.shape, -1).gather(-1, own)) / self.env.n
