@@ -10,7 +10,7 @@ import torch
 from marl.core.errors import CheckpointError
 from marl.core.files import write_atomically
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save(path: Path, config: dict[str, Any], state: dict[str, Any]) -> None:

@@ -46,17 +46,17 @@ class FusedNeighborhoodSoftmax(NamedTuple):
 
 
 class FusedTable(NamedTuple):
-    """A truncated table, changed in place.
+    """A truncated table, changed in place. V words per replica, of which a value is one.
 
-    Shapes: values [B, W]; table [B, W], the key of every slot, or None where a key is its slot; used [B] entries; dummy
-    [n], the key that is never learned, or -1. maxima [B, W / block]: the largest |value| of every block, or None where
-    nobody asks for it.
+    Shapes: values [B, V]; table [B, 2 W], the same memory as cells of key and value (see `marl.kernels.hash_table`), or
+    [B, 0] where a key is the place of its value; used [B] entries; dummy [n], the key that is never learned, or -1. maxima
+    [B, blocks]: the largest |value| of every block of the row, or None where nobody asks for it.
     """
 
     keys: NeighborhoodKeys
     dummy: np.ndarray
-    values: Tensor
-    table: Tensor | None
+    values: np.ndarray
+    table: np.ndarray
     used: np.ndarray
     maxima: Tensor | None
 

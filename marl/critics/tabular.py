@@ -17,7 +17,7 @@ from marl.core.fused import FusedTable
 from marl.core.indexing import NeighborhoodKeys
 from marl.core.memory import require
 from marl.core.shapes import Actions, PerReplica, States
-from marl.critics.storage import DenseStorage, HashStorage, Storage, least_width
+from marl.critics.storage import CELL, DenseStorage, HashStorage, Storage, least_width
 from marl.critics.sup_norm import BlockMaxima
 
 AUTO_DENSE = 2**22
@@ -39,7 +39,8 @@ class TabularCritic(Critic):
     its neighborhood.
     Learn it with plain SGD: gradients are sparse.
 
-    Shapes: parameter `values` [slots + 1, 1]; the last one stands for every missing or dummy entry and stays 0.
+    Shapes: parameter `values` [slots + 1, 1]; the last one stands for every missing or dummy entry and stays 0. Those of a
+    hash table stand beside their keys, in its cells, which is what `state_dict` holds instead of them.
     Errors: `ConfigError` if a dense table is demanded that cannot be held, or the dummy is not a legal pair.
     """
 
@@ -60,7 +61,7 @@ class TabularCritic(Critic):
         self.keys = NeighborhoodKeys(self.neighborhood, env.index.num_pairs)
         self.storage = _choose_storage(choice("critic.storage", storage, ("auto", "dense", "hash")), self)
         self._dummy_key = None if dummy is None else self.keys.of(_joint_dummy(self, dummy))
-        self.values = nn.Parameter(torch.zeros(self.storage.missing + 1, 1, dtype=dtype))
+        self.values = nn.Parameter(self.storage.values(dtype))
         self._maxima: BlockMaxima | None = None
         self._tracked = False
 
@@ -90,15 +91,13 @@ class TabularCritic(Critic):
         if self._tracked and self._maxima is None:
             self.sup_norm()
         dummy = torch.full((self.env.n,), -1) if self._dummy_key is None else self._dummy_key
-        maxima = self._maxima
-        return FusedTable(
-            self.keys,
-            dummy.numpy(),
-            self._rows(),
-            self.storage.table,
-            self.storage.used,
-            None if maxima is None else maxima.maxima,
-        )
+        maxima = None if self._maxima is None else self._maxima.maxima
+        if isinstance(self.storage, HashStorage):
+            words = self.storage.rows().reshape(self.replicas, -1)
+            values = words.view(self.mu.numpy().dtype)
+        else:
+            words, values = np.empty((self.replicas, 0), dtype=np.int64), self._rows().numpy()
+        return FusedTable(self.keys, dummy.numpy(), values, words, self.storage.used, maxima)
 
     def updated(self, s: States, a: Actions) -> None:
         """Keeps `sup_norm` exact after a step on (s, a)."""
@@ -128,7 +127,7 @@ class TabularCritic(Critic):
         if not isinstance(self.storage, HashStorage):
             return 0
         width = max(self.storage.width, least_width(self._entries_after(steps)))
-        return self.replicas * (width - self.storage.width) * (8 + self.mu.element_size())
+        return self.replicas * (width - self.storage.width) * CELL
 
     def check_optimizer(self, optimizer: Optimizer) -> None:
         """Only plain SGD: gradients are sparse, and a growing table has no room for an optimizer's memory."""
@@ -143,28 +142,39 @@ class TabularCritic(Critic):
 
     def metrics(self) -> dict[str, float]:
         """Entries per replica (mean) and bytes of table and keys."""
-        table = self.storage.table
-        held = self.values.nbytes + (0 if table is None else table.nbytes)
-        return {"entries": float(self.storage.entries().double().mean()), "bytes": float(held)}
+        held = self.storage.cells if isinstance(self.storage, HashStorage) else self.values
+        return {"entries": float(self.storage.entries().double().mean()), "bytes": float(held.nbytes)}
 
     def get_extra_state(self) -> dict[str, Tensor]:
-        """What `values` means: kappa, and the keys of a hash table."""
-        table = self.storage.table
-        return {"kappa": torch.tensor(self.kappa), **({} if table is None else {"table": table})}
+        """What `values` means: kappa, their bytes, and the cells of a hash table."""
+        said = {"kappa": torch.tensor(self.kappa), "value_bytes": torch.tensor(self.mu.element_size())}
+        return said | ({"cells": self.storage.cells} if isinstance(self.storage, HashStorage) else {})
 
     def set_extra_state(self, state: dict[str, Tensor]) -> None:
-        """Takes over saved keys. Errors: ValueError if they are of another table."""
-        if int(state["kappa"]) != self.kappa or ("table" in state) != isinstance(self.storage, HashStorage):
-            raise ValueError("the saved table has another kappa or storage")
+        """Takes over saved cells. Errors: ValueError if they are of another table."""
+        here = self.get_extra_state()
+        if here.keys() != state.keys() or any(here[key] != state[key] for key in ("kappa", "value_bytes")):
+            raise ValueError("the saved table has another kappa, storage or dtype")
         if isinstance(self.storage, HashStorage):
-            self.storage.use(state["table"].clone())
+            self.storage.use(state["cells"].clone())
+            self.values.data = self.storage.values(self.dtype)
         self._maxima = None
 
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if isinstance(self.storage, HashStorage):
+            del destination[prefix + "values"]
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        saved = state_dict.get(prefix + "values")
-        if isinstance(self.storage, HashStorage) and saved is not None:
-            self._take(torch.zeros(len(saved), 1, dtype=self.dtype))
+        if isinstance(self.storage, HashStorage):  # they come with the cells
+            state_dict[prefix + "values"] = self.values.detach()
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy holds each value once, too: in the cells."""
+        super().__setstate__(state)
+        if isinstance(self.storage, HashStorage):
+            self.values.data = self.storage.values(self.dtype)
 
     def _rows(self) -> Tensor:
         return self.values.detach()[:-1].view(self.replicas, -1)
@@ -177,15 +187,9 @@ class TabularCritic(Critic):
         width = least_width(entries)
         if storage.width >= width:
             return
-        slots = self.replicas * width
-        require(slots * (8 + self.mu.element_size()), "the table of the critic has to grow; that")
-        values = torch.from_numpy(np.empty((slots + 1, 1), dtype=self.mu.numpy().dtype))
-        values[-1] = 0.0
-        storage.grow(self._rows().numpy(), values[:-1].view(self.replicas, -1).numpy())
-        self._take(values)
-
-    def _take(self, values: Tensor) -> None:
-        self.values.data = values
+        require(self.replicas * width * CELL, "the table of the critic has to grow; that")
+        storage.grow(width)
+        self.values.data = storage.values(self.dtype)
         self._maxima = None
 
 

@@ -35,10 +35,10 @@ class Layout(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """What is learned. Shapes: theta [B, n, S, A], policy [B, n S 2 A] (see `marl.kernels.softmax`), values [B, W],
+    """What is learned. Shapes: theta [B, n, S, A], policy [B, n S 2 A] (see `marl.kernels.softmax`), values [B, V],
 
-    table [B, W], or [B, 0] where a key is its own slot, used [B], mu [B, n], maxima [B, W / block], or [B, 0] where
-    Gamma = 1.
+    table [B, 2 W], the same memory as cells (see `marl.kernels.hash_table`), or [B, 0] where a key is the place of its
+    value, used [B], mu [B, n], maxima [B, blocks], or [B, 0] where Gamma = 1.
     """
 
     theta: np.ndarray
@@ -90,8 +90,17 @@ def _keys(layout: Layout, z: np.ndarray, key: np.ndarray) -> None:
 
 
 @njit(cache=True, inline="always")
+def spacing_of(table: np.ndarray, values: np.ndarray) -> int:
+    """How many values have room in a cell, of which its own is the one in the middle; 1 if there are no cells."""
+    return 2 * len(values) // len(table) if len(table) > 0 else 1
+
+
+@njit(cache=True, inline="always")
 def _slots(table: np.ndarray, values: np.ndarray, shift: int, key: np.ndarray, slot: np.ndarray) -> int:
-    """slot[i] <- where key[i] stands; makes entries and returns how many. All lines are asked for before any is read."""
+    """slot[i] <- where the value of key[i] stands; makes cells and returns how many.
+
+    All cache lines are asked for before any is read.
+    """
     made = 0
     if len(table) == 0:
         for i in range(len(key)):
@@ -99,26 +108,25 @@ def _slots(table: np.ndarray, values: np.ndarray, shift: int, key: np.ndarray, s
             prefetch(values, key[i])  # type: ignore[call-arg]
         return made
     for i in range(len(key)):
-        slot[i] = home(key[i], shift)
+        slot[i] = np.uint64(home(key[i], shift)) << np.uint64(1)
         prefetch(table, slot[i])  # type: ignore[call-arg]
-        prefetch(values, slot[i])
-    last = np.uint64(len(table) - 1)
+    last, spacing = np.uint64(len(table) - 1), np.uint64(spacing_of(table, values))
     for i in range(len(key)):
         at, tries = slot[i], 0
         found = table[at]
         while found != key[i] and found != EMPTY and tries < len(table):
-            at = (at + np.uint64(1)) & last
+            at = (at + np.uint64(2)) & last
             found = table[at]
             tries += 1
         if found != key[i]:
             table[at] = key[i]
             made += 1
-        slot[i] = at
+        slot[i] = (at + np.uint64(1)) * spacing >> np.uint64(1)
     return made
 
 
 @njit(cache=True)
-def _largest_moved(maxima: np.ndarray, values: np.ndarray, slot: int, before: float) -> None:
+def _largest_moved(maxima: np.ndarray, values: np.ndarray, spacing: int, slot: int, before: float) -> None:
     """Keeps maxima exact after values[slot] changed from `before`: a block is rescanned only if its largest shrank."""
     block = np.uint64(len(values) // len(maxima))
     k = slot // block
@@ -126,7 +134,8 @@ def _largest_moved(maxima: np.ndarray, values: np.ndarray, slot: int, before: fl
     if now >= maxima[k]:
         maxima[k] = now
     elif abs(before) == maxima[k]:
-        maxima[k] = np.abs(values[k * block : (k + np.uint64(1)) * block]).max()
+        first = np.int64(k * block)
+        maxima[k] = np.abs(values[first + spacing // 2 : first + np.int64(block) : spacing]).max()
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -145,7 +154,7 @@ def advance_one(
     policy, values, table, mu = learned.policy[b], learned.values[b], learned.table[b], learned.mu[b]
     maxima, reward = learned.maxima[b], progress.reward[b]
     t, summed, alpha, eta, discount = span
-    uniforms, shift = numbers.uniforms, shift_of(len(table))
+    uniforms, shift, spacing = numbers.uniforms, shift_of(len(table) // 2), spacing_of(table, values)
     s, a = progress.s[b].copy(), progress.a[b].copy()
     next_s, next_a, z, key, scratch = s.copy(), a.copy(), s.copy(), s.copy(), np.zeros(numbers.work, np.int64)
     row, next_row = np.empty(n, np.uint64), np.empty(n, np.uint64)
@@ -197,7 +206,7 @@ def advance_one(
             if learns[i]:
                 values[slot[i]] = q[i] + rate * delta[i]  # line 6, with mu before line 5
                 if len(maxima) > 0:
-                    _largest_moved(maxima, values, slot[i], q[i])
+                    _largest_moved(maxima, values, spacing, slot[i], q[i])
 
         for i in range(n):
             near = q[0] * 0

@@ -126,7 +126,7 @@ def advance_one(
     policy, values, table, reward = learned.policy[b], learned.values[b], learned.table[b], progress.reward[b]
     first, summed, alpha, eta, discount = span
     weight, horizon, fresh = episodes.weight, len(episodes.weight), 0
-    uniforms, shift = numbers.uniforms, shift_of(len(table))
+    uniforms, shift = numbers.uniforms, shift_of(len(table) // 2)
     trace = Trace(
         np.empty((horizon + 1, n), np.int64),
         np.empty((horizon + 1, n), np.int64),

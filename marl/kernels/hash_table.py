@@ -1,7 +1,8 @@
-"""Open addressing with linear probing: one row of slots per replica, shared by its agents.
+"""Open addressing with linear probing: one row of cells per replica, shared by its agents.
 
-A slot holds a key (int64 >= 0) or -1. Rows have a power of two of slots; every probe loop is bounded by the row, and
-a caller that keeps rows at most two thirds full never meets the bound.
+A cell is two words side by side, so that both lie in one cache line: a key (int64 >= 0), or -1 where there is none, and the
+bits of its value. Rows have a power of two of cells; every probe loop is bounded by the row, and a caller that keeps
+rows at most two thirds full never meets the bound.
 """
 
 import numpy as np
@@ -29,63 +30,66 @@ def home(key: int, shift: int) -> int:
 
 @njit(cache=True)
 def probe(row: np.ndarray, key: int, shift: int) -> int:
-    """The slot of `key`, or of the gap where it belongs; -1 if the row is full."""
+    """The slot of `key`, or of the gap where it belongs; -1 if the row is full. Shapes: row [width, 2]."""
     slot = home(key, shift)
     last = len(row) - 1
     for _ in range(len(row)):
-        if row[slot] == key or row[slot] == EMPTY:
+        if row[slot, 0] == key or row[slot, 0] == EMPTY:
             return slot
         slot = (slot + 1) & last
     return -1
 
 
 @njit(cache=True)
-def find(table: np.ndarray, keys: np.ndarray, shift: int, missing: int, slots: np.ndarray) -> None:
+def find(cells: np.ndarray, keys: np.ndarray, shift: int, missing: int, slots: np.ndarray) -> None:
     """slots[k, i] = b * width + slot of keys[k, i] in row b = k mod B, or `missing`.
 
-    Shapes: table [B, width], keys, slots [K B, n].
+    Shapes: cells [B, width, 2], keys, slots [K B, n].
     """
-    replicas, width = table.shape
+    replicas, width, _ = cells.shape
     for k in range(keys.shape[0]):
         b = k % replicas
         for i in range(keys.shape[1]):
-            slot = probe(table[b], keys[k, i], shift)
-            slots[k, i] = b * width + slot if slot >= 0 and table[b, slot] != EMPTY else missing
+            slot = probe(cells[b], keys[k, i], shift)
+            slots[k, i] = b * width + slot if slot >= 0 and cells[b, slot, 0] != EMPTY else missing
 
 
 @njit(cache=True)
-def insert(table: np.ndarray, keys: np.ndarray, shift: int, used: np.ndarray) -> None:
-    """Adds keys[k] to row k mod B where they are missing, counted in used [B]. Shapes: table [B, width], keys [K B, n]."""
-    replicas = table.shape[0]
+def insert(cells: np.ndarray, keys: np.ndarray, shift: int, used: np.ndarray) -> None:
+    """Adds keys[k] to row k mod B where they are missing, counted in used [B].
+
+    Shapes: cells [B, width, 2], keys [K B, n].
+    """
+    replicas = cells.shape[0]
     for k in range(keys.shape[0]):
         b = k % replicas
         for i in range(keys.shape[1]):
-            slot = probe(table[b], keys[k, i], shift)
+            slot = probe(cells[b], keys[k, i], shift)
             if slot < 0:
                 raise MemoryError("hash table row is full")
-            if table[b, slot] == EMPTY:
-                table[b, slot] = keys[k, i]
+            if cells[b, slot, 0] == EMPTY:
+                cells[b, slot, 0] = keys[k, i]
                 used[b] += 1
 
 
 @njit(cache=True, parallel=True)
-def rehash(old: np.ndarray, old_values: np.ndarray, shift: int, table: np.ndarray, values: np.ndarray) -> None:
-    """Moves every entry of old into a wider table whose shift is given; what table and values hold is overwritten.
+def rehash(old: np.ndarray, shift: int, cells: np.ndarray) -> None:
+    """Moves every cell of old into wider rows whose shift is given; what they hold is overwritten.
 
-    Homes are the upper bits of a hash, so that both are walked from left to right. Shapes: old, old_values [B, w], table,
-    values [B, W].
+    Homes are the upper bits of a hash, so that both are walked from left to right. Shapes: old [B, w, 2], cells [B, W, 2].
     """
     for b in prange(old.shape[0]):
-        rehash_one(old[b], old_values[b], shift, table[b], values[b])
+        rehash_one(old[b], shift, cells[b])
 
 
 @njit(cache=True)
-def rehash_one(old: np.ndarray, old_values: np.ndarray, shift: int, table: np.ndarray, values: np.ndarray) -> None:
-    for k in range(len(table)):
-        table[k] = EMPTY
-        values[k] = 0.0
+def rehash_one(old: np.ndarray, shift: int, cells: np.ndarray) -> None:
+    """`rehash` for one row."""
+    for k in range(len(cells)):
+        cells[k, 0] = EMPTY
+        cells[k, 1] = 0
     for k in range(len(old)):
-        if old[k] != EMPTY:
-            slot = probe(table, old[k], shift)
-            table[slot] = old[k]
-            values[slot] = old_values[k]
+        if old[k, 0] != EMPTY:
+            slot = probe(cells, old[k, 0], shift)
+            cells[slot, 0] = old[k, 0]
+            cells[slot, 1] = old[k, 1]

@@ -127,8 +127,8 @@ class FusedEngine:
         return self._kernel.Learned(
             theta=theta,
             policy=self._policy,
-            values=table.values.numpy(),
-            table=np.empty((replicas, 0), dtype=np.int64) if table.table is None else table.table.numpy(),
+            values=table.values,
+            table=table.table,
             used=table.used,
             mu=trainer.critic.mu.numpy(),
             maxima=np.empty((replicas, 0), dtype=theta.dtype) if table.maxima is None else table.maxima.numpy(),

@@ -1,6 +1,9 @@
 """The table: hash against dense, its growth and memory, sup norms and checkpoints."""
 
+import copy
 import io
+import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -73,7 +76,7 @@ def test_metrics_count_entries_and_bytes(mixed: WirelessAccess, dtype: torch.dty
     dense = TabularCritic(mixed, kappa=1, storage="dense", replicas=3, dtype=dtype)
     assert dense.metrics() == {"entries": 252.0, "bytes": (3 * 256 + 1) * size}
     hashed = TabularCritic(mixed, kappa=1, storage="hash", replicas=3, dtype=dtype)
-    assert hashed.metrics() == {"entries": 0.0, "bytes": 3 * 4096 * (8 + size) + size}
+    assert hashed.metrics() == {"entries": 0.0, "bytes": (3 * 4096 + 1) * 16}
     s = torch.tensor([[0, 0, 0], [0, 0, 0], [1, 1, 1]])
     hashed.visit(s, torch.zeros_like(s))
     hashed.visit(torch.zeros_like(s), torch.zeros_like(s))
@@ -128,7 +131,33 @@ def test_a_loaded_table_is_a_copy(small: WirelessAccess) -> None:
     learn(written, second)
     assert (read.q(second.s, second.a) == 0.0).all()
     assert read.storage.entries().tolist() == [2 * small.n] * B
-    assert int((read.get_extra_state()["table"] >= 0).sum()) == 2 * small.n * B
+    assert int((read.get_extra_state()["cells"][:, 0] >= 0).sum()) == 2 * small.n * B
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda critic: pickle.loads(pickle.dumps(critic))])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_copy_keeps_its_values_beside_its_keys(
+    small: WirelessAccess, copied: Callable[[TabularCritic], TabularCritic], dtype: torch.dtype
+) -> None:
+    critic = TabularCritic(small, kappa=1, storage="hash", replicas=B, dtype=dtype)
+    first, second = experience(small, 2)
+    learn(critic, first)
+    other = copied(critic)
+    held = critic.q(first.s, first.a)
+    assert torch.equal(other.q(first.s, first.a), held)
+    learn(other, first)
+    learn(other, second)
+    cells = other.storage.cells
+    assert other.values.untyped_storage().data_ptr() == cells.untyped_storage().data_ptr()
+    assert torch.equal(critic.q(first.s, first.a), held)
+    assert not torch.equal(other.q(first.s, first.a), held)
+    assert critic.storage.entries().tolist() == [2 * small.n] * B
+
+
+def test_values_of_another_dtype_are_refused(small: WirelessAccess) -> None:
+    single, double = (TabularCritic(small, kappa=1, storage="hash", dtype=d) for d in (torch.float32, torch.float64))
+    with pytest.raises(ValueError, match="another kappa, storage or dtype"):
+        double.load_state_dict(single.state_dict())
 
 
 @pytest.mark.parametrize(

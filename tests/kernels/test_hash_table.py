@@ -24,9 +24,15 @@ def watchdog(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
 
 
 def empty(replicas: int, width: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """(table, used, shift) of rows with `width` slots, a power of two."""
-    table = np.full((replicas, width), hash_table.EMPTY, dtype=np.int64)
-    return table, np.zeros(replicas, dtype=np.int64), 64 - (width.bit_length() - 1)
+    """(cells, used, shift) of rows with `width` slots, a power of two."""
+    cells = np.zeros((replicas, width, 2), dtype=np.int64)
+    cells[..., 0] = hash_table.EMPTY
+    return cells, np.zeros(replicas, dtype=np.int64), 64 - (width.bit_length() - 1)
+
+
+def values_of(cells: np.ndarray) -> np.ndarray:
+    """The values of all rows, one after the other, to be changed in place."""
+    return cells.reshape(-1).view(np.float64)[1::2]
 
 
 def found(table: np.ndarray, keys: np.ndarray, shift: int) -> np.ndarray:
@@ -55,26 +61,25 @@ def test_equals_a_dict_per_row_while_it_grows(width: int, bits: int) -> None:
     draw = np.random.default_rng(bits)
     rows, agents, steps = 3, 5, 300
     table, used, shift = empty(rows, width)
-    values = np.zeros(table.shape)
+    values = values_of(table)
     written: list[dict[int, float]] = [{} for _ in range(rows)]
     for step in range(steps):
         keys = draw.integers(0, 2**bits - 1, (rows, agents), endpoint=True)
         hash_table.insert(table, keys, shift, used)
         slots = found(table, keys, shift)
-        values.ravel()[slots] = step + np.arange(rows * agents).reshape(rows, agents)
+        values[slots] = step + np.arange(rows * agents).reshape(rows, agents)
         for b, i in np.ndindex(rows, agents):
-            assert table[b, slots[b, i] - b * width] == keys[b, i]
-            written[b][int(keys[b, i])] = values.ravel()[slots[b, i]]
-        assert used.tolist() == [len(row) for row in written] == (table >= 0).sum(axis=1).tolist()
+            assert table[b, slots[b, i] - b * width, 0] == keys[b, i]
+            written[b][int(keys[b, i])] = values[slots[b, i]]
+        assert used.tolist() == [len(row) for row in written] == (table[..., 0] >= 0).sum(axis=1).tolist()
         if used.max() + agents > width // 2:
             wider, _, wider_shift = empty(rows, 2 * width)
-            moved = np.zeros(wider.shape)
-            hash_table.rehash(table, values, wider_shift, wider, moved)
-            table, values, shift, width = wider, moved, wider_shift, 2 * width
+            hash_table.rehash(table, wider_shift, wider)
+            table, values, shift, width = wider, values_of(wider), wider_shift, 2 * width
     for b in range(rows):
         for key, value in written[b].items():
             slot = found(table, np.full((rows, 1), key), shift)[b, 0]
-            assert (table[b, slot - b * width], values.ravel()[slot]) == (key, value)
+            assert (table[b, slot - b * width, 0], values[slot]) == (key, value)
     absent = [
         key for key in draw.integers(0, 2**bits - 1, 200, endpoint=True).tolist() if all(key not in row for row in written)
     ]
@@ -87,7 +92,7 @@ def test_homes_are_those_of_fibonacci_hashing() -> None:
         for key in [0, 1, 2, 3, 12345, 2**40 + 1, 2**63 - 1]:
             table, used, shift = empty(1, width)
             hash_table.insert(table, np.array([[key]]), shift, used)
-            assert table[0, home(key, width)] == key
+            assert table[0, home(key, width), 0] == key
 
 
 def test_clusters_wrap_around_the_end_of_a_row() -> None:
@@ -96,7 +101,7 @@ def test_clusters_wrap_around_the_end_of_a_row() -> None:
     table, used, shift = empty(2, width)
     for key in [*last, *first]:
         hash_table.insert(table, np.array([[key], [first[0]]]), shift, used)
-    assert table[0].tolist() == [*last[1:], *first, *[-1] * 10, last[0]]
+    assert table[0, :, 0].tolist() == [*last[1:], *first, *[-1] * 10, last[0]]
     assert used.tolist() == [6, 1]
     assert found(table, np.array([[*last, *first], [*last, *first]]), shift).tolist() == [
         [15, 0, 1, 2, 3, 4],
@@ -105,12 +110,12 @@ def test_clusters_wrap_around_the_end_of_a_row() -> None:
     beyond = keys_at(width - 1, width, 1, above=last[-1] + 1)[0]
     assert found(table, np.array([[beyond], [beyond]]), shift).tolist() == [[MISSING], [MISSING]]
     wider, _, wider_shift = empty(2, 2 * width)
-    values = np.zeros((2, 2 * width))
-    hash_table.rehash(table, np.arange(2.0 * width).reshape(2, width), wider_shift, wider, values)
+    values_of(table)[:] = np.arange(2.0 * width)
+    hash_table.rehash(table, wider_shift, wider)
     slots = found(wider, np.array([[*last, *first]] * 2), wider_shift)
-    assert values.ravel()[slots[0]].tolist() == [15.0, 0.0, 1.0, 2.0, 3.0, 4.0]
-    assert values.ravel()[slots[1, 4]] == 16.0
-    assert used.tolist() == (wider >= 0).sum(axis=1).tolist()
+    assert values_of(wider)[slots[0]].tolist() == [15.0, 0.0, 1.0, 2.0, 3.0, 4.0]
+    assert values_of(wider)[slots[1, 4]] == 16.0
+    assert used.tolist() == (wider[..., 0] >= 0).sum(axis=1).tolist()
 
 
 def test_a_repeated_key_takes_one_slot() -> None:
@@ -125,7 +130,7 @@ def test_a_full_row_raises_instead_of_spinning() -> None:
     hash_table.insert(table, keys, shift, used)
     assert used.tolist() == [8, 1]
     hash_table.insert(table, keys, shift, used)  # all there already
-    assert sorted(table[0]) == list(range(8))
+    assert sorted(table[0, :, 0]) == list(range(8))
     kept = table.copy()
     with pytest.raises(MemoryError, match="hash table row is full"):
         hash_table.insert(table, np.array([[99], [99]]), shift, used)

@@ -17,6 +17,7 @@ from marl.core.errors import CheckpointError, ConfigError, DivergedError, NotEno
 from marl.core.noise import Noise, Purpose
 from marl.core.rollout import Collector
 from marl.critics import NeuralCritic, TabularCritic
+from marl.critics.storage import HashStorage
 from marl.envs import Coloring, WirelessAccess, random_local_mdp
 from marl.loggers import ArrayLogger
 from marl.policies import NeuralPolicy, TabularSoftmax, Uniform
@@ -163,9 +164,10 @@ def assert_same_bits(one: DiscountedActorCritic, other: DiscountedActorCritic) -
 
 def table_of(run: DiscountedActorCritic, b: int) -> tuple[np.ndarray, np.ndarray]:
     """(keys, values) of the entries of a replica, keys increasing."""
-    found = run.critic.fused(0)
-    values = found.values[b].numpy()
-    keys = np.arange(len(values)) if found.table is None else found.table[b].numpy()
+    storage = run.critic.storage
+    hashed = isinstance(storage, HashStorage)
+    keys = storage.rows()[b, :, 0] if hashed else np.arange(storage.width)
+    values = run.critic.values.detach()[:-1].view(run.replicas, -1)[b].numpy()
     order = np.argsort(keys)[(keys < 0).sum() :]
     return keys[order], values[order]
 

@@ -7,7 +7,6 @@ import sys
 import weakref
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -15,6 +14,7 @@ from marl.core.environment import Environment
 from marl.core.errors import ConfigError, DivergedError
 from marl.core.fused import UNROLLED
 from marl.critics import NeuralCritic, TabularCritic
+from marl.critics.storage import HashStorage
 from marl.envs import Coloring, WirelessAccess, random_local_mdp
 from marl.kernels import workers
 from marl.policies import NeuralPolicy, TabularSoftmax
@@ -68,10 +68,11 @@ def assert_equal(one: ScalableActorCritic, other: ScalableActorCritic) -> None:
 
 
 def _table(run: ScalableActorCritic, b: int) -> dict[int, float]:
-    found = run.critic.fused(0)
-    values = found.values[b].numpy()
-    keys = np.arange(len(values)) if found.table is None else found.table[b].numpy()
-    return {int(key): float(value) for key, value in zip(keys, values, strict=True) if key >= 0}
+    storage = run.critic.storage
+    hashed = isinstance(storage, HashStorage)
+    keys = storage.rows()[b, :, 0].tolist() if hashed else range(storage.width)
+    values = run.critic.values.detach()[:-1].view(run.replicas, -1)[b].tolist()
+    return {key: value for key, value in zip(keys, values, strict=True) if key >= 0}
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
@@ -164,8 +165,7 @@ def test_how_a_run_is_cut_is_not_seen_in_its_table() -> None:
         widths.append((whole.critic.storage.width, pieces.critic.storage.width))
     assert all(one == other for one, other in widths)
     assert len(set(widths)) > 2
-    assert torch.equal(whole.critic.storage.table, pieces.critic.storage.table)
-    assert torch.equal(whole.critic.values, pieces.critic.values)
+    assert torch.equal(whole.critic.storage.cells, pieces.critic.storage.cells)
 
 
 def test_a_growing_table_loses_nothing() -> None:
