@@ -35,10 +35,11 @@ class StepArgument(types.WrapperAddressProtocol):
     """
 
     def __init__(self, step: Any):
-        self._compiled = step.get_compile_result(STEP)
+        self._compiled = step.get_compile_result(STEP)  # kept alive, or the address would be that of nothing
+        self._address = self._compiled.library.get_pointer_to_function(self._compiled.fndesc.llvm_cfunc_wrapper_name)
 
     def __wrapper_address__(self) -> int:
-        return self._compiled.library.get_pointer_to_function(self._compiled.fndesc.llvm_cfunc_wrapper_name)
+        return self._address
 
     def signature(self) -> Any:
         return STEP

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from marl.trainers.compiled import CompiledActorCritic
 
 CHUNK = 4096
-"""Most steps of one call; a power of two."""
+"""Most steps for which a hash table makes room at a time; a power of two."""
+CALL = 2**20
+"""About how many agent-steps one call takes: Ctrl-C is heard between calls."""
 SHORTEST = 64
 """A hash table makes room for at least so many steps at a time, if `ENTRIES` allows."""
 ENTRIES = 2**17
@@ -60,7 +62,9 @@ class FusedEngine:
             keep=-1 if table.keys.exact else 2**63 - 1,
         )
         self._policy = np.empty((trainer.replicas, 2 * env.action_mask.numel()), dtype=softmax.theta.numpy().dtype)
+        self._grows = table.table.size > 0
         self._longest = 1 << (max(1, min(CHUNK, ENTRIES // env.n)).bit_length() - 1)
+        self._longest_call = self._longest if self._grows else max(1, CALL // env.n)
 
     @property
     def workspace(self) -> int:
@@ -77,9 +81,12 @@ class FusedEngine:
             try:
                 end = trainer.t + steps
                 while trainer.t < end:
-                    self._call(trainer, min(end, self.room_until(trainer.t)) - trainer.t, threaded)
+                    self._call(trainer, min(end, self._call_until(trainer.t)) - trainer.t, threaded)
             finally:
                 self._kernel.finish(self._layout, learned)
+
+    def _call_until(self, t: int) -> int:
+        return self.room_until(t) if self._grows else t + self._longest_call
 
     def room_until(self, t: int) -> int:
         """The step up to which the table has room when it has room at step t.

@@ -23,7 +23,7 @@ class EpisodicEngine(FusedEngine):
         """That of every engine, 5 numbers per pair of an episode, and the fresh starts of a call."""
         replicas, n = len(self._policy), len(self._layout.legal)
         pairs = 5 * self._workers.working(replicas) * (self._horizon + 1)
-        starts = replicas * (self._numbers.uniforms + 2) * (self._longest // self._horizon + 1)
+        starts = replicas * (self._numbers.uniforms + 2) * (self._longest_call // self._horizon + 1)
         return super().workspace + 8 * n * (pairs + starts)
 
     def _take(self, trainer: "DiscountedActorCritic", steps: int, threaded: bool, parts: tuple[Any, ...]) -> None:
