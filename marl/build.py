@@ -68,7 +68,7 @@ def logger(config: Config, env: Environment, directory: Path, start: int) -> lis
     """The logger of `config["logger"]` for the event files in `directory`, or none."""
     if isinstance(config["logger"], Mapping) and config["logger"].get("_target_") is None:
         return []
-    purge_step = start + 1 if start else None
+    purge_step = start or None  # from `start` on: an evaluation at the end stands at it
     given = {"directory": directory, "env": env, "config": config, "purge_step": purge_step}
     return [instantiate("logger", config["logger"], Logger, **given)]
 

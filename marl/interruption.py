@@ -3,10 +3,15 @@
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+ECHO = 1.0
+"""Seconds after a signal in which another one says the same: a terminal and a parent process may both pass it on."""
 
 
 class Request:
@@ -14,12 +19,14 @@ class Request:
 
     def __init__(self) -> None:
         self.made = False
+        self._when = 0.0
 
     def hear(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler: the first signal is remembered, the second stops the run where it is."""
-        if self.made:
+        """The signal handler: the first signal is remembered, a second one, later, stops the run where it is."""
+        if self.made and time.monotonic() > self._when + ECHO:
             raise KeyboardInterrupt
-        self.made = True
+        if not self.made:
+            self.made, self._when = True, time.monotonic()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Results of finished runs: learning curves and scores, seeds pooled, grouped by what else differs."""
 
 import json
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +35,13 @@ class Run:
 class Group:
     """Runs that differ in nothing but the seed, replica by replica; no noise stream is counted twice.
 
+    differs: how it differs from other groups, key -> "name=value"; label: the same in one line.
     Shapes, R replicas: seeds [R], steps [L], reward [R, L], score [R] (last 10 % of training), evaluated [R] or empty,
     segments [R, 20] (the batch means of the evaluation) or [R, 0].
     """
 
     label: str
+    differs: dict[str, str]
     config: dict[str, Any]
     seeds: np.ndarray
     steps: np.ndarray
@@ -76,8 +79,11 @@ def find(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
         for folder in sorted({path.parent.parent for path in place.rglob(".hydra/config.yaml")}):
             try:
                 runs[folder.resolve()] = _read(folder)
-            except (OSError, ValueError, KeyError) as error:
-                left_out.append(f"{folder}: {error if isinstance(error, ValueError) else 'not finished'}")
+            except OSError:
+                left_out.append(f"{folder}: not finished")
+            except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+                said = isinstance(error, ValueError) and not isinstance(error, UnicodeError)
+                left_out.append(f"{folder}: {error if said else 'its summary.json or metrics.npz is damaged'}")
     if not runs:
         raise ConfigError(f"no finished run in {', '.join(map(str, places))}" + "".join(f"; {line}" for line in left_out))
     return list(runs.values()), left_out
@@ -87,11 +93,11 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
     """Runs pooled over seeds and replicas, one group for every setting that differs, which is its label."""
     settings = [flatten(run.config) for run in runs]
     keys = _varying(settings)
-    pools: dict[str, list[Run]] = {}
+    pools: dict[str, tuple[dict[str, str], list[Run]]] = {}
     for run, setting in zip(runs, settings, strict=True):
-        label = ", ".join(_shown(key, setting[key]) for key in keys if key in setting) or "all"
-        pools.setdefault(label, []).append(run)
-    return [_pooled(label, pool) for label, pool in pools.items()]
+        differs = {key: _shown(key, setting[key]) for key in keys if key in setting}
+        pools.setdefault(", ".join(differs.values()) or "all", (differs, []))[1].append(run)
+    return [_pooled(label, differs, pool) for label, (differs, pool) in pools.items()]
 
 
 def _varying(settings: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -110,7 +116,7 @@ def _shown(key: str, value: Any) -> str:
     return f"{name}={text if len(text) <= LONGEST else text[: LONGEST - 3] + '...'}"
 
 
-def _pooled(label: str, runs: Sequence[Run]) -> Group:
+def _pooled(label: str, differs: dict[str, str], runs: Sequence[Run]) -> Group:
     steps = runs[0].steps
     for run in runs[1:]:
         steps = np.intersect1d(steps, run.steps)
@@ -124,6 +130,7 @@ def _pooled(label: str, runs: Sequence[Run]) -> Group:
     measured = all("eval_average_reward" in run.summary for run, _ in chosen)
     return Group(
         label=label,
+        differs=differs,
         config=runs[0].config,
         seeds=np.array(sorted(streams)),
         steps=steps,
@@ -139,4 +146,7 @@ def _read(folder: Path) -> Run:
     if summary["status"] != "finished":
         raise ValueError(f"{summary['status']}, {summary.get('reason', 'no reason given')}")
     with np.load(folder / "metrics.npz") as arrays:
-        return Run(folder, summary["config"], summary, arrays["step"], arrays["train/average_reward"])
+        run = Run(folder, summary["config"], summary, arrays["step"], arrays["train/average_reward"])
+    if not run.reward.shape == (len(run.steps), len(summary["average_reward"])) == (len(run.steps), summary["replicas"]):
+        raise ValueError("summary.json and metrics.npz are not of the same run")
+    return run

@@ -24,7 +24,7 @@ from marl.interruption import heard
 from marl.loggers import ArrayLogger, ProgressLogger
 from marl.rundir import RunDirectory, differences, fingerprint
 from marl.schedulers import TwoTimescale
-from marl.summary import LastTenth, summary_of
+from marl.summary import LastTenth, last_tenth_of, summary_of
 
 MAX_THREADS = 1024
 PIECE = 0.5
@@ -48,6 +48,8 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
     _use_threads(config["threads"])
     checkpoint_every = _or_share("checkpoint.every", config["checkpoint"]["every"], steps, 10)
     log_every = _or_share("log_every", config["log_every"], steps, 200)
+    if config["log_every"] is None:
+        log_every = _whole_rollouts(log_every, config["trainer"], steps)
     if log_every > steps:
         raise ConfigError(f"log_every={log_every} is more than steps={steps}, so nothing would be logged; make it smaller")
     _check_evaluation(**config["eval"])
@@ -77,6 +79,9 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
         folder.open(config, provenance or {}, fresh=saved is None)
         log.info("%s", TwoTimescale.check(*build.step_sizes(config)))
         trainer.loggers = watchers
+        if arrays.steps and arrays.steps[-1] == trainer.t:  # dropped with all from this step on
+            for logger in board:
+                logger.log(trainer.t, arrays.last)
         return _Run(config, folder, environment, trainer, arrays, tail, board).go(steps, checkpoint_every)
 
 
@@ -108,9 +113,15 @@ def load(directory: Path, replica: int | None = None) -> tuple[dict[str, Any], P
     if replica is not None:
         if integer("replica", replica, 0) >= replicas:
             raise ConfigError(f"{directory} has replicas 0 to {replicas - 1}, got replica={replica}")
-        learned, replicas = {name: held[replica : replica + 1] for name, held in learned.items()}, 1
+        replicas = 1
     policy = build.policy({**config, "replicas": replicas}, env)
-    policy.load_state_dict(learned)
+    try:
+        if replica is not None:  # buffers have no axis of replicas
+            own = dict(policy.named_parameters())
+            learned = {name: held[replica : replica + 1] if name in own else held for name, held in learned.items()}
+        policy.load_state_dict(learned)
+    except (RuntimeError, KeyError, TypeError, AttributeError):
+        raise CheckpointError(f"{directory}/checkpoint.pt holds another policy than its configuration says") from None
     return config, policy
 
 
@@ -199,7 +210,8 @@ class _Run:
         return evaluation
 
     def _summarise(self, rate: float, status: str, **more: Any) -> dict[str, Any]:
-        average = self.tail.average(self.trainer)
+        average, returned = self.tail.average(self.trainer), last_tenth_of(self.arrays.arrays(), "train/discounted_return")
+        more = {"discounted_return": returned, **more}
         summary = summary_of(self.config, self.environment, self.trainer, average, rate, status, **more)
         self.folder.close(self.arrays, summary)
         return summary
@@ -234,6 +246,13 @@ def _use_threads(value: Any) -> None:
         from marl.kernels import workers  # numba takes its time: only where it is used
 
         workers.use(MAX_THREADS if value is None else threads)
+
+
+def _whole_rollouts(log_every: int, trainer: Any, steps: int) -> int:
+    """So that at every log point something has been learned since the one before."""
+    rollout = trainer.get("rollout", 1) if isinstance(trainer, Mapping) else 1
+    whole = isinstance(rollout, int) and 1 < rollout < steps
+    return min(-(-log_every // rollout) * rollout, steps) if whole else log_every
 
 
 def _or_share(name: str, value: Any, steps: int, parts: int) -> int:

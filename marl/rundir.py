@@ -98,8 +98,9 @@ class RunDirectory:
         if other := differences(there, config):
             raise CheckpointError(f"{path} is of another configuration ({'; '.join(other)}); force=true starts anew")
         self.check_environment(state["environment"], environment)
-        if state["trainer"]["t"] > config["steps"]:
-            raise ConfigError(f"{path} is at step {state['trainer']['t']}, beyond steps={config['steps']}; give more steps")
+        here, steps = state["trainer"]["t"], config["steps"]
+        if here > steps or (here == steps and config["steps"] != there["steps"]):
+            raise ConfigError(f"{path} is at step {here}, and steps={steps} leaves nothing to do; give more steps")
         return state
 
     @contextlib.contextmanager
@@ -145,7 +146,7 @@ class RunDirectory:
         held = io.BytesIO()
         np.savez(held, **arrays.arrays())  # type: ignore[arg-type]
         _write(self.path / "metrics.npz", held.getvalue())
-        _write(self.path / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+        _write(self.path / "summary.json", (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
 
     def check_environment(self, there: str | None, here: str) -> None:
         """Compares two fingerprints. Errors: `CheckpointError` if they differ."""

@@ -48,21 +48,22 @@ class PowerLaw(Scheduler):
 
 
 class Restarting(Scheduler):
-    """scale / sqrt(t mod period + 1): decays, and starts again every `period` steps."""
+    """scale * (t mod period + offset)^-power; by default scale / sqrt(t mod period + 1). Starts again after each period."""
 
     exponent = 0.0
     non_increasing = False
 
-    def __init__(self, scale: float, period: int):
-        self.scale = number("the step size scale", scale, 0.0)
+    def __init__(self, scale: float, period: int, power: float = 0.5, offset: float = 1.0):
         self.period = integer("the step size period", period, 1)
+        self._law = PowerLaw(scale, power, offset)
+        self.scale = self._law.scale
 
     def values(self, first: int, steps: int) -> np.ndarray:
-        root: np.ndarray = np.sqrt(np.arange(first, first + steps) % self.period + 1)
-        return self.scale / root
+        since: np.ndarray = np.arange(first, first + steps) % self.period
+        return self._law.scale * (since + self._law.offset) ** -self._law.exponent
 
     def _value(self, t: int) -> float:
-        return self.scale / math.sqrt(t % self.period + 1)
+        return self._law(t % self.period)
 
 
 class Linear(Scheduler):

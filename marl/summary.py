@@ -1,7 +1,9 @@
 """summary.json: the few numbers of a run that tables and sweeps are made of."""
 
 import importlib.metadata
+import math
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,14 @@ class LastTenth:
             self._begun, self._before = state["begun"], state["before"]
 
 
+def last_tenth_of(arrays: Mapping[str, np.ndarray], tag: str) -> list[float] | None:
+    """The mean of a logged metric [L, B] over the log points of the last tenth, per replica; None if it was not logged."""
+    if tag not in arrays:
+        return None
+    late = arrays["step"] > 0.9 * arrays["step"][-1]
+    return np.asarray(arrays[tag][late].mean(axis=0)).tolist()
+
+
 def summary_of(
     config: dict[str, Any],
     environment: str,
@@ -56,16 +66,18 @@ def summary_of(
     *,
     reason: str = "",
     evaluation: Evaluation | None = None,
+    discounted_return: list[float] | None = None,
 ) -> dict[str, Any]:
     """average_reward, eval_average_reward: per replica, per agent and step; the former over the last 10 % of training.
 
     env_steps_per_second counts steps of the clock; agent_steps_per_second multiplies by replicas and agents.
+    discounted_return: per replica, the mean over agents of sum_t gamma^t r_i, for trainers whose score it is.
     environment: a digest of what it holds, in case a file it was read from changes.
     status: `finished`, `diverged` or `failed`, the latter two with `reason`.
     """
     summary: dict[str, Any] = {
         "status": status,
-        "average_reward": average_reward,
+        "average_reward": [x if math.isfinite(x) else None for x in average_reward],  # JSON knows no NaN
         "steps": trainer.t,
         "replicas": trainer.replicas,
         "seed": trainer.seed,
@@ -76,6 +88,8 @@ def summary_of(
         "config": config,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
     }
+    if discounted_return is not None:
+        summary["discounted_return"] = [x if math.isfinite(x) else None for x in discounted_return]
     if reason:
         summary["reason"] = reason
     if evaluation is not None:
@@ -85,9 +99,9 @@ def summary_of(
     return summary
 
 
-def mean(values: list[float]) -> float:
+def mean(values: list[float | None]) -> float:
     """The mean over replicas, for a printed line."""
-    return float(np.mean(values)) if values else float("nan")
+    return float(np.mean([float("nan") if x is None else x for x in values])) if values else float("nan")
 
 
 def _version(package: str) -> str:

@@ -1,17 +1,21 @@
 """The jobs of a sweep: each in a process of its own, each with a line on how it ended, whatever launcher started it."""
 
 import contextlib
+import ctypes
 import importlib
 import json
 import multiprocessing
 import os
+import platform
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -22,42 +26,73 @@ from marl.core.errors import MarlError, RunFailedError
 from marl.core.files import write_atomically
 from marl.interruption import handled
 
-RECORDS = ".jobs"
-LAUNCHERS_IN_ONE_PROCESS = ("basic", "joblib")
-"""Launchers whose jobs share a process, so that one that is killed would take others along."""
+PR_SET_PDEATHSIG = 1
+LOST = "its process ended without a word"
+PATIENCE = 20.0
+"""Seconds that the jobs of a sweep have to write a checkpoint when it is told to stop."""
 
 
 class Jobs(Callback):
-    """Remembers where the sweep is, and clears what an earlier one noted there."""
+    """Remembers where this sweep, which is one of its own even beside others in its directory, notes how its jobs end."""
 
     records: Path | None = None
 
+    def __init__(self, records: str):
+        self._records = records
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra's hook, sweeps only."""
-        Jobs.records = _records(config.hydra)
-        shutil.rmtree(Jobs.records, ignore_errors=True)
+        Jobs.records = Path(self._records).absolute()
 
 
-def _records(settings: Any) -> Path:
-    return Path(settings.sweep.dir).absolute() / RECORDS
+def begin() -> None:
+    """Notes that the present job has begun, so that a job whose process is lost is counted, too."""
+    note("failed", LOST, 1)
 
 
-def note(directory: Path, status: str, reason: str = "", code: int = 0) -> None:
-    """Notes how the present job of the sweep ended."""
+def note(status: str, reason: str = "", code: int = 0, process: int | None = None) -> None:
+    """Notes how the present job of the sweep ended, or the process that it runs in."""
     settings = HydraConfig.get()
-    records = _records(settings)
+    records = Path(settings.callbacks["jobs"]["records"]).absolute()
     records.mkdir(parents=True, exist_ok=True)
-    held = {"name": " ".join(settings.overrides.task), "directory": str(directory), "status": status}
-    text = json.dumps({**held, "reason": reason, "code": code})
+    name, here = " ".join(settings.overrides.task), [platform.node(), process]
+    text = json.dumps({"name": name, "status": status, "reason": reason, "code": code, "process": here})
     write_atomically(records / f"{int(settings.job.num):06d}.json", lambda file: file.write(text.encode()))
+
+
+def _noted() -> list[dict[str, Any]]:
+    found = [] if Jobs.records is None else sorted(Jobs.records.glob("*.json"))
+    return [json.loads(path.read_text()) for path in found]
+
+
+def stop(number: int, frame: FrameType | None) -> None:
+    """The signal handler of `marl train`: jobs in processes of their own on this machine leave a checkpoint first."""
+    here = [job["process"][1] for job in _noted() if job["process"][0] == platform.node() and job["process"][1]]
+    alive = [process for process in here if _sent(process, signal.SIGTERM)]
+    until = time.monotonic() + PATIENCE
+    while alive and time.monotonic() < until:
+        time.sleep(0.05)
+        alive = [process for process in alive if _sent(process, 0)]
+    raise KeyboardInterrupt
+
+
+def _sent(process: int, number: int) -> bool:
+    """Whether the process could be sent a signal: whether it is there."""
+    try:
+        os.kill(process, number)
+    except OSError:
+        return False
+    return True
 
 
 def told() -> int:
     """Says how the sweep went and returns the exit code: that of the first job that failed, else 0."""
-    if Jobs.records is None or not Jobs.records.is_dir():
+    jobs = _noted()
+    if Jobs.records is None or not jobs:
         return 0
-    jobs = [json.loads(path.read_text()) for path in sorted(Jobs.records.glob("*.json"))]
     shutil.rmtree(Jobs.records, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another sweep may be at work beside this one
+        Jobs.records.parent.rmdir()
     failed = [job for job in jobs if job["code"]]
     print(f"{len(jobs)} jobs: {len(jobs) - len(failed)} finished, {len(failed)} not", file=sys.stderr)
     for job in failed:
@@ -67,36 +102,40 @@ def told() -> int:
 
 def share_cores() -> None:
     """Leaves compiled replicas the cores that jobs at the same time leave: all of them unless a launcher says otherwise."""
-    launcher, cores = HydraConfig.get().launcher, os.cpu_count() or 1
+    launcher, allowed = HydraConfig.get().launcher, os.environ.get("SLURM_CPUS_PER_TASK")
+    cores = int(allowed) if allowed else len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     at_a_time = launcher.get("n_jobs") or 1
     share = os.environ.get("OMP_NUM_THREADS") or max(1, cores // (cores if at_a_time < 0 else at_a_time))
     os.environ.setdefault("NUMBA_NUM_THREADS", str(share))
 
 
 def alone(work: Callable[[], dict[str, Any]], log: Path) -> dict[str, Any]:
-    """What `work` returns, done in a process of its own where the launcher gives it none.
+    """What `work` returns, done in a process of its own, so that one that is killed takes no other along.
 
     Errors: those of `work`; `RunFailedError` if its process is killed, or for an error nobody expected, whose traceback
     stands in `log`.
     """
-    launcher = HydraConfig.get().runtime.choices.get("hydra/launcher", "basic")
-    if launcher not in LAUNCHERS_IN_ONE_PROCESS or sys.platform != "linux":
+    if sys.platform != "linux":
         return _logged(work, log)
     importlib.import_module("marl.kernels.actor_critic")  # once here, instead of in every child
     fork = multiprocessing.get_context("fork")
     receive, send = fork.Pipe(duplex=False)
-    child = fork.Process(target=_work, args=(work, log, send))
+    child = fork.Process(target=_work, args=(work, log, send, os.getpid()))
     with handled(lambda number, frame: child.terminate(), signal.SIGTERM):  # the child ends at a checkpoint and says so
         child.start()
         send.close()
         try:
+            if HydraConfig.get().runtime.choices.get("hydra/launcher", "basic") != "basic":
+                note("failed", LOST, 1, child.pid)
             kind, value = receive.recv()
         except EOFError:
             child.join()
             code = child.exitcode or 0
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            raise RunFailedError(f"the process of the run was killed ({how}); its last checkpoint is whole") from None
-        except KeyboardInterrupt:
+            raise RunFailedError(
+                f"the process of the run was killed ({how}); a checkpoint that it wrote before is whole"
+            ) from None
+        except BaseException:  # a launcher's handler of signals may raise what it likes
             child.terminate()
             raise
         finally:
@@ -108,10 +147,13 @@ def alone(work: Callable[[], dict[str, Any]], log: Path) -> dict[str, Any]:
     return dict(value)
 
 
-def _work(work: Callable[[], dict[str, Any]], log: Path, send: Connection) -> None:
+def _work(work: Callable[[], dict[str, Any]], log: Path, send: Connection, parent: int) -> None:
     """In the child: sends what `work` returns or raises."""
     os.setpgrp()  # a Ctrl-C is the parent's to hear, which passes it on once
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # a parent that is killed takes its child along
+    if os.getppid() != parent:
+        return
     try:
         send.send(("done", _logged(work, log)))
     except KeyboardInterrupt:

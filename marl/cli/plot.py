@@ -92,14 +92,17 @@ def _statistics(x: np.ndarray) -> dict[str, Any] | None:
 def _marl_eval(groups: list[Group]) -> dict[str, Any]:
     """The layout of the marl-eval tools: environment -> task -> algorithm -> run -> step -> metric.
 
+    What differs between environments is in the name of the task, so that an algorithm has one name in all of them.
     An episode is a segment of fixed length: the steps between two log points while training, one of 20 batches of the
     evaluation at the end.
     """
     layout: dict[str, Any] = {}
     for group in groups:
         env, trainer = (str(group.config[part]["_target_"]).rpartition(".")[2] for part in ("env", "trainer"))
-        algorithm = trainer if len(groups) == 1 else group.label
-        runs = layout.setdefault(env, {}).setdefault("average_reward", {}).setdefault(algorithm, {})
+        of_env = [shown for key, shown in group.differs.items() if key.startswith("env.") and not key.endswith("_target_")]
+        algorithm = ", ".join(shown for key, shown in group.differs.items() if not key.startswith("env.")) or trainer
+        task = ", ".join(["average_reward", *of_env])
+        runs = layout.setdefault(env, {}).setdefault(task, {}).setdefault(algorithm, {})
         for seed, rewards, segments, score in zip(group.seeds, group.reward, group.segments, group.score, strict=True):
             steps = {
                 f"step_{k}": {"step_count": int(step), "average_reward": [float(reward)]}

@@ -18,7 +18,7 @@ def report(error: Exception) -> int:
         text = str(error)
         code = 1 if isinstance(error, (DivergedError, RunFailedError)) else 2
     elif isinstance(error, (HydraException, OmegaConfBaseException)):
-        text = _sentence(error)
+        text = sentence(error)
     elif isinstance(error, OSError):
         text = f"cannot use {error.filename}: {error.strerror}" if error.filename else str(error)
     else:
@@ -28,8 +28,10 @@ def report(error: Exception) -> int:
     return code
 
 
-def _sentence(error: Exception) -> str:
-    """The gist of a Hydra error in one line."""
+def sentence(error: Exception) -> str:
+    """The gist of an error of ours or of Hydra's in one line."""
+    if isinstance(error, MarlError):
+        return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if "Could not override" in lines[0]:
         key = lines[0].split("'")[1]

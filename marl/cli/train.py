@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import logging
 import os
 import sys
 from pathlib import Path
@@ -15,10 +16,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from marl.cli import jobs
 from marl.cli.help import conf_dir
+from marl.cli.report import sentence
 from marl.core.errors import CheckpointError, ConfigError, DivergedError, MarlError
+from marl.interruption import SIGNALS, handled
 from marl.run import train
 from marl.summary import mean
 
@@ -52,9 +56,14 @@ def main(arguments: list[str]) -> int:
             return None
 
     try:
-        job()
-    except (ValueError, TypeError) as error:
-        if begun or jobs.Jobs.records or isinstance(error, MarlError):
+        with handled(jobs.stop, *SIGNALS):
+            job()
+    except KeyboardInterrupt:
+        jobs.told()
+        raise
+    except Exception as error:
+        jobs.told()  # a launcher that gives up says nothing of the jobs
+        if begun or jobs.Jobs.records or isinstance(error, MarlError) or not isinstance(error, (ValueError, TypeError)):
             raise
         raise ConfigError(f"cannot read {' '.join(arguments)}: {' '.join(str(error).split())}") from None
     if stopped:
@@ -82,17 +91,21 @@ class DirectoriesBefore(Callback):
 def _job(config: DictConfig, directory: Path) -> dict[str, Any] | None:
     """One job of a sweep. It raises nothing, so that the others go on; how it ended is noted for the end."""
     log = directory / f"{HydraConfig.get().job.name}.log"
-    request = _request(config, directory)
+    jobs.begin()
     jobs.share_cores()
     try:
+        request = _request(config, directory)
         summary = jobs.alone(lambda: train(*request), log)
-    except MarlError as error:
+    except (MarlError, OmegaConfBaseException) as error:
         _take_back(directory, log.name)
-        refused = isinstance(error, ConfigError)
+        refused = isinstance(error, (ConfigError, OmegaConfBaseException))
         status = "refused" if refused else "diverged" if isinstance(error, DivergedError) else "failed"
-        jobs.note(directory, status, str(error), 2 if refused else 1)
+        jobs.note(status, sentence(error), 2 if refused else 1)
         return None
-    jobs.note(directory, "finished")
+    except KeyboardInterrupt:
+        jobs.note("interrupted", "the same command goes on with it", 130)
+        raise
+    jobs.note("finished")
     return _told(summary, directory)
 
 
@@ -107,9 +120,10 @@ def _request(config: DictConfig, directory: Path) -> tuple[dict[str, Any], Path,
 
 
 def _told(summary: dict[str, Any], directory: Path) -> dict[str, Any]:
-    evaluated = summary.get("eval_average_reward")
+    evaluated, returned = summary.get("eval_average_reward"), summary.get("discounted_return")
     print(
         f"average reward {mean(summary['average_reward']):.4f} (last 10 % of {summary['steps']} steps)"
+        + (f", discounted return {mean(returned):.4f}" if returned else "")
         + (f", evaluated {mean(evaluated):.4f}" if evaluated else "")
         + f", {summary['env_steps_per_second']:.0f} steps/s, in {directory}"
     )
@@ -178,6 +192,10 @@ def _take_back(directory: Path, log: str) -> None:
     """Removes what was made for a run that never started: at most a log, and the directories that were not there."""
     if not directory.is_dir() or not {path.name for path in directory.iterdir()} <= {log}:
         return
+    for handler in list(logging.getLogger().handlers):  # a launcher may have more to log
+        if getattr(handler, "baseFilename", None) == os.path.abspath(directory / log):
+            logging.getLogger().removeHandler(handler)
+            handler.close()
     (directory / log).unlink(missing_ok=True)
     stop = DirectoriesBefore.existing or Path(HydraConfig.get().sweep.dir).absolute()
     for made in (directory, *directory.parents):

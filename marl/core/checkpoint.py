@@ -11,6 +11,8 @@ from marl.core.errors import CheckpointError
 from marl.core.files import write_atomically
 
 FORMAT = 2
+PARTS = ("environment", "trainer", "arrays", "last_tenth", "log_every")
+"""What the state of a run consists of."""
 
 
 def save(path: Path, config: dict[str, Any], state: dict[str, Any]) -> None:
@@ -57,10 +59,15 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             if broken := parts.testzip():
                 raise ValueError(f"checksum of {broken}")
         payload = torch.load(path, weights_only=True, map_location="cpu")
-        found = payload["format"]
+        if payload["format"] != FORMAT:
+            raise CheckpointError(f"checkpoint {path} has format {payload['format']}, this version reads format {FORMAT}")
         config, state = json.loads(payload["config"]), payload["state"]
+        if missing := [name for name in PARTS if name not in state]:
+            raise KeyError(missing[0])
+        if not {"policy", "replicas", "seed", "steps", "threads"} <= config.keys() or "policy" not in state["trainer"]:
+            raise KeyError("config")
+    except CheckpointError:
+        raise
     except Exception as error:
         raise CheckpointError(f"checkpoint {path} is damaged or not one of ours ({type(error).__name__})") from None
-    if found != FORMAT:
-        raise CheckpointError(f"checkpoint {path} has format {found}, this version reads format {FORMAT}")
     return config, state

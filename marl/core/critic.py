@@ -56,6 +56,9 @@ class Critic(Movable, ABC):
         self.register_buffer("mu", torch.zeros(replicas, env.n, dtype=dtype))
         self._weight = self.neighborhood.mask.to(dtype) / env.n
 
+    ignores_actions = False
+    """Whether Q_i is the same for all actions: a value of states, for trainers that estimate advantages themselves."""
+
     @abstractmethod
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
         """Q_i(z_{N_i^kappa}) at joint states and actions s, a, differentiable in the parameters.

@@ -32,16 +32,17 @@ class NotEnoughMemoryError(RunFailedError):
 
 
 class DivergedError(MarlError):
-    """A number stopped being finite during training. `step` is the first environment step at which it happened."""
+    """A number stopped being finite during training.
 
-    def __init__(self, step: int, replicas: list[int]):
+    step: the first environment step at which it happened; what: the first such number that is known; advice: what to do.
+    """
+
+    def __init__(self, step: int, replicas: list[int], what: str, advice: str):
         self.step = step
         self.replicas = replicas
+        self._told = what, advice
         shown = ", ".join(map(str, replicas[:8])) + (", ..." if len(replicas) > 8 else "")
-        super().__init__(
-            f"training diverged at step {step}: a value stopped being finite in replica {shown}; "
-            "try smaller step sizes (critic_scheduler, actor_scheduler) or trainer.rescale=true"
-        )
+        super().__init__(f"training diverged at step {step}: {what} stopped being finite in replica {shown}; {advice}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.step, self.replicas)
+        return type(self), (self.step, self.replicas, *self._told)

@@ -122,11 +122,7 @@ class Trainer(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues where `state_dict` was taken. Errors: `CheckpointError` if it is from another configuration."""
-        if state["seed"] != self.seed or state["s"].shape != self.s.shape:
-            raise CheckpointError(
-                f"the checkpoint is of another configuration: seed {state['seed']} and [replicas, agents] "
-                f"{list(state['s'].shape)}, this run has seed {self.seed} and {list(self.s.shape)}"
-            )
+        self._check_belongs(state)
         try:
             for name, module in self._modules().items():
                 copied = isinstance(module, nn.Module)  # optimizers would share tensors with `state`
@@ -136,6 +132,25 @@ class Trainer(ABC):
         self.t, self.s, self.a = state["t"], state["s"], state["a"]
         self._logged_reward = state["logged_reward"].clone()
         vars(self.interval).update(copy.deepcopy(state["interval"]))
+
+    def _check_belongs(self, state: dict[str, Any]) -> None:
+        """Before anything is taken over: a compiled loop does not look whether a state exists."""
+        lacks = {"t", "seed", "s", "a", "logged_reward", "interval"} - state.keys()
+        if lacks or vars(self.interval).keys() != state["interval"].keys():
+            raise CheckpointError(f"the checkpoint is no trainer's: it lacks {', '.join(sorted(lacks)) or 'sums'}")
+        s, a, env = state["s"], state["a"], self.env
+        if state["seed"] != self.seed or s.shape != self.s.shape:
+            raise CheckpointError(
+                f"the checkpoint is of another configuration: seed {state['seed']} and [replicas, agents] "
+                f"{list(s.shape)}, this run has seed {self.seed} and {list(self.s.shape)}"
+            )
+        there = a.shape == s.shape and all(
+            x.min() >= 0 and (x < most).all() for x, most in ((s, env.num_states), (a, env.num_actions))
+        )
+        if not there or env.index.pairs(s, a).min() < 0:
+            raise CheckpointError(
+                "the checkpoint is damaged: it holds states or actions that the environment does not have"
+            )
 
     def _timed_advance(self, steps: int) -> None:
         clock = time.perf_counter()
@@ -158,7 +173,15 @@ class Trainer(ABC):
         first_bad = self.interval.finite.min().item()
         if first_bad < self.interval.steps:
             bad = torch.nonzero(self.interval.finite == first_bad).flatten().tolist()
-            raise DivergedError(self.t - self.interval.steps + int(first_bad), bad)
+            raise DivergedError(self.t - self.interval.steps + int(first_bad), bad, *self._culprit(bad[0]))
+
+    def _culprit(self, b: int) -> tuple[str, str]:
+        """(what is not finite in replica b, what to do): rewards come before what is learned from them."""
+        agents = torch.nonzero(~self.interval.reward[b].isfinite()).flatten().tolist()
+        if agents:
+            return f"the reward of agent {agents[0]}", f"look at what {type(self.env).__name__} pays"
+        what = "the error of the critic" if not self.interval.loss[b].isfinite() else "the gradient of the policy"
+        return what, "try smaller step sizes (critic_scheduler, actor_scheduler) or trainer.rescale=true"
 
     def _log(self) -> None:
         steps, agents = self.interval.steps, self.env.n

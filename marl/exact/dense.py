@@ -43,13 +43,18 @@ def policy_tables(policy: Policy, replica: int = 0) -> list[Tensor]:
 
     Rows are divided by their sum: those of a float32 policy miss one by more than exact numbers allow.
 
-    Errors: `ConfigError` if the policy has no such replica.
+    Errors: `ConfigError` if the policy has no such replica, or looks at more than s_i: then there is no such table.
     """
+    if not policy.localized:
+        raise ConfigError(
+            f"exact numbers and certificates are of policies zeta_i(a_i | s_i); {type(policy).__name__} "
+            "looks at the neighbors' states"
+        )
     if integer("replica", replica, 0) >= policy.replicas:
         raise ConfigError(f"replica {replica} is not among the policy's {policy.replicas}, which are numbered from 0")
     env = policy.env
     rows = [  # agents with fewer states repeat their last one
-        policy.probs(env.num_states.clamp(max=s + 1).sub(1).expand(policy.replicas, env.n))[replica].double()
+        policy.probs(env.num_states.clamp(max=s + 1).sub(1).expand(policy.replicas, env.n))[replica].double().cpu()
         for s in range(env.action_mask.shape[1])
     ]
     tables = torch.stack(rows, dim=1)

@@ -27,6 +27,9 @@ class ActorCritic(Trainer):
     Errors: `ConfigError`, also for a device that is not there, or for a tabular critic on any but `cpu`.
     """
 
+    learns_from_q = True
+    """Whether the actor climbs the critic's values of actions, which a critic of states alone does not give."""
+
     def __init__(
         self,
         env: Environment,
@@ -43,6 +46,11 @@ class ActorCritic(Trainer):
         log_every: int = 100,
         loggers: Sequence[Logger] = (),
     ):
+        if self.learns_from_q and critic.ignores_actions:
+            raise ConfigError(
+                f"{type(critic).__name__} does not see actions, so it cannot say which were good; "
+                "use it with trainer=independent_ppo, or take another critic"
+            )
         _move(device, policy, critic)
         super().__init__(env, policy, seed=seed, log_every=log_every, loggers=loggers)
         self.critic = critic

@@ -37,6 +37,8 @@ class IndependentPPO(BatchedActorCritic):
     Errors: `ConfigError`, also where the critic sees actions, or a rollout has fewer steps than minibatches.
     """
 
+    learns_from_q = False
+
     def __init__(
         self,
         env: Environment,
@@ -54,7 +56,7 @@ class IndependentPPO(BatchedActorCritic):
         actor_optimizer: Callable[..., Optimizer] = Adam,
         **common: Any,
     ):
-        if not getattr(critic, "ignores_actions", False):
+        if not critic.ignores_actions:
             raise ConfigError(
                 f"IndependentPPO needs a critic of states, such as critic=state_value; {type(critic).__name__} does not "
                 "say that it ignores actions (ignores_actions = True)"

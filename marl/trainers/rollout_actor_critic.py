@@ -32,12 +32,14 @@ class RolloutActorCritic(BatchedActorCritic):
     n_step, trace_decay: the critic aims at n-step or lambda returns within the rollout (see `marl.trainers.returns`).
     target_rate: tau of a target network that Q(z(t+1)) is taken from, target <- (1 - tau) target + tau critic after every
     update; 1 = no target network.
-    replay: how many past rollouts are kept; one of them, drawn anew, is learned beside the present one. 0 = none.
+    replay: how many rollouts are kept, the present one among them; one of them, drawn anew, is learned by the critic beside
+    the present one, with the actions that were taken then. 0 = none.
     entropy: weight beta of (beta / n) sum_i entropy(zeta_i(. | s_i)), added to the objective, in units of reward. A number,
     or a scheduler, asked like the others.
     natural: damping of the natural gradient, for policies that give it (`Policy.natural_gradient`); null = the plain one.
-    reward_rate: step size of mu; null = that of the critic.
-    Errors: `ConfigError` if n_step and trace_decay are both given, or a tabular critic is to have a target network.
+    reward_rate: step size of mu; null = that of the critic, at most 1.
+    Errors: `ConfigError` if n_step and trace_decay are both given or look beyond the rollout, a tabular critic is to have a
+    target network, or policy or critic cannot give what is asked of them.
     """
 
     def __init__(
@@ -61,6 +63,10 @@ class RolloutActorCritic(BatchedActorCritic):
         self.all_actions = choice("trainer.gradient", gradient, GRADIENTS) == "all_actions"
         self.n_step = integer("trainer.n_step", n_step, 1)
         self.trace_decay = number("trainer.trace_decay", trace_decay, 0.0, 1.0)
+        if self.n_step > self.buffer.length:
+            raise ConfigError(f"trainer.n_step={n_step} looks beyond trainer.rollout={rollout}; make the rollout longer")
+        if self.trace_decay > 0.0 and self.buffer.length == 1:
+            raise ConfigError("trainer.trace_decay looks ahead within a rollout; set trainer.rollout above 1")
         if self.n_step > 1 and self.trace_decay > 0.0:
             raise ConfigError("trainer.n_step and trainer.trace_decay are two ways to look ahead; set one of them")
         self.entropy = entropy if isinstance(entropy, Scheduler) else number("trainer.entropy", entropy, 0.0)
@@ -70,6 +76,7 @@ class RolloutActorCritic(BatchedActorCritic):
         self.target = critic if self.target_rate == 1.0 else _target(critic)
         capacity = integer("trainer.replay", replay, 0)
         self.replay = Replay(capacity, self.buffer.length, self.seed, self.replicas, env.n) if capacity else None
+        self._check_parts()
         critic.visit(self.s, self.a)
 
     def _update(self, rollout: Rollout) -> None:
@@ -88,7 +95,7 @@ class RolloutActorCritic(BatchedActorCritic):
         if self.natural is not None:
             self.policy.natural_gradient(rollout.s[:-1], self.natural)
 
-        rate = alpha if self.reward_rate is None else self.reward_rate
+        rate = min(alpha, 1.0) if self.reward_rate is None else self.reward_rate
         critic.track_reward(rollout.r.mean(dim=0), rate)  # line 5
         apply(self.critic_optimizer, alpha)  # line 6
         apply(self.actor_optimizer, eta)  # line 8
@@ -126,6 +133,18 @@ class RolloutActorCritic(BatchedActorCritic):
             return
         for held, new in zip(self.target.parameters(), self.critic.parameters(), strict=True):
             held.lerp_(new, self.target_rate)
+
+    def _check_parts(self) -> None:
+        """What would be found out at the first update is said before anything is written."""
+        if self.all_actions:
+            self.critic.counterfactual(self.s, self.a)
+        if self.natural is not None and type(self.policy).natural_gradient is Policy.natural_gradient:
+            self.policy.natural_gradient(self.s[None], self.natural)
+        if type(self.critic).loss is not Critic.loss:
+            raise ConfigError(
+                f"{type(self.critic).__name__} has a `loss` of its own, which is for steps one at a time; "
+                "override `distance` instead, which every trainer uses"
+            )
 
     def _modules(self) -> dict[str, Any]:
         more = {"replay": self.replay, "target": None if self.target is self.critic else self.target}

@@ -48,6 +48,13 @@ def test_linear_runs_from_start_to_end() -> None:
     assert TwoTimescale.check(Linear(1.0, 0.5, 10), Constant(1.0)).square_summable is False
 
 
+def test_restarting_with_a_law_of_its_own() -> None:
+    scheduler = Restarting(3.0, 4, power=0.75, offset=2.0)
+    expected = [3.0 * (t % 4 + 2.0) ** -0.75 for t in range(10)]
+    assert [scheduler(t) for t in range(10)] == pytest.approx(expected, rel=1e-15)
+    assert scheduler.values(3, 5) == pytest.approx(expected[3:8], rel=1e-15)
+
+
 def test_restarting_rises_again() -> None:
     scheduler = Restarting(1.0, 4)
     assert not scheduler.non_increasing

@@ -1,5 +1,6 @@
 """Critics with one network for all agents: their formulas in loops, what they see, gradients, replicas, and many agents."""
 
+import functools
 import itertools
 import re
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.optim import SGD
 
 from marl.core.contract import random_inputs
 from marl.core.critic import Critic
@@ -17,7 +19,7 @@ from marl.critics.pooling import OthersSum
 from marl.envs import WirelessAccess
 from marl.policies import TabularSoftmax
 from marl.schedulers import Constant
-from marl.trainers import ScalableActorCritic
+from marl.trainers import IndependentPPO, ScalableActorCritic
 from tests.critics.test_critics import shaken
 
 B = 2
@@ -136,7 +138,10 @@ def test_they_start_at_zero_and_replicas_equal_solo_critics(line: WirelessAccess
 def trained(env: WirelessAccess, kind: str, kappa: int, seed: int, replicas: int) -> Critic:
     critic = KINDS[kind](env, kappa=kappa, hidden=4, replicas=replicas, seed=seed)
     sizes = {"critic_scheduler": Constant(0.05), "actor_scheduler": Constant(1.0)}
-    ScalableActorCritic(env, TabularSoftmax(env, replicas=replicas, seed=seed), critic, seed=seed, **sizes).run(60)
+    trainer: Any = ScalableActorCritic
+    if critic.ignores_actions:
+        trainer = functools.partial(IndependentPPO, rollout=20, critic_optimizer=SGD)
+    trainer(env, TabularSoftmax(env, replicas=replicas, seed=seed), critic, seed=seed, **sizes).run(60)
     return critic
 
 

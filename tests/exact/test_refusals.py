@@ -32,7 +32,7 @@ from marl.exact import (
     truncated_q,
     worst_decay,
 )
-from marl.policies import RandomTable, TabularSoftmax, Uniform
+from marl.policies import NeighborhoodSoftmax, RandomTable, TabularSoftmax, Uniform
 
 ZEROS = torch.zeros(2, 3, dtype=torch.int64)
 
@@ -113,11 +113,17 @@ def crowded() -> object:
     return coupling_certificate(LocalLaws(env), uniform(env).tables)
 
 
+def looking_around() -> Chain:
+    env = random_local_mdp("line:3")
+    return Chain(env, NeighborhoodSoftmax(env))
+
+
 Refused = tuple[str, Callable[[], object], list[str]]
 
 REFUSED: list[Refused] = [
     ("no law: LocalLaws", lambda: LocalLaws(Sampled()), ["states its law", "Sampled"]),
     ("no law: Chain", lambda: uniform(Sampled()), ["states its law", "Sampled"]),
+    ("looks around: Chain", looking_around, ["NeighborhoodSoftmax looks at the neighbors' states"]),
     ("agent of Values", lambda: Values(line(), [0, 3]), ["there is no agent 3", "0 to 2"]),
     ("negative agent of Values", lambda: Values(line(), [-1]), ["there is no agent -1"]),
     ("agent of certificate", lambda: certificate(line().laws, [5]), ["there is no agent 5"]),

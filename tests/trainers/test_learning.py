@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from marl import build
+from marl.cli.train import compose
 from marl.core.evaluation import evaluate
 from marl.critics import TabularCritic
 from marl.envs import WirelessAccess
+from marl.envs.wireless_limits import dedicated_matching
+from marl.loggers import ArrayLogger
 from marl.policies import Aloha, TabularSoftmax
 from marl.schedulers import Constant
 from marl.trainers import ScalableActorCritic
@@ -39,6 +43,43 @@ def test_beats_the_best_aloha_by_half(placement: str) -> None:
     assert len(late.rewards) == 1
     assert torch.isfinite(trainer.policy.theta).all()
     assert late.rewards[0] >= 1.5 * aloha
+
+
+def test_agents_that_see_their_neighbors_beat_the_best_matching_soon() -> None:
+    """`experiment=pairwise`, 20,000 steps, 3 seeds, a draw that nothing was tuned on: near the dedicated matching already.
+
+    Measured on draws 10 to 14: at least 1.00 of the matching over ten seeds, with a spread over seeds below 0.02; asked
+    for are 0.95, and 1.8 times the best ALOHA. The seeds are fixed.
+    """
+    overrides = ["experiment=pairwise", f"steps={STEPS}", f"replicas={SEEDS}", "env.instance_seed=12", "logger=none"]
+    config = compose(overrides)
+    env = build.environment(config)
+    grid = np.linspace(0.05, 1.0, 20).tolist()
+    aloha = evaluate(env, Aloha(env, send_probability=grid, replicas=20), steps=4000).average_reward.max().item()
+    trainer = build.trainer(config, env, STEPS // 10)
+    late = Late()
+    trainer.loggers = [late]
+    trainer.run(STEPS)
+    assert late.rewards[-1] >= 0.95 * dedicated_matching(env)[0]
+    assert late.rewards[-1] >= 1.8 * aloha
+
+
+def test_the_discounted_return_improves_steadily() -> None:
+    """`experiment=discounted`, 24 users, 100,000 episodes: each twentieth is no worse than the one before but for noise.
+
+    A mean over 5,000 episodes and 24 users has a standard error near 0.0005; 0.004 are allowed, and it grows by 0.2.
+    """
+    config = compose(["experiment=discounted", "logger=none"])
+    env = build.environment(config)
+    trainer = build.trainer(config, env, config["steps"] // 20)
+    logged = ArrayLogger()
+    trainer.loggers = [logged]
+    trainer.run(config["steps"])
+    returns = logged.arrays()["train/discounted_return"][:, 0]
+    assert len(returns) == 20
+    assert (np.diff(returns) > -0.004).all()
+    assert returns[-1] > returns[0] + 0.15
+    assert returns[-1] > returns[9]  # still
 
 
 class Late:

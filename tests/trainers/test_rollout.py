@@ -13,7 +13,7 @@ from marl.core.contract import random_inputs
 from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
 from marl.core.rollout import Collector
-from marl.critics import AdditiveCritic, NeuralCritic, PairwiseCritic, TabularCritic
+from marl.critics import AdditiveCritic, NeuralCritic, PairwiseCritic, StateValue, TabularCritic
 from marl.envs import WirelessAccess, random_local_mdp
 from marl.loggers import ArrayLogger
 from marl.policies import NeighborhoodNeural, NeighborhoodSoftmax, NeuralPolicy, TabularSoftmax
@@ -40,6 +40,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "replay": {"replay": 3},
     "all": {"gradient": "all_actions", "trace_decay": 0.5, "target_rate": 0.3, "replay": 2, "entropy": 0.02},
 }
+
+
+class OwnLoss(AdditiveCritic):
+    """Means something by it."""
+
+    def loss(self, q: Any, step: Any) -> Any:
+        return super().loss(q, step).sqrt()
 
 
 def made(
@@ -170,13 +177,13 @@ def test_returns_against_their_definitions() -> None:
 def test_all_actions_is_the_mean_over_the_own_action() -> None:
     """sum_a zeta_i(a) grad log zeta_i(a) (1/n) sum_j Q_j(z with a_i = a), by one evaluation for every action."""
     env = ENVIRONMENTS["wireless"]()
-    trainer = made("table", env, 1, gradient="all_actions", rollout=1)
     critic = PairwiseCritic(env, kappa=1)
+    sizes = {"critic_scheduler": Constant(0.3), "actor_scheduler": Constant(2.0)}
+    trainer = RolloutActorCritic(env, TabularSoftmax(env), critic, gradient="all_actions", rollout=1, **sizes)
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():
         critic.weight.copy_(torch.randn(critic.weight.shape, generator=draw, dtype=torch.float64))
         trainer.policy.theta.copy_(torch.randn(trainer.policy.theta.shape, generator=draw, dtype=torch.float64))
-    trainer.critic = critic
     s, a, _ = random_inputs(env, 1, 0)
     trainer._objective(critic.q(s, a)[None], s[None], a[None], 0).backward()
     found = trainer.policy.theta.grad.clone()
@@ -267,13 +274,20 @@ def test_what_is_refused() -> None:
         ({"n_step": 2, "trace_decay": 0.5}, "two ways"),
         ({"gradient": "mean"}, "trainer.gradient"),
         ({"target_rate": 0.0}, "trainer.target_rate"),
+        ({"rollout": 4, "n_step": 5}, "looks beyond trainer.rollout=4"),
+        ({"rollout": 1, "trace_decay": 0.5}, "trainer.rollout above 1"),
+        ({"natural": 0.1}, "Fisher"),
     ):
         with pytest.raises(ConfigError, match=words):
             made("neural", env, **wrong)
     with pytest.raises(ConfigError, match="all_actions"):
-        made("table", env, gradient="all_actions").run(32)
-    with pytest.raises(ConfigError, match="Fisher"):
-        made("neural", env, natural=0.1).run(32)
+        made("table", env, gradient="all_actions")
+    sizes = {"critic_scheduler": Constant(0.1), "actor_scheduler": Constant(1.0)}
+    for trainer in (RolloutActorCritic, ScalableActorCritic):
+        with pytest.raises(ConfigError, match="StateValue does not see actions"):
+            trainer(env, TabularSoftmax(env), StateValue(env), **sizes)
+    with pytest.raises(ConfigError, match="override `distance`"):
+        RolloutActorCritic(env, TabularSoftmax(env), OwnLoss(env), **sizes)
     shorter, longer = made("neural", env, rollout=4), made("neural", env, rollout=8)
     with pytest.raises(CheckpointError, match="4 steps"):
         longer.load_state_dict(shorter.state_dict())
