@@ -22,7 +22,7 @@ from tests.cli.command import command_in
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = REPOSITORY / "examples" / "my_project"
 PAGES = ["README.md", *sorted(str(page.relative_to(REPOSITORY)) for page in (REPOSITORY / "docs").rglob("*.md"))]
-AS_TYPED = ["docs/quickstart.md"]
+AS_TYPED = ["docs/quickstart.md", "docs/use.md"]
 """Pages whose commands are short enough to be run, and their output compared; settings of other pages are composed."""
 FENCED = re.compile(r"^(<!-- fragment -->\n)?```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 

@@ -60,3 +60,19 @@ def test_the_epidemic_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.Mon
             check_environment(env)
     finally:
         del sys.modules["epidemic"]
+
+
+def test_random_search(tmp_path: Path) -> None:
+    """Two draws, and a third where one run fails: a table of what is finished."""
+    small = ["env.rows=2", "env.cols=3", "steps=40", "eval.steps=0", "logger=none"]
+
+    def search(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(REPOSITORY / "examples" / "random_search.py"), *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    done = search("2", *small)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.rglob("summary.json"))) == 2
+    assert done.stdout.count("critic_scheduler.value=") >= 2
+    assert search("1", *small, "critic.kappa=-1").returncode == 1

@@ -75,7 +75,7 @@ class Policy(Movable, ABC):
 
     def log_prob(self, s: States, a: Actions) -> Values:
         """log zeta_i(a_i | s_i). Shapes: s, a [*K, B, n] -> [*K, B, n]."""
-        return self.log_probs(s).gather(-1, a.to(self._row.device).unsqueeze(-1)).squeeze(-1)
+        return of_actions(self.log_probs(s), a)
 
     @torch.no_grad()
     def sample(self, s: States, u: Values) -> Actions:
@@ -125,5 +125,14 @@ class Policy(Movable, ABC):
 
     def entropy(self, s: States) -> Values:
         """-sum_a zeta log zeta in nats. Shapes: s [*K, B, n] -> [*K, B, n]."""
-        log_probs = self.log_probs(s)
-        return -(log_probs.exp() * log_probs.masked_fill(log_probs == -torch.inf, 0.0)).sum(dim=-1)
+        return entropy_of(self.log_probs(s))
+
+
+def of_actions(log_probs: ActionValues, a: Actions) -> Values:
+    """The entries of the actions a. Shapes: log_probs [*K, B, n, A], a [*K, B, n] -> [*K, B, n]."""
+    return log_probs.gather(-1, a.to(log_probs.device).unsqueeze(-1)).squeeze(-1)
+
+
+def entropy_of(log_probs: ActionValues) -> Values:
+    """-sum_a zeta log zeta in nats, 0 log 0 = 0. Shapes: log_probs [*K, B, n, A] -> [*K, B, n]."""
+    return -(log_probs.exp() * log_probs.masked_fill(log_probs == -torch.inf, 0.0)).sum(dim=-1)

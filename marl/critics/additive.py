@@ -77,12 +77,14 @@ class PairwiseCritic(MemberSum):
 
     @torch.no_grad()
     def _counterfactual(self, s: Tensor, a: Tensor) -> Tensor:
-        near, agents, entry = self.neighborhood.index, torch.arange(self.env.n, device=s.device), self.weight.view(-1)
+        near, agents = self.neighborhood.index, torch.arange(self.env.n, device=s.device)
+        z = self.env.index.pairs(s, a)[..., near]  # of every neighbor j
         own = self.env.index.choices(s).clamp(min=0)
-        x, z = own[..., None, :], self.env.index.pairs(s, a)[..., near, None]  # of i and of j: [*K, B, n, m, A] together
         seen = self._others[near, self._position] * self.neighborhood.mask  # the scale of w_ji
-        at_j = (self._start[:, near, self._position, None] + z) * self._pairs + x  # w_ji[z_j, x]
-        at_i = (self._start[..., None] + x) * self._pairs + z  # w_ij[x, z_j]
-        met = (entry.take(at_j) * seen[..., None] + entry.take(at_i) * self._others[..., None]).sum(dim=-2)
-        alone = self.weight[:, agents, self._own].diagonal(dim1=-2, dim2=-1) * self._scale[agents, self._own, None]
-        return (met + alone.expand(*s.shape, -1).gather(-1, own)) / self.env.n
+        shown = summed_rows(
+            self.weight.view(-1, self._pairs), self._start[:, near, self._position] + z, seen
+        )  # w_ji[z_j, .]
+        shown = shown + self.weight[:, agents, self._own].diagonal(dim1=-2, dim2=-1) * self._scale[agents, self._own, None]
+        rows = self._start[..., None, :] + own[..., None]  # w_ij[x, .] for every choice x: [*K, B, n, A, m]
+        felt = (self.weight.view(-1).take(rows * self._pairs + z[..., None, :]) * self._others[:, None, :]).sum(dim=-1)
+        return (shown.gather(-1, own) + felt) / self.env.n

@@ -10,7 +10,7 @@ from marl.core.checks import choice, integer, number
 from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
-from marl.core.policy import Policy
+from marl.core.policy import Policy, entropy_of, of_actions
 from marl.core.rollout import Rollout
 from marl.core.scheduler import Scheduler
 from marl.trainers.actor_critic import apply
@@ -118,13 +118,13 @@ class RolloutActorCritic(BatchedActorCritic):
     def _objective(self, q: Tensor, s: Tensor, a: Tensor, began: int) -> Tensor:
         """What the actor climbs: its gradient is line 7's, meaned over the steps. Shapes: q, s, a [K, B, n] -> [B]."""
         weight = self.entropy(began) if isinstance(self.entropy, Scheduler) else self.entropy
+        log_probs = self.policy.log_probs(s)
         if self.all_actions:
-            value = self.policy.probs(s) * self.critic.counterfactual(s, a)
-            gained = value.sum(dim=(-2, -1))
+            gained = (log_probs.exp() * self.critic.counterfactual(s, a)).sum(dim=(-2, -1))
         else:
-            gained = (self.policy.log_prob(s, a) * self.critic.advantage(q)).sum(dim=-1)
+            gained = (of_actions(log_probs, a) * self.critic.advantage(q)).sum(dim=-1)
         if weight:
-            gained = gained + weight * self.policy.entropy(s).mean(dim=-1)
+            gained = gained + weight * entropy_of(log_probs).mean(dim=-1)
         return gained.mean(dim=0)
 
     @torch.no_grad()
