@@ -49,7 +49,7 @@ STEP = {  # what runs once per environment step
     "policies/random_table.py": ["RandomTable._logits"],
     "policies/neural.py": ["NeuralPolicy._logits"],
     "policies/shared.py": ["SharedPolicy._logits", "SharedPolicy._network"],
-    "policies/neighborhood.py": ["NeighborhoodSoftmax._logits", "NeighborhoodNeural._logits"],
+    "policies/neighborhood.py": [f"Neighborhood{kind}._logits" for kind in ("Softmax", "Table", "Neural")],
 }
 
 

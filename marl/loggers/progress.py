@@ -1,5 +1,6 @@
 """Progress for the person who waits: a bar on a terminal, a plain line now and then otherwise."""
 
+import contextlib
 import sys
 
 import numpy as np
@@ -27,11 +28,9 @@ class ProgressLogger:
             self._told = step
             rate = float(np.mean(metrics["perf/env_steps_per_second"]))
             left = (self._steps - step) / rate
-            print(
-                f"step {step}/{self._steps}  average reward {reward:.4f}  {rate:.0f} steps/s  {left:.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
+            line = f"step {step}/{self._steps}  average reward {reward:.4f}  {rate:.0f} steps/s  {left:.0f} s left"
+            with contextlib.suppress(OSError):  # whoever listened is gone: no reason to lose a run
+                print(line, file=sys.stderr, flush=True)
 
     def flush(self) -> None:
         """Nothing to do: what is shown is shown."""

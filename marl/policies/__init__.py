@@ -2,7 +2,7 @@
 
 from marl.policies.aloha import Aloha
 from marl.policies.dedicated import DedicatedMatching
-from marl.policies.neighborhood import NeighborhoodNeural, NeighborhoodSoftmax
+from marl.policies.neighborhood import NeighborhoodNeural, NeighborhoodSoftmax, NeighborhoodTable
 from marl.policies.neural import NeuralPolicy
 from marl.policies.random_table import RandomTable
 from marl.policies.shared import SharedPolicy
@@ -15,6 +15,7 @@ __all__ = [
     "DedicatedMatching",
     "NeighborhoodNeural",
     "NeighborhoodSoftmax",
+    "NeighborhoodTable",
     "NeuralPolicy",
     "RandomTable",
     "SharedPolicy",

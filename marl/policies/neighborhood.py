@@ -1,18 +1,27 @@
 """Policies zeta_i(a_i | s_{N_i^kappa_p}): every agent sees the states of those around it, as it would over a local link."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from marl.core.checks import integer
+from marl.core.checks import gib, integer, size
 from marl.core.environment import Environment
+from marl.core.errors import ConfigError, NotEnoughMemoryError
 from marl.core.fused import FusedNeighborhoodSoftmax
+from marl.core.indexing import NeighborhoodKeys
 from marl.core.lookup import summed_rows
+from marl.core.memory import require
 from marl.core.policy import Policy
+
+MAX_ENTRIES = 2**28
+"""`NeighborhoodTable` is refused beyond this many entries over all replicas."""
 
 
 class NeighborhoodSoftmax(Policy):
     """Logits sum_{j in N_i^kappa_p} theta_ij[s_i, s_j, a] / sqrt(|N_i^kappa_p|) over the legal a; theta(0) = 0.
 
+    The log-linear form: own state and that of each neighbor in pairs (i, j), so its size grows with the number of neighbors
+    and not with that of their joint states. The full table over these is `NeighborhoodTable`.
     kappa: the hops kappa_p that agents see. At 0 it is the tabular softmax policy, theta_ii[s_i, s_i, a] being its table.
     Shapes: parameter `theta` [B, n, m, S, S, A].
     """
@@ -44,6 +53,44 @@ class NeighborhoodSoftmax(Policy):
         states, actions = self.theta.shape[-2:]
         rows = self._start + s[..., None] * states + s[..., self.neighborhood.index]
         return summed_rows(self.theta.view(-1, actions), rows, self._scale)
+
+
+class NeighborhoodTable(Policy):
+    """Logits theta[base_i + sum_{j in N_i^kappa_p} stride_ij s_j, a] over the legal a; theta(0) = 0.
+
+    The full table: a free logit for every joint state of the neighborhood and every action, so that any zeta_i that is
+    positive on the legal a can be reached. The log-linear form, far smaller, is `NeighborhoodSoftmax`.
+    Mixed radix: stride_ij is the product of |S_l| over the members l of N_i^kappa_p before j, in the order of
+    `Neighborhood.index`; base_i are the rows of the agents before i.
+    kappa: the hops kappa_p that agents see. At 0 it is the tabular softmax policy.
+    Shapes: parameter `theta` [B, rows, A], rows = sum_i prod_{j in N_i^kappa_p} |S_j|.
+    Errors: `ConfigError` beyond 2^28 entries over all replicas, or if the table and its gradient would not fit into memory.
+    """
+
+    localized = False
+
+    def __init__(
+        self,
+        env: Environment,
+        *,
+        kappa: int = 1,
+        replicas: int = 1,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float64,
+    ):
+        super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
+        kappa = integer("policy.kappa", kappa, 0)
+        self.neighborhood = env.network.neighborhood(kappa)
+        keys = NeighborhoodKeys(self.neighborhood, env.num_states)
+        rows, actions = int(min(keys.total, 1e300)), env.action_mask.shape[2]
+        _check_size(kappa, rows, replicas * rows * actions, dtype.itemsize)
+        self.theta = self.initial.zeros(rows, actions)
+        self._start = torch.arange(replicas)[:, None] * rows + keys.base
+        self._stride = keys.stride
+
+    def _logits(self, s: Tensor) -> Tensor:
+        rows = self._start + (s[..., self.neighborhood.index] * self._stride).sum(dim=-1)
+        return F.embedding(rows, self.theta.view(-1, self.theta.shape[-1]))
 
 
 class NeighborhoodNeural(Policy):
@@ -80,3 +127,17 @@ class NeighborhoodNeural(Policy):
         rows = self._start + s[..., self.neighborhood.index]
         seen = summed_rows(self.embedding.view(-1, self.embedding.shape[-1]), rows, self._mask)
         return torch.einsum("...bnh,bnha->...bna", torch.tanh(seen), self.weight) + self.bias
+
+
+def _check_size(kappa: int, rows: int, entries: int, width: int) -> None:
+    """Errors: `ConfigError` if a `NeighborhoodTable` of so many entries, `width` bytes each, cannot be held."""
+    table = f"policy=neighborhood_table with {size(rows)} rows at policy.kappa={kappa}"
+    advice = "use a smaller policy.kappa, fewer replicas or policy=neighborhood_softmax"
+    if entries > MAX_ENTRIES:
+        raise ConfigError(
+            f"{table} needs {gib(entries * width)} GiB, more than the {gib(MAX_ENTRIES * width)} GiB allowed; {advice}"
+        )
+    try:
+        require(2 * entries * width, f"{table}, and a gradient of its size,")
+    except NotEnoughMemoryError as error:
+        raise ConfigError(f"{error}; {advice}") from None

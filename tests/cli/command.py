@@ -93,8 +93,8 @@ def state_of(run: Path) -> dict[str, Any]:
     leaves: dict[str, Any] = {}
 
     def collect(node: Any, path: str) -> None:
-        if isinstance(node, dict):
-            for key, value in node.items():
+        if isinstance(node, (dict, list)):
+            for key, value in node.items() if isinstance(node, dict) else enumerate(node):
                 collect(value, f"{path}/{key}")
         elif "/perf/" not in path:
             leaves[path] = node
@@ -103,11 +103,16 @@ def state_of(run: Path) -> dict[str, Any]:
     return leaves
 
 
+def _same_bits(held: Any, there: Any) -> bool:
+    one, other = np.asarray(held), np.asarray(there)
+    return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
+
+
 def assert_same_numbers(run: Path, other: Path) -> None:
-    """Every row of metrics.npz and every leaf of the checkpoint, bit for bit."""
+    """Every row of metrics.npz and every leaf of the checkpoint, bit for bit, so that NaN is NaN."""
     for held, there in ((metrics_of(run), metrics_of(other)), (state_of(run), state_of(other))):
         assert held.keys() == there.keys()
-        differing = [key for key in held if not np.array_equal(held[key], there[key])]
+        differing = [key for key in held if not _same_bits(held[key], there[key])]
         assert differing == []
 
 

@@ -481,3 +481,13 @@ def test_a_run_of_the_wireless_network(marl: Marl, tmp_path: Path) -> None:
     joint = JointPairs(Chain(env, policy))
     largest = torch.stack([worst_decay(joint, i) for i in range(2)], dim=1).amax(dim=1).tolist()
     assert table.cells["measured"] == shown(largest[: len(table.cells["measured"])], len(table.cells["measured"]))
+
+
+@pytest.mark.parametrize("command", ["certify", "decay"])
+def test_a_run_whose_policy_looks_around(marl: Marl, tmp_path: Path, command: str) -> None:
+    """What is certified is a policy of the own state alone."""
+    run = (*INSTANCE, "policy=neighborhood_softmax", "critic=additive", "steps=10", "eval.steps=0", "logger=none")
+    assert marl("train", *run, "hydra.run.dir=run").code == 0
+    before = contents(tmp_path)
+    assert_refused(marl(command, "run"), "zeta_i(a_i | s_i)", "NeighborhoodSoftmax looks at the neighbors' states")
+    assert contents(tmp_path) == before

@@ -18,13 +18,15 @@ from marl.core import checkpoint
 from marl.core.errors import CheckpointError
 from tests.cli.command import Marl, assert_same_numbers, state_of, summary_of
 
-KILLS = 5
-"""Of each kind of run: 20 in all."""
+KILLS = ("saved", "any", "saving", "any")
+"""When each kind of run is killed, 24 times in all: soon after a checkpoint, anywhere, with a half written one there."""
 RUNS = {  # overrides, steps, steps between checkpoints
     "fused": (["critic.kappa=1", "log_every=5000"], 2_000_000, 10_000),
     "fused-8": (["critic.kappa=1", "replicas=8", "critic.storage=hash"], 100_000, 1000),
+    "autograd": (["critic.kappa=1", "trainer.engine=autograd"], 1500, 20),
     "autograd-8": (["critic.kappa=1", "replicas=8", "trainer.engine=autograd"], 1500, 20),
     "neural": (["critic=neural", "critic.kappa=1", "policy=neural"], 1500, 20),
+    "neural-8": (["critic=neural", "critic.kappa=1", "policy=neural", "replicas=8"], 1500, 20),
 }
 
 
@@ -42,31 +44,53 @@ def _train(arguments: list[str], directory: Path) -> None:
     os._exit(cli.main())
 
 
-@pytest.mark.parametrize("kind", RUNS)
-def test_killed_anywhere(marl: Marl, tmp_path: Path, kind: str) -> None:
-    """kill -9 at random moments while checkpoints are written all the time, and each time the same command again."""
-    overrides, length, every = RUNS[kind]
-    command = [*overrides, f"steps={length}", f"checkpoint.every={every}", "env.rows=2", "env.cols=3", "eval.steps=20"]
-    assert marl("train", *command, "hydra.run.dir=whole").code == 0
-    draw, fork = random.Random(kind), multiprocessing.get_context("fork")
-    saved, steps = tmp_path / "run" / "checkpoint.pt", [0]
-    for _ in range(KILLS):
-        child = fork.Process(target=_train, args=([*command, "hydra.run.dir=run"], tmp_path))
-        child.start()
+def _kill(child: multiprocessing.Process, run: Path, when: str, some: float, left: float) -> None:
+    """kill -9. some: a number in [0, 1); left: seconds that the run has yet to go."""
+    saved, half = run / "checkpoint.pt", run / f".checkpoint.pt.{child.pid}"
+    if when == "saved":
         before = saved.stat().st_mtime_ns if saved.exists() else 0
         while child.is_alive() and (not saved.exists() or saved.stat().st_mtime_ns == before):
             time.sleep(0.01)
-        child.join(draw.uniform(0.0, 0.3))
-        child.kill()
-        child.join()
-        steps.append(checkpoint.load(saved)[1]["trainer"]["t"])  # it is whole
+        child.join(0.3 * some)
+    elif when == "any":
+        child.join(0.5 * some * left)
+    while when == "saving" and child.is_alive():
+        if half.exists():  # stopped, it cannot finish the file while it is looked for again
+            os.kill(child.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            if half.exists():
+                break
+            os.kill(child.pid, signal.SIGCONT)
+    child.kill()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    assert when != "saving" or half.exists()
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_killed_anywhere(marl: Marl, tmp_path: Path, kind: str) -> None:
+    """kill -9 while checkpoints are written all the time, and each time the same command again."""
+    overrides, length, every = RUNS[kind]
+    command = [*overrides, f"steps={length}", f"checkpoint.every={every}", "env.rows=2", "env.cols=3", "eval.steps=20"]
+    assert marl("train", *command, f"steps={2 * every}", "hydra.run.dir=warm").code == 0
+    clock = time.monotonic()
+    assert marl("train", *command, "hydra.run.dir=whole").code == 0
+    whole = time.monotonic() - clock
+    draw, fork = random.Random(kind), multiprocessing.get_context("fork")
+    run, steps = tmp_path / "run", [0]
+    for when in KILLS:
+        child = fork.Process(target=_train, args=([*command, "hydra.run.dir=run"], tmp_path))
+        child.start()
+        _kill(child, run, when, draw.random(), whole * (1 - steps[-1] / length))
+        steps.append(checkpoint.load(run / "checkpoint.pt")[1]["trainer"]["t"])  # it is whole
     assert steps == sorted(steps)
     assert 0 < steps[1] < length
     assert marl("train", *command, "hydra.run.dir=run").code == 0
-    assert_same_numbers(tmp_path / "run", tmp_path / "whole")
+    assert list(run.glob(".checkpoint.pt.*")) == []
+    assert_same_numbers(run, tmp_path / "whole")
     evaluated = [summary_of(tmp_path / name)["eval_average_reward"] for name in ("run", "whole")]
     assert evaluated[0] == evaluated[1]
-    assert curves(tmp_path / "run") == curves(tmp_path / "whole")
+    assert curves(run) == curves(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -56,8 +56,6 @@ def one_after_another(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dic
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_every_launcher_ends_alike(
-    tmp_path: Path, one_after_another: dict[int, dict[str, bytes]], launcher: str
-) -> None:
+def test_every_launcher_ends_alike(tmp_path: Path, one_after_another: dict[int, dict[str, bytes]], launcher: str) -> None:
     assert set(one_after_another) == set(range(12)) - set(REASONS)
     assert sweep(tmp_path, *LAUNCHERS[launcher]) == one_after_another

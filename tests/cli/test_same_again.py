@@ -24,6 +24,19 @@ VARIANTS = {
     "float32": ("dtype=float32",),
     "autograd": ("trainer.engine=autograd", "critic.kappa=1"),
     "discounted": ("trainer.discount=0.9", "trainer.engine=autograd"),
+    "discounted-fused": ("trainer.discount=0.9", "trainer.engine=fused", "critic.kappa=1"),
+    "episodes": ("trainer=discounted_actor_critic", "trainer.engine=fused", "critic.kappa=1", "critic.storage=hash"),
+    "episodes-autograd": ("trainer=discounted_actor_critic", "trainer.engine=autograd", "critic.kappa=1"),
+    "rollouts": (
+        "trainer=rollout_actor_critic",
+        "critic=neural",
+        "trainer.rollout=6",
+        "trainer.replay=3",
+        "trainer.target_rate=0.5",
+        "trainer.trace_decay=0.8",
+    ),
+    "ppo": ("trainer=independent_ppo", "trainer.rollout=12", "trainer.epochs=2", "trainer.minibatches=3"),
+    "pairwise": ("experiment=pairwise", "trainer.entropy.steps=100"),
 }
 
 

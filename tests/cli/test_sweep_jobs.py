@@ -6,6 +6,8 @@ import pytest
 
 from tests.cli.command import SMALL, Marl, contents, summary_of
 
+FEW = ("steps=40", "eval.steps=0", "logger=none")
+
 
 @pytest.mark.parametrize(
     ("key", "bad", "code", "fragment"),
@@ -39,3 +41,40 @@ def test_a_sweep_that_cannot_start(marl: Marl, tmp_path: Path) -> None:
 def test_flags_may_stand_anywhere(marl: Marl, tmp_path: Path) -> None:
     assert marl("train", *SMALL, "-m", "logger=none", "seed=0,1").code == 0
     assert len(list(tmp_path.rglob("summary.json"))) == 2
+
+
+def test_a_job_whose_settings_are_incomplete_is_named(marl: Marl, tmp_path: Path) -> None:
+    """A local MDP needs a path; the other job, in a sweep of two, goes on."""
+    outcome = marl("train", "-m", "env=local_mdp,coloring", *FEW)
+    assert outcome.code == 2
+    head, line = outcome.err.splitlines()[-2:]
+    assert head == "2 jobs: 1 finished, 1 not"
+    assert line.startswith("marl: env=local_mdp ")
+    assert "refused: Missing mandatory value: path" in line
+    assert "Traceback" not in outcome.err
+    (run,) = (path.parent for path in tmp_path.rglob("summary.json"))
+    assert "env=coloring," in str(run)
+    assert summary_of(run)["status"] == "finished"
+
+
+def test_records_of_another_sweep_stay_and_do_not_count(marl: Marl, tmp_path: Path) -> None:
+    """It may be at work in the same directory."""
+    other = tmp_path / "outputs" / ".jobs" / "other" / "000000.json"
+    other.parent.mkdir(parents=True)
+    other.write_text('{"name": "other", "status": "failed", "reason": "", "code": 1, "process": ["", null]}')
+    before = other.read_bytes()
+    outcome = marl("train", "-m", *FEW, "env.rows=2", "seed=0,1")
+    assert outcome.code == 0
+    assert outcome.err.splitlines()[-1] == "2 jobs: 2 finished, 0 not"
+    assert other.read_bytes() == before
+    assert list((tmp_path / "outputs" / ".jobs").iterdir()) == [other.parent]
+
+
+@pytest.mark.parametrize("seeds", ["0", "0,1"])
+def test_a_sweep_leaves_no_records(marl: Marl, tmp_path: Path, seeds: str) -> None:
+    for _ in range(2):  # the second finds everything finished
+        outcome = marl("train", "-m", *SMALL, "logger=none", f"seed={seeds}")
+        assert outcome.code == 0
+        count = len(seeds.split(","))
+        assert outcome.err.splitlines()[-1] == f"{count} jobs: {count} finished, 0 not"
+        assert not (tmp_path / "outputs" / ".jobs").exists()

@@ -18,12 +18,20 @@ from marl.core.critic import Critic, Transition
 from marl.core.errors import ConfigError
 from marl.critics import AdditiveCritic, PairwiseCritic, RandomFeatures
 from marl.envs import LocalMDP, random_local_mdp
-from marl.exact import Chain, DiscountedValues, JointPairs, critic_fixed_point, linear_fixed_point
-from marl.policies import RandomTable, Uniform
+from marl.exact import (
+    Chain,
+    DiscountedValues,
+    JointPairs,
+    approximate_gradient,
+    critic_fixed_point,
+    gradient,
+    linear_fixed_point,
+)
+from marl.policies import RandomTable, TabularSoftmax, Uniform
 from marl.schedulers import PowerLaw
 from tests.exact.test_frozen_critic import REPLICAS, quantile
 from tests.paper import oracle
-from tests.paper.instances import Case, every_case
+from tests.paper.instances import Case, every_case, randomised
 
 discounts = pytest.mark.parametrize("discount", [1.0, 0.9])
 KINDS: list[tuple[type[Any], dict[str, Any]]] = [
@@ -196,6 +204,43 @@ def test_features_by_autograd(kind: type[Any], more: dict[str, Any]) -> None:
                 features @ torch.cat([by[0].flatten() for by in direction]), moved, rtol=0.0, atol=1e-9
             )
             w = torch.cat([parameter[0].flatten() for parameter in critic.parameters()]).detach()
+
+
+def all_actions_gradient(joint: JointPairs, critic: Critic) -> Tensor:
+    """E_pi[sum_a grad zeta_i(a|s_i) (1/n) sum_{j in N_i^kappa} Q_j(z with a_i = a)] of a tabular softmax, [n, S, A]."""
+    s, a = (part[:, None] for part in joint.pairs)
+    value = joint.chain.policy.probs(s) * critic.counterfactual(s, a)
+    (found,) = torch.autograd.grad((joint.stationary[:, None, None, None] * value).sum(), joint.chain.policy.theta)
+    return found[0]
+
+
+@pytest.mark.parametrize("kappa", [1, 2])
+def test_additive_features_are_compatible(kappa: int) -> None:
+    """Sutton et al. (2000): where TD(1) ends, at the projections of the true Q_j, `all_actions` is the exact gradient.
+
+    kappa = 1 is that of (7), with the Q_j of the neighborhood; kappa = 2 is everybody, so that it is the whole gradient.
+    Where TD(0) ends, the gradient is another.
+    """
+    env = random_local_mdp("line:3", 2, 2, interaction=1.0, private_actions=False, private_rewards=False)
+    policy = randomised(TabularSoftmax(env))
+    joint, critic = JointPairs(Chain(env, policy)), AdditiveCritic(env, kappa=kappa)
+    features = [features_of(critic, joint, i) for i in range(3)]
+    root = joint.stationary.sqrt()
+    ends = {
+        "TD(1)": [torch.linalg.pinv(root[:, None] * phi) @ (root * joint.q[:, i]) for i, phi in enumerate(features)],
+        "TD(0)": [linear_fixed_point(joint.chain, i, phi) for i, phi in enumerate(features)],
+    }
+    found = {}
+    for name, weights in ends.items():
+        with torch.no_grad():
+            critic.weight.copy_(sum(weights).view(critic.weight.shape))  # those of other agents are zero
+        found[name] = all_actions_gradient(joint, critic)
+    wanted = approximate_gradient(joint, kappa)["theta"]
+    np.testing.assert_allclose(found["TD(1)"], wanted, rtol=0.0, atol=1e-10)
+    if kappa == 2:
+        np.testing.assert_allclose(found["TD(1)"], gradient(joint.chain)["theta"], rtol=0.0, atol=1e-10)
+    assert float(wanted.norm()) > 0.01
+    assert float((found["TD(0)"] - wanted).norm()) > 1e-3 * float(wanted.norm())
 
 
 def expectation(i: int, features: np.ndarray, discount: float) -> list[Tensor]:

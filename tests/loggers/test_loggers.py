@@ -1,7 +1,9 @@
 """Loggers on their own: what they keep, print, and do without."""
 
+import contextlib
 import io
 import logging
+import os
 import re
 import sys
 from pathlib import Path
@@ -134,3 +136,18 @@ def test_continuing_drops_what_comes_after(small: WirelessAccess, tmp_path: Path
         logger.close()
     curve = EventAccumulator(str(tmp_path)).Reload().Scalars("train/average_reward")
     assert [event.step for event in curve] == list(range(1, 9))
+
+
+def test_a_run_outlives_whoever_watches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe that nobody reads any more stops no run."""
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w", buffering=1) as broken:
+        monkeypatch.setattr(sys, "stderr", broken)
+        progress = ProgressLogger(steps=10)
+        for step in (5, 10):
+            progress.log(step, {"train/average_reward": np.zeros(1), "perf/env_steps_per_second": 1.0})
+        progress.close()
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            broken.close()
