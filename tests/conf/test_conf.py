@@ -29,9 +29,9 @@ GIVEN |= {"loggers", "directory", "config", "purge_step", "critic_kappa"}
 """Arguments that `marl.build` and `marl.run` hand in; every other one is the yaml's."""
 
 
-NEEDED = {"local_mdp": ["env.path=tables.npz"]}
+NEEDED = {"local_mdp": ["env.path=tables.npz"], "state_value": ["trainer=independent_ppo"]}
 SMALL = {"wireless": ["env.rows=2", "env.cols=3"]}
-"""Overrides of an environment: what it cannot be composed without, and what makes it quick to build."""
+"""Overrides of an option: what it cannot be composed or trained without, and what makes it quick to build."""
 
 
 def node_of(group: str, option: str) -> dict[str, Any]:
@@ -54,7 +54,8 @@ def test_every_option_builds(group: str, option: str, tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     random_local_mdp("line:3").save("tables.npz")
     chosen = option if group == "env" else "wireless"
-    config = compose([f"{group}={option}", *NEEDED.get(chosen, []), *SMALL.get(chosen, [])])
+    more = NEEDED.get(chosen, []) + ([] if group == "env" else NEEDED.get(option, []))
+    config = compose([f"{group}={option}", *more, *SMALL.get(chosen, [])])
     env = build.environment(config)
     trainer = build.trainer(config, env, log_every=10)
     assert isinstance(trainer, Trainer)
