@@ -81,9 +81,10 @@ def find(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
                 runs[folder.resolve()] = _read(folder)
             except OSError:
                 left_out.append(f"{folder}: not finished")
-            except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-                said = isinstance(error, ValueError) and not isinstance(error, UnicodeError)
-                left_out.append(f"{folder}: {error if said else 'its summary.json or metrics.npz is damaged'}")
+            except ConfigError as error:
+                left_out.append(f"{folder}: {error}")
+            except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+                left_out.append(f"{folder}: its summary.json or metrics.npz is damaged")
     if not runs:
         raise ConfigError(f"no finished run in {', '.join(map(str, places))}" + "".join(f"; {line}" for line in left_out))
     return list(runs.values()), left_out
@@ -144,9 +145,9 @@ def _pooled(label: str, differs: dict[str, str], runs: Sequence[Run]) -> Group:
 def _read(folder: Path) -> Run:
     summary = json.loads((folder / "summary.json").read_text())
     if summary["status"] != "finished":
-        raise ValueError(f"{summary['status']}, {summary.get('reason', 'no reason given')}")
-    with np.load(folder / "metrics.npz") as arrays:
+        raise ConfigError(f"{summary['status']}, {summary.get('reason', 'no reason given')}")
+    with (folder / "metrics.npz").open("rb") as file, np.load(file) as arrays:
         run = Run(folder, summary["config"], summary, arrays["step"], arrays["train/average_reward"])
     if not run.reward.shape == (len(run.steps), len(summary["average_reward"])) == (len(run.steps), summary["replicas"]):
-        raise ValueError("summary.json and metrics.npz are not of the same run")
+        raise ConfigError("summary.json and metrics.npz are not of the same run")
     return run

@@ -14,7 +14,7 @@ import torch
 from marl import build
 from marl.core import checkpoint
 from marl.core.checks import boolean, integer
-from marl.core.errors import CheckpointError, ConfigError, DivergedError, NotEnoughMemoryError, RunFailedError
+from marl.core.errors import CheckpointError, ConfigError, DivergedError, MarlError, NotEnoughMemoryError, RunFailedError
 from marl.core.evaluation import BATCHES, Evaluation, evaluate
 from marl.core.logger import Logger
 from marl.core.memory import forecast
@@ -68,9 +68,10 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
         trainer = build.trainer(config, env, log_every)
     arrays, tail = ArrayLogger(), LastTenth(steps)
     if saved is not None:
-        trainer.load_state_dict(saved["trainer"])
-        arrays.load_state_dict(saved["arrays"])
-        tail.load_state_dict(saved["last_tenth"])
+        with _parts_of(directory / "checkpoint.pt"):
+            trainer.load_state_dict(saved["trainer"])
+            arrays.load_state_dict(saved["arrays"])
+            tail.load_state_dict(saved["last_tenth"])
         log.info("continuing %s at step %d", directory, trainer.t)
     watchers = build.observed(config, trainer, [arrays, *board, ProgressLogger(steps, trainer.t)])
     with _memory_is_asked_for():
@@ -219,6 +220,17 @@ class _Run:
     def _close(self) -> None:
         for logger in self.trainer.loggers:
             logger.close()
+
+
+@contextlib.contextmanager
+def _parts_of(path: Path) -> Iterator[None]:
+    """Errors: `CheckpointError` if a part is of another kind than it must be."""
+    try:
+        yield
+    except MarlError:
+        raise
+    except (AttributeError, TypeError, KeyError, IndexError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged or not one of ours ({type(error).__name__})") from error
 
 
 @contextlib.contextmanager

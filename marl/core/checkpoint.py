@@ -66,6 +66,8 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             raise KeyError(missing[0])
         if not {"policy", "replicas", "seed", "steps", "threads"} <= config.keys() or "policy" not in state["trainer"]:
             raise KeyError("config")
+        if type(state["trainer"]["t"]) is not int or state["trainer"]["t"] < 0:
+            raise ValueError("t")
     except CheckpointError:
         raise
     except Exception as error:

@@ -144,13 +144,16 @@ class Trainer(ABC):
                 f"the checkpoint is of another configuration: seed {state['seed']} and [replicas, agents] "
                 f"{list(s.shape)}, this run has seed {self.seed} and {list(self.s.shape)}"
             )
-        there = a.shape == s.shape and all(
-            x.min() >= 0 and (x < most).all() for x, most in ((s, env.num_states), (a, env.num_actions))
-        )
+        there = a.shape == s.shape and s.dtype == a.dtype == self.s.dtype
+        there = there and all(x.min() >= 0 and (x < most).all() for x, most in ((s, env.num_states), (a, env.num_actions)))
         if not there or env.index.pairs(s, a).min() < 0:
             raise CheckpointError(
                 "the checkpoint is damaged: it holds states or actions that the environment does not have"
             )
+        sums = {"logged_reward": self._logged_reward, **vars(self.interval)}
+        saved = {"logged_reward": state["logged_reward"], **state["interval"]}
+        if any(isinstance(x, Tensor) and saved[name].shape != x.shape for name, x in sums.items()):
+            raise CheckpointError("the checkpoint is damaged: its sums of rewards are not of these replicas and agents")
 
     def _timed_advance(self, steps: int) -> None:
         clock = time.perf_counter()

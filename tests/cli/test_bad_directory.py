@@ -2,13 +2,16 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from marl.core import checkpoint
-from tests.cli.command import SMALL, Marl, assert_refused, contents
+from marl.trainers import ScalableActorCritic
+from tests.cli.command import SMALL, Marl, assert_refused, command_in, contents
 
 QUICK = (*SMALL, "logger=none")
 
@@ -129,6 +132,111 @@ def test_a_checkpoint_of_another_format_is_named(marl: Marl, monkeypatch: pytest
     train(marl, "run")
     monkeypatch.undo()
     assert_refused(marl("evaluate", "run"), "format 99", "format 2")
+
+
+def changed(*keys: str, to: Any = None) -> Callable[[Any], None]:
+    """What puts `to` at the place `keys` of a checkpoint, or takes away what is there."""
+
+    def change(node: Any) -> None:
+        for key in keys[:-1]:
+            node = node[key]
+        if to is None:
+            del node[keys[-1]]
+        else:
+            node[keys[-1]] = to
+
+    return change
+
+
+CHANGES = {
+    "no state": changed("state", to={}),
+    "a list of states": changed("state", to=[1]),
+    "no trainer": changed("state", "trainer"),
+    "a trainer without t": changed("state", "trainer", "t"),
+    "t before the start": changed("state", "trainer", "t", to=-5),
+    "t between two steps": changed("state", "trainer", "t", to=20.5),
+    "a trainer without s": changed("state", "trainer", "s"),
+    "s out of range": changed("state", "trainer", "s", to=torch.full((1, 6), 10**6)),
+    "s below 0": changed("state", "trainer", "s", to=torch.full((1, 6), -1)),
+    "a out of range": changed("state", "trainer", "a", to=torch.full((1, 6), 10**6)),
+    "s of floats": changed("state", "trainer", "s", to=torch.zeros(1, 6)),
+    "s in words": changed("state", "trainer", "s", to="somewhere"),
+    "fewer agents": changed("state", "trainer", "a", to=torch.zeros(1, 5, dtype=torch.int64)),
+    "rewards of fewer agents": changed("state", "trainer", "interval", "reward", to=torch.zeros(1, 1)),
+    "more replicas": changed("state", "trainer", "logged_reward", to=torch.zeros(3)),
+    "no interval": changed("state", "trainer", "interval", to={}),
+    "no critic": changed("state", "trainer", "critic"),
+    "an optimizer in words": changed("state", "trainer", "critic_optimizer", to="Adam"),
+    "theta of another shape": changed("state", "trainer", "policy", "theta", to=torch.zeros(1, 6, 2, 2)),
+    "no theta": changed("state", "trainer", "policy", "theta"),
+    "no rows": changed("state", "arrays", to={}),
+    "no last tenth": changed("state", "last_tenth", to=0),
+    "no log_every": changed("state", "log_every"),
+    "no configuration": changed("config", to="{}"),
+    "a configuration of something else": changed("config", to="[3]"),
+    "another format with another layout": lambda held: (held.clear(), held.update(format=99, payload="x")),
+}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of half the length that it is to have."""
+    directory = tmp_path_factory.mktemp("sound")
+    with command_in(directory) as marl:
+        train(marl, "run", "steps=20")
+    (directory / "run" / "summary.json").unlink()
+    return directory / "run"
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_checkpoint_of_other_contents(marl: Marl, tmp_path: Path, sound: Path, change: str) -> None:
+    """One sentence, whatever is wrong in it, and nothing is touched."""
+    run, file = tmp_path / "run", tmp_path / "run" / "checkpoint.pt"
+    shutil.copytree(sound, run)
+    held = torch.load(file, weights_only=True)
+    CHANGES[change](held)
+    torch.save(held, file)
+    before = contents(run, ignore="train.log")
+    for request in (("resume=run", "steps=40"), (*QUICK, "steps=20", "hydra.run.dir=run")):
+        outcome = marl("train", *request)
+        assert outcome.code == 2, outcome
+        assert outcome.err.splitlines()[-1].startswith("marl: "), outcome
+        assert "checkpoint" in outcome.err.splitlines()[-1]
+        assert "Traceback" not in outcome.err
+        assert contents(run, ignore="train.log") == before
+
+
+@pytest.mark.parametrize(
+    "change", ["no state", "no trainer", "theta of another shape", "no theta", "another format with another layout"]
+)
+def test_a_policy_of_other_contents(marl: Marl, tmp_path: Path, sound: Path, change: str) -> None:
+    """What only evaluates it needs less of the file."""
+    shutil.copytree(sound, tmp_path / "run")
+    held = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    CHANGES[change](held)
+    torch.save(held, tmp_path / "run" / "checkpoint.pt")
+    assert_refused(marl("evaluate", "run", "eval.steps=20"), "checkpoint")
+    assert_refused(marl("export", "run", "policy.json"), "checkpoint")
+
+
+def test_resuming_to_where_it_stands(marl: Marl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of 80 steps that was stopped after 40 is no finished run of 40: its last tenth was never measured."""
+    advance = ScalableActorCritic._advance
+
+    def stopped(trainer: ScalableActorCritic, steps: int) -> None:
+        if trainer.t == 40:
+            raise KeyboardInterrupt
+        advance(trainer, steps)
+
+    command = (*QUICK, "checkpoint.every=40", "hydra.run.dir=run")
+    with monkeypatch.context() as patch:
+        patch.setattr(ScalableActorCritic, "_advance", stopped)
+        assert marl("train", *command, "steps=80").code == 130
+    before = contents(tmp_path, ignore="train.log")
+    for request in (("resume=run", "steps=40"), (*command, "steps=40")):
+        assert_refused(marl("train", *request), "at step 40", "steps=40 leaves nothing to do", "give more steps")
+        assert contents(tmp_path, ignore="train.log") == before
+    assert marl("train", *command, "steps=80").code == 0
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from marl.trainers import ScalableActorCritic
 from tests.cli.command import SMALL, Marl, Outcome, assert_same_numbers, contents, state_of, summary_of
 
 
-def curve_of(run: Path) -> list[tuple[int, float]]:
-    """train/average_reward as TensorBoard shows it."""
+def curve_of(run: Path, tag: str = "train/average_reward") -> list[tuple[int, float]]:
+    """A scalar as TensorBoard shows it."""
     events = EventAccumulator(str(run / "tb"), size_guidance={"scalars": 0})
-    return [(event.step, event.value) for event in events.Reload().Scalars("train/average_reward")]
+    return [(event.step, event.value) for event in events.Reload().Scalars(tag)]
 
 
 def _interrupted(*_: Any) -> None:
@@ -67,6 +67,33 @@ def test_control_c_while_evaluating(marl: Marl, tmp_path: Path, monkeypatch: pyt
     assert_same_numbers(tmp_path / "run", tmp_path / "whole")
     evaluated = [summary_of(tmp_path / name)["eval_average_reward"] for name in ("run", "whole")]
     assert evaluated[0] == evaluated[1]
+
+
+@pytest.mark.parametrize("name", ["metrics.npz", "summary.json"])
+@pytest.mark.parametrize("log_every", [1, 7])
+def test_what_was_logged_at_the_end_is_not_doubled(
+    marl: Marl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, log_every: int
+) -> None:
+    """A run that has logged all, its evaluation too, but could not write its results; 7 does not divide 40."""
+    command = ["train", *SMALL, "eval.steps=50", f"log_every={log_every}"]
+    assert marl(*command, "hydra.run.dir=whole").code == 0
+    replace = os.replace
+
+    def full(old: Any, new: Any) -> None:
+        if Path(new).name == name:
+            raise OSError(28, "No space left on device", name)
+        replace(old, new)
+
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", full)
+            assert marl(*command, "hydra.run.dir=run").code == 1
+    assert marl(*command, "hydra.run.dir=run").code == 0
+    assert_same_numbers(tmp_path / "run", tmp_path / "whole")
+    for tag in ("train/average_reward", "eval/average_reward"):
+        assert curve_of(tmp_path / "run", tag) == curve_of(tmp_path / "whole", tag)
+    assert len(curve_of(tmp_path / "run", "eval/average_reward")) == 1
+    assert len(curve_of(tmp_path / "run")) == 40 // log_every
 
 
 def test_control_c_while_doing_it_again(marl: Marl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,31 @@ def test_resume_takes_no_other_directory(marl: Marl, tmp_path: Path, clash: str)
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    ("trainer", "steps", "expected"),
+    [
+        ("trainer=rollout_actor_critic", 1000, range(32, 1001, 32)),  # steps / 200 = 5, so one rollout
+        ("trainer=rollout_actor_critic", 8000, range(64, 8001, 64)),  # 40, so two
+        ("trainer=independent_ppo", 400, range(128, 401, 128)),
+        ("trainer=scalable_actor_critic", 400, range(2, 401, 2)),
+    ],
+)
+def test_something_is_learned_between_any_two_log_points(
+    marl: Marl, tmp_path: Path, trainer: str, steps: int, expected: range
+) -> None:
+    assert marl("train", *RUN, trainer, f"steps={steps}", "hydra.run.dir=run").code == 0
+    with np.load(tmp_path / "run" / "metrics.npz") as metrics:
+        assert metrics["step"].tolist() == list(expected)
+        assert np.isfinite(metrics["critic/td_error"]).all()
+
+
+def test_log_points_that_are_asked_for_are_kept(marl: Marl, tmp_path: Path) -> None:
+    command = (*RUN, "trainer=rollout_actor_critic", "steps=100", "log_every=10", "hydra.run.dir=run")
+    assert marl("train", *command).code == 0
+    with np.load(tmp_path / "run" / "metrics.npz") as metrics:
+        assert metrics["step"].tolist() == list(range(10, 101, 10))
+
+
 def test_a_picture_that_fails_loses_no_run(marl: Marl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("no ink")

@@ -1,6 +1,7 @@
 """Pooling, interquartile means and their intervals against plain loops; and the files of `marl plot`."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,30 @@ def test_the_layout_of_marl_eval(sweep: Path, tmp_path: Path) -> None:
                 assert len(step["average_reward"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("environments", "expected"),
+    [
+        (
+            ("env.rows=2", "env.rows=3"),
+            {("WirelessAccess", "average_reward, env.rows=2"), ("WirelessAccess", "average_reward, env.rows=3")},
+        ),
+        (("env=wireless", "env=coloring"), {("WirelessAccess", "average_reward"), ("Coloring", "average_reward")}),
+    ],
+)
+def test_an_algorithm_has_one_name_in_all_environments(
+    marl: Marl, tmp_path: Path, environments: tuple[str, ...], expected: set[tuple[str, str]]
+) -> None:
+    """What differs between environments is in the name of the task."""
+    for k, env in enumerate(environments):
+        for kappa in (0, 1):
+            small = (env, f"critic.kappa={kappa}", "steps=40", "eval.steps=0", "logger=none")
+            assert marl("train", *small, f"hydra.run.dir=runs/{k}{kappa}").code == 0
+    assert marl("plot", "runs").code == 0
+    layout = json.loads((tmp_path / "plot/marl_eval.json").read_text())
+    algorithms = {(env, task): set(runs) for env, tasks in layout.items() for task, runs in tasks.items()}
+    assert algorithms == {key: {"critic.kappa=0", "critic.kappa=1"} for key in expected}
+
+
 def test_unfinished_and_diverged_runs_are_left_out_and_named(marl: Marl, tmp_path: Path) -> None:
     small = ("env.rows=2", "env.cols=3", "steps=40", "eval.steps=0", "logger=none")
     assert marl("train", "-m", "critic_scheduler.value=0.1,1e12", *small).code == 1
@@ -119,6 +144,45 @@ def test_unfinished_and_diverged_runs_are_left_out_and_named(marl: Marl, tmp_pat
     assert any("diverged, training diverged at step" in line for line in left_out)
     assert any("unfinished: not finished" in line for line in left_out)
     assert "| all | 1 |" in outcome.out
+
+
+@pytest.mark.parametrize("kept", [0, 10, 1000, -2])
+def test_a_truncated_file_spoils_no_other_run(marl: Marl, tmp_path: Path, kept: int) -> None:
+    small = ("env.rows=2", "env.cols=3", "steps=40", "eval.steps=0", "logger=none")
+    for seed in (0, 1):
+        assert marl("train", *small, f"seed={seed}", f"hydra.run.dir=runs/{seed}").code == 0
+    whole = marl("plot", "runs/1").out
+    for name in ("metrics.npz", "summary.json"):
+        path = tmp_path / "runs/0" / name
+        content = path.read_bytes()
+        path.write_bytes(content[:kept])
+        outcome = marl("plot", "runs")
+        assert outcome.code == 0, outcome
+        assert outcome.out == f"left out: runs/0: its summary.json or metrics.npz is damaged\n{whole}"
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[1]", "its summary.json or metrics.npz is damaged"),
+        ("{}", "its summary.json or metrics.npz is damaged"),
+        ('{"status": "finished"}', "its summary.json or metrics.npz is damaged"),
+        ('{"status": "failed", "reason": "no luck"}', "failed, no luck"),
+    ],
+)
+def test_a_summary_that_is_none(marl: Marl, tmp_path: Path, text: str, why: str) -> None:
+    small = ("env.rows=2", "env.cols=3", "steps=40", "eval.steps=0", "logger=none")
+    for seed in (0, 1):
+        assert marl("train", *small, f"seed={seed}", f"hydra.run.dir=runs/{seed}").code == 0
+    (tmp_path / "runs/0/summary.json").write_text(text)
+    outcome = marl("plot", "runs")
+    assert outcome.code == 0, outcome
+    assert outcome.out.startswith(f"left out: runs/0: {why}\n")
+    assert "| all | 1 |" in outcome.out
+    shutil.copy(tmp_path / "runs/1/summary.json", tmp_path / "runs/0/summary.json")
+    shutil.copy(tmp_path / "runs/1/metrics.npz", tmp_path / "runs/0/metrics.npz")
+    assert "left out" not in marl("plot", "runs").out
 
 
 def test_labels_name_classes_and_only_what_differs(marl: Marl, tmp_path: Path) -> None:

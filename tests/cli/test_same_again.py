@@ -36,7 +36,7 @@ VARIANTS = {
         "trainer.trace_decay=0.8",
     ),
     "ppo": ("trainer=independent_ppo", "trainer.rollout=12", "trainer.epochs=2", "trainer.minibatches=3"),
-    "pairwise": ("experiment=pairwise", "trainer.entropy.steps=100"),
+    "pairwise": ("experiment=pairwise", "trainer.rollout=6", "trainer.entropy.steps=100"),
 }
 
 

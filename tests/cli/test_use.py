@@ -44,6 +44,18 @@ def test_one_replica_is_that_of_all(run: Path) -> None:
         load_policy(run, replica=3)
 
 
+@pytest.mark.parametrize("policy", ["random_table", "uniform", "aloha", "shared"])
+def test_a_policy_with_nothing_of_its_own_per_replica(tmp_path: Path, policy: str) -> None:
+    """What all replicas have in common, such as a table that was drawn once, is not cut."""
+    small = ("env.rows=2", "env.cols=3", "steps=40", "eval.steps=0", "logger=none", "replicas=2")
+    with command_in(tmp_path) as command:
+        assert command("train", f"policy={policy}", *small, "hydra.run.dir=run").code == 0
+    whole, one = load_policy(tmp_path / "run"), load_policy(tmp_path / "run", replica=1)
+    assert one.replicas == 1
+    for state in random_inputs(whole.env, 20, 0)[0]:
+        torch.testing.assert_close(one.probs(state[None])[0], whole.probs(state.expand(2, -1))[1], rtol=1e-12, atol=0.0)
+
+
 def test_actions_follow_the_policy(run: Path) -> None:
     """20,000 draws: 5 standard errors at every agent and action are passed with probability below 1e-4 in all."""
     policy = load_policy(run, replica=0)

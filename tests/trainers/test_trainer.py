@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import pickle
 
 import pytest
 import torch
@@ -47,6 +48,37 @@ def test_divergence_names_the_first_bad_step_and_replica(small: WirelessAccess) 
         trainer.run(60)
     assert caught.value.step == 70
     assert caught.value.replicas == [1]
+
+
+class Overpaid(WirelessAccess):
+    """Agent 2 of replica 1 gets more than there is whenever it is in state 3."""
+
+    def fused(self) -> None:
+        return None
+
+    def _step(self, s: torch.Tensor, a: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        following, r = super()._step(s, a, u)
+        r[1, 2] += torch.inf if s[1, 2] == 3 else 0.0
+        return following, r
+
+
+def test_divergence_names_the_agent_whose_reward_it_was() -> None:
+    env = Overpaid(rows=2, cols=3, access_points="interior", instance_seed=3)
+    trainer = ScalableActorCritic(env, TabularSoftmax(env, replicas=2), TabularCritic(env, replicas=2), **SIZES)
+    words = "the reward of agent 2 stopped being finite in replica 1; look at what Overpaid pays"
+    with pytest.raises(DivergedError, match=words) as caught:
+        trainer.run(3000)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # a job sends it to its sweep
+
+
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+def test_divergence_names_what_was_learned(small: WirelessAccess, engine: str) -> None:
+    with pytest.raises(DivergedError, match=r"the error of the critic .* replica 0; try smaller step sizes"):
+        make(small, engine=engine, critic_scheduler=Constant(1e200), actor_scheduler=Constant(0.0)).run(100)
+    trainer = make(small, engine=engine)
+    trainer.policy.theta.data[0, 1] = torch.nan
+    with pytest.raises(DivergedError, match=r"the gradient of the policy .* replica 0; try smaller step sizes"):
+        trainer.run(100)
 
 
 @pytest.mark.parametrize("log_every", [1, 50, 500])
