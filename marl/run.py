@@ -211,10 +211,11 @@ class _Run:
         return evaluation
 
     def _summarise(self, rate: float, status: str, **more: Any) -> dict[str, Any]:
-        average, returned = self.tail.average(self.trainer), last_tenth_of(self.arrays.arrays(), "train/discounted_return")
-        more = {"discounted_return": returned, **more}
-        summary = summary_of(self.config, self.environment, self.trainer, average, rate, status, **more)
-        self.folder.close(self.arrays, summary)
+        average, arrays = self.tail.average(self.trainer), self.arrays.arrays()
+        returned = last_tenth_of(arrays, "train/discounted_return")
+        given = self.config, self.environment, self.trainer, average, rate, status
+        summary = summary_of(*given, discounted_return=returned, **more)
+        self.folder.close(arrays, summary)
         return summary
 
     def _close(self) -> None:

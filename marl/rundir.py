@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,6 @@ from marl.core import checkpoint
 from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
 from marl.core.files import write_atomically
-from marl.loggers import ArrayLogger
 
 NOT_IDENTITY = ("steps", "eval", "checkpoint", "log_every", "logger", "resume", "force", "threads")
 """Keys that may differ between two runs whose numbers agree as far as both go."""
@@ -141,12 +141,12 @@ class RunDirectory:
         """Replaces the checkpoint."""
         checkpoint.save(self.path / "checkpoint.pt", dict(config), state)
 
-    def close(self, arrays: ArrayLogger, summary: Mapping[str, Any]) -> None:
-        """Writes metrics.npz, then summary.json: the run is over."""
+    def close(self, arrays: Mapping[str, np.ndarray], summary: Mapping[str, Any]) -> None:
+        """Writes metrics.npz, then summary.json: the run is over. A number that is not finite is null: JSON has none."""
         held = io.BytesIO()
-        np.savez(held, **arrays.arrays())  # type: ignore[arg-type]
+        np.savez(held, **arrays)  # type: ignore[arg-type]
         _write(self.path / "metrics.npz", held.getvalue())
-        _write(self.path / "summary.json", (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
+        _write(self.path / "summary.json", (json.dumps(_finite(summary), indent=2, allow_nan=False) + "\n").encode())
 
     def check_environment(self, there: str | None, here: str) -> None:
         """Compares two fingerprints. Errors: `CheckpointError` if they differ."""
@@ -164,6 +164,14 @@ def fingerprint(env: Environment) -> str:
         if isinstance(value, torch.Tensor):
             digest.update(name.encode() + value.numpy().tobytes())
     return digest.hexdigest()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _write(path: Path, content: bytes) -> None:

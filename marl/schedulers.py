@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,11 +41,14 @@ class PowerLaw(Scheduler):
             raise ConfigError(f"the step size starts at offset^-exponent = {self.offset:g}^-{self.exponent:g}, too large")
 
     def values(self, first: int, steps: int) -> np.ndarray:
-        power: np.ndarray = (np.arange(first, first + steps) + self.offset) ** -self.exponent
-        return self.scale * power
+        return self._at(np.arange(first, first + steps))
+
+    def _at(self, t: Any) -> Any:
+        """The law at a time, or at an array of times."""
+        return self.scale * (t + self.offset) ** -self.exponent
 
     def _value(self, t: int) -> float:
-        return self.scale * (t + self.offset) ** -self.exponent
+        return float(self._at(t))
 
 
 class Restarting(Scheduler):
@@ -59,8 +63,7 @@ class Restarting(Scheduler):
         self.scale = self._law.scale
 
     def values(self, first: int, steps: int) -> np.ndarray:
-        since: np.ndarray = np.arange(first, first + steps) % self.period
-        return self._law.scale * (since + self._law.offset) ** -self._law.exponent
+        return self._law._at(np.arange(first, first + steps) % self.period)
 
     def _value(self, t: int) -> float:
         return self._law(t % self.period)

@@ -1,7 +1,6 @@
 """summary.json: the few numbers of a run that tables and sweeps are made of."""
 
 import importlib.metadata
-import math
 import platform
 from collections.abc import Mapping
 from typing import Any
@@ -77,7 +76,7 @@ def summary_of(
     """
     summary: dict[str, Any] = {
         "status": status,
-        "average_reward": [x if math.isfinite(x) else None for x in average_reward],  # JSON knows no NaN
+        "average_reward": average_reward,
         "steps": trainer.t,
         "replicas": trainer.replicas,
         "seed": trainer.seed,
@@ -89,7 +88,7 @@ def summary_of(
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
     }
     if discounted_return is not None:
-        summary["discounted_return"] = [x if math.isfinite(x) else None for x in discounted_return]
+        summary["discounted_return"] = discounted_return
     if reason:
         summary["reason"] = reason
     if evaluation is not None:

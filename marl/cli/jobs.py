@@ -45,9 +45,12 @@ class Jobs(Callback):
         Jobs.records = Path(self._records).absolute()
 
 
-def begin() -> None:
-    """Notes that the present job has begun, so that a job whose process is lost is counted, too."""
-    note("failed", LOST, 1)
+def begin(process: int | None = None) -> None:
+    """Notes that the present job has begun, so that a job whose process is lost is counted, too.
+
+    process: where it runs, if it has to be told to stop.
+    """
+    note("failed", LOST, 1, process)
 
 
 def note(status: str, reason: str = "", code: int = 0, process: int | None = None) -> None:
@@ -125,8 +128,8 @@ def alone(work: Callable[[], dict[str, Any]], log: Path) -> dict[str, Any]:
         child.start()
         send.close()
         try:
-            if HydraConfig.get().runtime.choices.get("hydra/launcher", "basic") != "basic":
-                note("failed", LOST, 1, child.pid)
+            if HydraConfig.get().runtime.choices.get("hydra/launcher", "basic") != "basic":  # there this process tells it
+                begin(child.pid)
             kind, value = receive.recv()
         except EOFError:
             child.join()

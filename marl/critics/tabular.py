@@ -157,8 +157,7 @@ class TabularCritic(Critic):
             raise ValueError("the saved table has another kappa, storage or dtype")
         if isinstance(self.storage, HashStorage):
             self.storage.use(state["cells"].clone())
-            self.values.data = self.storage.values(self.dtype)
-        self._maxima = None
+        self._renew()
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -173,8 +172,7 @@ class TabularCritic(Critic):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A copy holds each value once, too: in the cells."""
         super().__setstate__(state)
-        if isinstance(self.storage, HashStorage):
-            self.values.data = self.storage.values(self.dtype)
+        self._renew()
 
     def _rows(self) -> Tensor:
         return self.values.detach()[:-1].view(self.replicas, -1)
@@ -189,7 +187,12 @@ class TabularCritic(Critic):
             return
         require(self.replicas * width * CELL, "the table of the critic has to grow; that")
         storage.grow(width)
-        self.values.data = storage.values(self.dtype)
+        self._renew()
+
+    def _renew(self) -> None:
+        """After the storage has changed: the values of a hash table are those in its cells."""
+        if isinstance(self.storage, HashStorage):
+            self.values.data = self.storage.values(self.dtype)
         self._maxima = None
 
 

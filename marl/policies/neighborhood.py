@@ -1,5 +1,7 @@
 """Policies zeta_i(a_i | s_{N_i^kappa_p}): every agent sees the states of those around it, as it would over a local link."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,7 +19,21 @@ MAX_ENTRIES = 2**28
 """`NeighborhoodTable` is refused beyond this many entries over all replicas."""
 
 
-class NeighborhoodSoftmax(Policy):
+class NeighborhoodPolicy(Policy):
+    """Base class: agents see the states of N_i^kappa_p, `neighborhood`. Implement `_logits`.
+
+    kappa: the hops kappa_p that agents see.
+    """
+
+    localized = False
+
+    def __init__(self, env: Environment, *, kappa: int = 1, **run: Any):
+        super().__init__(env, **run)
+        self.kappa = integer("policy.kappa", kappa, 0)
+        self.neighborhood = env.network.neighborhood(self.kappa)
+
+
+class NeighborhoodSoftmax(NeighborhoodPolicy):
     """Logits sum_{j in N_i^kappa_p} theta_ij[s_i, s_j, a] / sqrt(|N_i^kappa_p|) over the legal a; theta(0) = 0.
 
     The log-linear form: own state and that of each neighbor in pairs (i, j), so its size grows with the number of neighbors
@@ -26,24 +42,13 @@ class NeighborhoodSoftmax(Policy):
     Shapes: parameter `theta` [B, n, m, S, S, A].
     """
 
-    localized = False
-
-    def __init__(
-        self,
-        env: Environment,
-        *,
-        kappa: int = 1,
-        replicas: int = 1,
-        seed: int = 0,
-        dtype: torch.dtype = torch.float64,
-    ):
-        super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
-        self.neighborhood = env.network.neighborhood(integer("policy.kappa", kappa, 0))
+    def __init__(self, env: Environment, **run: Any):
+        super().__init__(env, **run)
         n, width = self.neighborhood.index.shape
         states, actions = env.action_mask.shape[1:]
         self.theta = self.initial.zeros(n, width, states, states, actions)
-        self._start = torch.arange(replicas * n * width).view(replicas, n, width) * states**2
-        self._scale = self.neighborhood.mask.to(dtype) / self.neighborhood.size[:, None].to(dtype).sqrt()
+        self._start = torch.arange(self.replicas * n * width).view(self.replicas, n, width) * states**2
+        self._scale = self.neighborhood.mask.to(self.dtype) / self.neighborhood.size[:, None].to(self.dtype).sqrt()
 
     def neighborhood_table(self) -> FusedNeighborhoodSoftmax:
         index, _, size = self.neighborhood
@@ -55,7 +60,7 @@ class NeighborhoodSoftmax(Policy):
         return summed_rows(self.theta.view(-1, actions), rows, self._scale)
 
 
-class NeighborhoodTable(Policy):
+class NeighborhoodTable(NeighborhoodPolicy):
     """Logits theta[base_i + sum_{j in N_i^kappa_p} stride_ij s_j, a] over the legal a; theta(0) = 0.
 
     The full table: a free logit for every joint state of the neighborhood and every action, so that any zeta_i that is
@@ -67,25 +72,13 @@ class NeighborhoodTable(Policy):
     Errors: `ConfigError` beyond 2^28 entries over all replicas, or if the table and its gradient would not fit into memory.
     """
 
-    localized = False
-
-    def __init__(
-        self,
-        env: Environment,
-        *,
-        kappa: int = 1,
-        replicas: int = 1,
-        seed: int = 0,
-        dtype: torch.dtype = torch.float64,
-    ):
-        super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
-        kappa = integer("policy.kappa", kappa, 0)
-        self.neighborhood = env.network.neighborhood(kappa)
+    def __init__(self, env: Environment, **run: Any):
+        super().__init__(env, **run)
         keys = NeighborhoodKeys(self.neighborhood, env.num_states)
         rows, actions = int(min(keys.total, 1e300)), env.action_mask.shape[2]
-        _check_size(kappa, rows, replicas * rows * actions, dtype.itemsize)
+        _check_size(self.kappa, rows, self.replicas * rows * actions, self.dtype.itemsize)
         self.theta = self.initial.zeros(rows, actions)
-        self._start = torch.arange(replicas)[:, None] * rows + keys.base
+        self._start = torch.arange(self.replicas)[:, None] * rows + keys.base
         self._stride = keys.stride
 
     def _logits(self, s: Tensor) -> Tensor:
@@ -93,35 +86,23 @@ class NeighborhoodTable(Policy):
         return F.embedding(rows, self.theta.view(-1, self.theta.shape[-1]))
 
 
-class NeighborhoodNeural(Policy):
+class NeighborhoodNeural(NeighborhoodPolicy):
     """Logits W_i tanh(sum_{j in N_i^kappa_p} E_ij[s_j]) + b_i: one hidden layer per agent on the states that it sees.
 
     The output layer starts at zero, so the start is uniform over legal actions.
     Shapes: embedding [B, n, m, S, hidden], weight [B, n, hidden, A], bias [B, n, A].
     """
 
-    localized = False
-
-    def __init__(
-        self,
-        env: Environment,
-        *,
-        kappa: int = 1,
-        hidden: int = 16,
-        replicas: int = 1,
-        seed: int = 0,
-        dtype: torch.dtype = torch.float64,
-    ):
-        super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
-        self.neighborhood = env.network.neighborhood(integer("policy.kappa", kappa, 0))
+    def __init__(self, env: Environment, *, hidden: int = 16, **run: Any):
+        super().__init__(env, **run)
         hidden = integer("policy.hidden", hidden, 1)
         n, width = self.neighborhood.index.shape
         states, actions = env.action_mask.shape[1:]
         self.embedding = self.initial.uniform(n, width, states, hidden, bound=1.0)
         self.weight = self.initial.zeros(n, hidden, actions)
         self.bias = self.initial.zeros(n, actions)
-        self._start = torch.arange(replicas * n * width).view(replicas, n, width) * states
-        self._mask = self.neighborhood.mask.to(dtype)
+        self._start = torch.arange(self.replicas * n * width).view(self.replicas, n, width) * states
+        self._mask = self.neighborhood.mask.to(self.dtype)
 
     def _logits(self, s: Tensor) -> Tensor:
         rows = self._start + s[..., self.neighborhood.index]

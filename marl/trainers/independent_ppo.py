@@ -13,7 +13,7 @@ from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.noise import Noise, Purpose
-from marl.core.policy import Policy
+from marl.core.policy import Policy, entropy_of, of_actions
 from marl.core.rollout import Rollout
 from marl.core.shapes import Values
 from marl.trainers.actor_critic import apply
@@ -116,9 +116,10 @@ class IndependentPPO(BatchedActorCritic):
     def _loss(self, batch: "Batch") -> Tensor:
         """What critic and actor descend together; they share no parameters. Shapes: [B]."""
         value_loss = 0.5 * (self.critic.q(batch.s, batch.a) - batch.target).square()
-        surrogate = clipped_surrogate(self.policy.log_prob(batch.s, batch.a), batch.log_prob, batch.advantage, self.clip)
+        log_probs = self.policy.log_probs(batch.s)
+        surrogate = clipped_surrogate(of_actions(log_probs, batch.a), batch.log_prob, batch.advantage, self.clip)
         if self.entropy:
-            surrogate = surrogate + self.entropy * self.policy.entropy(batch.s)
+            surrogate = surrogate + self.entropy * entropy_of(log_probs)
         return (value_loss - surrogate).mean(dim=(0, 2))
 
     def _metrics(self) -> dict[str, float | np.ndarray]:

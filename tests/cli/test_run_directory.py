@@ -11,6 +11,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from marl.rundir import RunDirectory
 from tests.cli.command import SMALL, Marl, command_in, contents, metrics_of, state_of, summary_of
 
 RUN = ("env.rows=2", "env.cols=3", "steps=200", "eval.steps=100", "replicas=2", "seed=5", "hydra.run.dir=run")
@@ -149,3 +150,10 @@ def test_evaluate_measures_the_checkpoint_and_touches_nothing(run: Path, marl: M
     assert marl("evaluate", str(run), "eval.steps=100", "seed=9").out != outcome.out
     assert marl("evaluate", str(run), "eval.steps=100", "eval.burn_in=55").out != outcome.out
     assert contents(run) == before
+
+
+def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
+    """Wherever they stand: a setting that is infinite must not cost the summary of a finished run."""
+    told = {"average_reward": [float("nan"), 0.5], "config": {"env": {"bound": float("inf"), "sizes": (1, -float("inf"))}}}
+    RunDirectory(tmp_path).close({"step": np.arange(2)}, told)
+    assert summary_of(tmp_path) == {"average_reward": [None, 0.5], "config": {"env": {"bound": None, "sizes": [1, None]}}}

@@ -1,4 +1,4 @@
-"""What the critic tests share: random experience, one learning step, and the pairs that a neighborhood sees."""
+"""What tests of critics share: random experience, one learning step, the pairs that a neighborhood sees, a table read."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,8 @@ from torch.optim import SGD
 from marl.core.contract import random_inputs
 from marl.core.critic import Critic, Transition
 from marl.core.environment import Environment
+from marl.critics import TabularCritic
+from marl.critics.storage import HashStorage
 
 REPLICAS = 2
 ALPHA = 0.3
@@ -44,3 +46,11 @@ def neighborhood_pairs(critic: Critic, s: Tensor, a: Tensor, b: int) -> list[tup
     index, mask, _ = critic.neighborhood
     z = critic.env.index.pairs(s, a)[b].tolist()
     return [(i, *(z[j] for j in index[i, mask[i]].tolist())) for i in range(critic.env.n)]
+
+
+def table_of(critic: TabularCritic, b: int) -> dict[int, float]:
+    """Key -> value of every entry of replica b."""
+    storage = critic.storage
+    keys = storage.rows()[b, :, 0].tolist() if isinstance(storage, HashStorage) else range(storage.width)
+    values = critic.values.detach()[:-1].view(critic.replicas, -1)[b].tolist()
+    return {key: value for key, value in zip(keys, values, strict=True) if key >= 0}

@@ -17,13 +17,13 @@ from marl.core.errors import CheckpointError, ConfigError, DivergedError, NotEno
 from marl.core.noise import Noise, Purpose
 from marl.core.rollout import Collector
 from marl.critics import NeuralCritic, TabularCritic
-from marl.critics.storage import HashStorage
 from marl.envs import Coloring, WirelessAccess, random_local_mdp
 from marl.loggers import ArrayLogger
 from marl.policies import NeuralPolicy, TabularSoftmax, Uniform
 from marl.schedulers import Constant, PowerLaw, Restarting
 from marl.trainers import DiscountedActorCritic
 from tests.conftest import written_out
+from tests.critics.experience import table_of as entries_of
 from tests.oracles import hop_neighborhood, inverse_cdf, legal, neighbors, num_actions, wireless_reset, wireless_step
 from tests.trainers.discounted_oracle import Model, discounted_actor_critic
 
@@ -164,12 +164,8 @@ def assert_same_bits(one: DiscountedActorCritic, other: DiscountedActorCritic) -
 
 def table_of(run: DiscountedActorCritic, b: int) -> tuple[np.ndarray, np.ndarray]:
     """(keys, values) of the entries of a replica, keys increasing."""
-    storage = run.critic.storage
-    hashed = isinstance(storage, HashStorage)
-    keys = storage.rows()[b, :, 0] if hashed else np.arange(storage.width)
-    values = run.critic.values.detach()[:-1].view(run.replicas, -1)[b].numpy()
-    order = np.argsort(keys)[(keys < 0).sum() :]
-    return keys[order], values[order]
+    held = sorted(entries_of(run.critic, b).items())
+    return np.array([key for key, _ in held]), np.array([value for _, value in held])
 
 
 def assert_equal(one: DiscountedActorCritic, other: DiscountedActorCritic) -> None:

@@ -14,12 +14,12 @@ from marl.core.environment import Environment
 from marl.core.errors import ConfigError, DivergedError
 from marl.core.fused import UNROLLED
 from marl.critics import NeuralCritic, TabularCritic
-from marl.critics.storage import HashStorage
 from marl.envs import Coloring, WirelessAccess, random_local_mdp
 from marl.kernels import workers
 from marl.policies import NeuralPolicy, TabularSoftmax
 from marl.schedulers import Constant, PowerLaw
 from marl.trainers import ScalableActorCritic
+from tests.critics.experience import table_of
 
 ENVIRONMENTS = {
     "interior": lambda: WirelessAccess(rows=3, cols=3),
@@ -59,20 +59,12 @@ def assert_equal(one: ScalableActorCritic, other: ScalableActorCritic) -> None:
     for x, y in ((one.policy.theta, other.policy.theta), (one.critic.mu, other.critic.mu)):
         assert torch.allclose(x, y, rtol=0.0, atol=1e-9)
     for b in range(one.replicas):
-        tables = [_table(run, b) for run in (one, other)]
+        tables = [table_of(run.critic, b) for run in (one, other)]
         assert tables[0].keys() == tables[1].keys()
         assert max(abs(tables[0][key] - tables[1][key]) for key in tables[0]) < 1e-9
     sums, others = vars(one.interval), vars(other.interval)
     assert sums["steps"] == others["steps"]
     assert all(torch.allclose(sums[x].double(), others[x].double(), atol=1e-9) for x in ("reward", "loss", "finite"))
-
-
-def _table(run: ScalableActorCritic, b: int) -> dict[int, float]:
-    storage = run.critic.storage
-    hashed = isinstance(storage, HashStorage)
-    keys = storage.rows()[b, :, 0].tolist() if hashed else range(storage.width)
-    values = run.critic.values.detach()[:-1].view(run.replicas, -1)[b].tolist()
-    return {key: value for key, value in zip(keys, values, strict=True) if key >= 0}
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
