@@ -5,7 +5,8 @@
 One JSON line per setting. Every setting is timed once per round and rounds follow one another, so that a slow moment of
 the machine meets all of them; the median of the rounds is reported, with the fastest and the slowest. A time covers
 everything `Trainer.run` does: steps, growth of the table, log points with an event file (200 of them; 5 for `growth`). A
-virtual machine may take seconds to hand out memory that it has not used yet: 4 GiB are touched before every clock starts.
+virtual machine may take seconds to hand out memory that it has not used yet: 8 GiB, more than any setting holds, are
+touched before every clock starts.
 
 engines: engine x kappa x replicas x dtype on the 5x5 network with interior points; `--beside` times programs of your own in
 the same rounds (a JSON line with "steps_per_s" is read from what they print).
@@ -34,7 +35,7 @@ from marl.loggers import TensorBoardLogger
 Measure = Callable[[], float]
 """Runs once and returns environment steps per second."""
 
-PAGED_IN = 2**29
+PAGED_IN = 2**30
 """Numbers of 8 bytes that are written before a clock starts."""
 STEPS = {"fused": 1_000_000, "autograd": 1_000}
 

@@ -120,7 +120,8 @@ def alone(work: Callable[[], dict[str, Any]], log: Path) -> dict[str, Any]:
     """
     if sys.platform != "linux":
         return _logged(work, log)
-    importlib.import_module("marl.kernels.actor_critic")  # once here, instead of in every child
+    for slow in ("marl.kernels.actor_critic", "torch._dynamo"):  # once here, instead of in every child
+        importlib.import_module(slow)
     fork = multiprocessing.get_context("fork")
     receive, send = fork.Pipe(duplex=False)
     child = fork.Process(target=_work, args=(work, log, send, os.getpid()))

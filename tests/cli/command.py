@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -126,3 +127,10 @@ def assert_refused(outcome: Outcome, *fragments: str) -> None:
     assert "Traceback" not in outcome.err
     for fragment in fragments:
         assert fragment in outcome.err, (fragment, outcome.err)
+
+
+class Bomb:
+    """Makes a directory where it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("exploded",)

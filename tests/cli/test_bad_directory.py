@@ -1,6 +1,5 @@
 """Directories that a run may not use, and checkpoints that are not what they should be: refused, nothing touched."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 
 from marl.core import checkpoint
 from marl.trainers import ScalableActorCritic
-from tests.cli.command import SMALL, Marl, assert_refused, command_in, contents
+from tests.cli.command import SMALL, Bomb, Marl, assert_refused, command_in, contents
 
 QUICK = (*SMALL, "logger=none")
 
@@ -110,13 +109,6 @@ def test_a_checkpoint_that_is_not_of_the_run(marl: Marl, tmp_path: Path, spoil: 
     assert_refused(marl("train", "resume=run", "steps=80"), fragment)
     assert_refused(marl("evaluate", "run"), fragment)
     assert contents(tmp_path) == before
-
-
-class Bomb:
-    """Makes a directory where it is unpickled."""
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, ("exploded",)
 
 
 def test_no_code_of_a_checkpoint_is_run(marl: Marl, tmp_path: Path) -> None:

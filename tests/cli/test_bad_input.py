@@ -2,17 +2,27 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
-from tests.cli.command import SMALL, Marl, assert_refused, contents
+from marl.core import checkpoint
+from tests.cli.command import SMALL, Bomb, Marl, assert_refused, command_in, contents
 
+GRAPH = ("env=coloring", "steps=40", "eval.steps=0")
+"""What a request that names a graph is added to, in place of `SMALL`."""
 FILES = {
     "not.json": "{bad",
     "no_point.json": json.dumps([[0], []]),
     "twice.json": json.dumps([[0], [1, 1]]),
     "a_file": "in the way",
+    "two_parts.txt": "0 1\n2 3\n",
+    "words.txt": "0 1\n1 2 3\n",
+    "loop.json": json.dumps({"n": 2, "edges": [[0, 1], [0, 0]]}),
+    "far.json": json.dumps({"n": 2, "edges": [[0, 5]]}),
+    "keys.json": json.dumps({"edges": [[0, 1]]}),
 }
 
 REQUESTS = [  # (added to a good request, what the message must say)
@@ -82,21 +92,66 @@ REQUESTS = [  # (added to a good request, what the message must say)
     ("hydra.run.dir=a_file", ["a_file"]),
     ("hydra.run.dir=a_file/deeper/run", ["a_file/deeper/run"]),
     ("hydra.run.dir=/proc/nothing/here", ["/proc/nothing"]),
+    ("env.graph=none.txt", ["none.txt"]),
+    ("env.graph=not.json", ["graph file not.json", "cannot be read"]),
+    ("env.graph=two_parts.txt", ["graph file two_parts.txt", "not connected", "2 parts"]),
+    ("env.graph=words.txt", ["graph file words.txt", "line 2", "3 words"]),
+    ("env.graph=loop.json", ["graph file loop.json", "node 0", "itself"]),
+    ("env.graph=far.json", ["graph file far.json", "node 5", "0 to 1"]),
+    ("env.graph=keys.json", ["graph file keys.json", "expected"]),
+    ("env.graph=line:abc", ["line:abc"]),
+    ("env.graph=moebius:5", ["moebius:5"]),
+    ("resume=a_file", ["resume=a_file", "directory of a run"]),
+    ("resume=with_code", ["checkpoint.pt", "damaged or not one of ours"]),
+    ("resume=in_words", ["checkpoint.pt", "damaged or not one of ours"]),
+    ("resume=cut_off", ["checkpoint.pt", "damaged or not one of ours"]),
+    ("resume=other_seed", ["checkpoint.pt", "seed is"]),
+    ("resume=no_checkpoint", ["checkpoint.pt"]),
+    ("resume=future", ["checkpoint.pt", "format 99"]),
+    ("resume=sound steps=20", ["a finished run of 40 steps, not 20"]),
 ]
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of 40 steps, all but one with a checkpoint that is not what it should be."""
+    directory = tmp_path_factory.mktemp("runs")
+    with command_in(directory) as marl:
+        for name, seed in (("sound", 0), ("other_seed", 1)):
+            assert marl("train", *SMALL, f"seed={seed}", "logger=none", f"hydra.run.dir={name}").code == 0
+    sound = directory / "sound"
+    for name in ("with_code", "in_words", "cut_off", "no_checkpoint", "future"):
+        shutil.copytree(sound, directory / name)
+    whole = (sound / "checkpoint.pt").read_bytes()
+    (directory / "other_seed" / "checkpoint.pt").write_bytes(whole)
+    (directory / "in_words" / "checkpoint.pt").write_text("hello")
+    (directory / "cut_off" / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
+    (directory / "no_checkpoint" / "checkpoint.pt").unlink()
+    held = {"format": checkpoint.FORMAT, "config": "{}", "state": Bomb()}
+    torch.save(held, directory / "with_code" / "checkpoint.pt")
+    torch.save({**torch.load(sound / "checkpoint.pt", weights_only=True), "format": 99}, directory / "future/checkpoint.pt")
+    return directory
+
+
 @pytest.mark.parametrize(("request_text", "fragments"), REQUESTS, ids=[text for text, _ in REQUESTS])
-def test_refused(marl: Marl, tmp_path: Path, request_text: str, fragments: list[str]) -> None:
+def test_refused(marl: Marl, tmp_path: Path, runs: Path, request_text: str, fragments: list[str]) -> None:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
+    overrides = shlex.split(request_text)
+    if request_text.startswith("resume="):
+        shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
+        good = ["steps=80"]
+    else:
+        good = list(GRAPH if request_text.startswith("env.graph=") else SMALL)
     before = contents(tmp_path)
-    outcome = marl("train", *SMALL, *shlex.split(request_text))
+    outcome = marl("train", *good, *overrides)
     assert_refused(outcome, *fragments)
-    assert contents(tmp_path) == before
+    assert contents(tmp_path) == before  # a pickle with code has made no directory either
 
 
 def test_the_request_that_the_others_spoil_is_a_good_one(marl: Marl, tmp_path: Path) -> None:
     assert marl("train", *SMALL).code == 0
+    assert marl("train", *GRAPH).code == 0
     assert (tmp_path / "outputs").is_dir()
 
 
