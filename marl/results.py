@@ -150,4 +150,12 @@ def _read(folder: Path) -> Run:
         run = Run(folder, summary["config"], summary, arrays["step"], arrays["train/average_reward"])
     if not run.reward.shape == (len(run.steps), len(summary["average_reward"])) == (len(run.steps), summary["replicas"]):
         raise ConfigError("summary.json and metrics.npz are not of the same run")
+    rows = np.asarray(
+        summary.get("eval_segments", [[]] * run.reward.shape[1]), dtype=float
+    )  # ValueError if of unequal length
+    whole = [summary[key] for key in ("steps", "seed")]
+    scores = [summary["average_reward"], summary.get("eval_average_reward", summary["average_reward"])]
+    sound = all(type(number) is int for number in whole) and isinstance(run.config, dict) and rows.ndim == 2
+    if not sound or np.shape(scores) != (2, len(rows)) or not all(np.isfinite(scores).flat) or not np.isfinite(rows).all():
+        raise ValueError("a summary of wrong values")
     return run

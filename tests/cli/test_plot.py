@@ -185,6 +185,38 @@ def test_a_summary_that_is_none(marl: Marl, tmp_path: Path, text: str, why: str)
     assert "left out" not in marl("plot", "runs").out
 
 
+WRONG = {  # what a summary may hold in place of what a run of one replica wrote
+    "average_reward": ([None], ["x"], [[0.1]], [float("nan")], 0.1, {"0": 0.1}),
+    "eval_average_reward": ([None], [], [0.1, 0.2], "x"),
+    "eval_segments": ([[None]], [0.1], [[0.1], [0.2]], 3),
+    "steps": (None, "40", 0.5),
+    "seed": (None, [0]),
+    "config": (None, [], "x"),
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+def test_a_summary_of_wrong_values(marl: Marl, tmp_path: Path, two: Path, key: str, value: object) -> None:
+    shutil.copytree(two, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "runs/0/summary.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    outcome = marl("plot", "runs")
+    assert outcome.code == 0, outcome
+    assert outcome.out.startswith("left out: runs/0: ")
+    assert "| all | 1 |" in outcome.out
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of two seeds."""
+    directory = tmp_path_factory.mktemp("two")
+    with command_in(directory) as marl:
+        for seed in (0, 1):
+            small = ("env.rows=2", "env.cols=3", "steps=40", "eval.steps=100", "logger=none")
+            assert marl("train", *small, f"seed={seed}", f"hydra.run.dir=runs/{seed}").code == 0
+    return directory
+
+
 def test_labels_name_classes_and_only_what_differs(marl: Marl, tmp_path: Path) -> None:
     small = ("env.rows=2", "env.cols=3", "steps=40", "eval.steps=0", "logger=none")
     assert marl("train", "-m", "critic=tabular,neural", *small).code == 0
