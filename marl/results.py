@@ -150,12 +150,20 @@ def _read(folder: Path) -> Run:
         run = Run(folder, summary["config"], summary, arrays["step"], arrays["train/average_reward"])
     if not run.reward.shape == (len(run.steps), len(summary["average_reward"])) == (len(run.steps), summary["replicas"]):
         raise ConfigError("summary.json and metrics.npz are not of the same run")
-    rows = np.asarray(
-        summary.get("eval_segments", [[]] * run.reward.shape[1]), dtype=float
-    )  # ValueError if of unequal length
-    whole = [summary[key] for key in ("steps", "seed")]
-    scores = [summary["average_reward"], summary.get("eval_average_reward", summary["average_reward"])]
-    sound = all(type(number) is int for number in whole) and isinstance(run.config, dict) and rows.ndim == 2
-    if not sound or np.shape(scores) != (2, len(rows)) or not all(np.isfinite(scores).flat) or not np.isfinite(rows).all():
+    if not _sound(run):
         raise ValueError("a summary of wrong values")
     return run
+
+
+def _sound(run: Run) -> bool:
+    """Whether the scores of a summary are finite numbers, one for every replica, and the rest is of its type.
+
+    Errors: ValueError, TypeError if they are no arrays of numbers.
+    """
+    scores = run.summary["average_reward"]
+    columns = np.asarray([scores, run.summary.get("eval_average_reward", scores)], dtype=float)
+    segments = np.asarray(run.summary.get("eval_segments", [[]] * len(scores)), dtype=float)
+    finite = np.isfinite(columns).all() and np.isfinite(segments).all()
+    shaped = columns.shape == (2, run.reward.shape[1]) and segments.ndim == 2 and len(segments) == len(scores)
+    whole = all(type(run.summary[key]) is int for key in ("steps", "seed"))
+    return bool(finite) and shaped and whole and isinstance(run.config, dict)
