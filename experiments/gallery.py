@@ -123,7 +123,7 @@ def draw_figure(curves: dict[str, list[Run]], limits: list[dict[str, float]], pa
             axes.annotate(name, (0.01, level), xycoords=("axes fraction", "data"), fontsize=7, va="bottom")
         axes.set(xscale="log", xlabel=label)
     panels[0].set_ylabel("average reward / dedicated matching")
-    panels[1].legend(fontsize=7, loc="lower right")
+    panels[1].legend(fontsize=7, loc="upper left")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
