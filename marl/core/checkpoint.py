@@ -10,7 +10,7 @@ import torch
 from marl.core.errors import CheckpointError
 from marl.core.files import write_atomically
 
-FORMAT = 2
+FORMAT = 3
 PARTS = ("environment", "trainer", "arrays", "last_tenth", "log_every")
 """What the state of a run consists of."""
 

@@ -49,14 +49,16 @@ class FusedTable(NamedTuple):
     """A truncated table, changed in place. V words per replica, of which a value is one.
 
     Shapes: values [B, V]; table [B, 2 W], the same memory as cells of key and value (see `marl.kernels.hash_table`), or
-    [B, 0] where a key is the place of its value; used [B] entries; dummy [n], the key that is never learned, or -1. maxima
-    [B, blocks]: the largest |value| of every block of the row, or None where nobody asks for it.
+    [B, 0] where a key is the place of its value; width [B]: how many cells (or else values) of a row are in use; used [B]
+    entries; dummy [n], the key that is never learned, or -1. maxima [B, blocks]: the largest |value| of every block of the
+    widest row in use, or None where nobody asks for it.
     """
 
     keys: NeighborhoodKeys
     dummy: np.ndarray
     values: np.ndarray
     table: np.ndarray
+    width: np.ndarray
     used: np.ndarray
     maxima: Tensor | None
 

@@ -19,7 +19,10 @@ _KEPT_FREE = 0.05
 
 
 def held(*parts: object) -> int:
-    """Bytes of all arrays, tensors and lists that can be reached from `parts`, each counted once."""
+    """Bytes of all arrays, tensors and lists that can be reached from `parts`, each counted once.
+
+    A part may say how many bytes of its arrays were never written, `never_written`: they are not held.
+    """
     seen: set[int] = set()
     total, waiting = 0, list(parts)
     while waiting:
@@ -41,7 +44,7 @@ def held(*parts: object) -> int:
                 seen.add(address)
                 total += owner.nbytes
         else:
-            total += sys.getsizeof(part)
+            total += sys.getsizeof(part) - getattr(part, "never_written", 0)
             waiting += _inside(part)
     return total
 

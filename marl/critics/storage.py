@@ -1,9 +1,10 @@
 """Where the entries of a truncated table live: key -> slot, one row of slots per replica.
 
-Slot numbers run over all rows, b * width + k. `missing`, one past the last slot, stands for "no entry".
+Slot numbers run over all rows, b * stride + k. `missing`, one past the last slot, stands for "no entry".
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,21 @@ import torch
 from torch import Tensor
 
 from marl.core.fused import spread
+from marl.core.memory import free
 from marl.core.shapes import Pairs
 
 CELL = 16
 """Bytes of a slot of a hash table."""
 _FIRST_WIDTH = 2**12
+_RESERVE = 64
+"""How many times wider rows may become before all of them have to be moved, if memory allows."""
 
 
 class Storage(ABC):
-    """`width` slots per replica."""
+    """A row of `stride` slots per replica, of which the first `width` [B] are in use."""
 
-    width: int
+    stride: int
+    width: np.ndarray
     used: np.ndarray
     """Entries per replica [B]."""
 
@@ -31,7 +36,7 @@ class Storage(ABC):
     @property
     def missing(self) -> int:
         """The slot of a pair that has no entry."""
-        return self.replicas * self.width
+        return self.replicas * self.stride
 
     @abstractmethod
     def values(self, dtype: torch.dtype) -> Tensor:
@@ -47,13 +52,14 @@ class Storage(ABC):
 
 
 class DenseStorage(Storage):
-    """A slot for every joint pair; good while all of them fit. `width` is a multiple of a power of two near its root."""
+    """A slot for every joint pair; good while all of them fit. `stride` is a multiple of a power of two near its root."""
 
     def __init__(self, replicas: int, total: int):
         super().__init__(replicas)
         block = 1 << (total.bit_length() // 2)
-        self.width = -(-total // block) * block
-        self._row = torch.arange(replicas)[:, None] * self.width
+        self.stride = -(-total // block) * block
+        self.width = np.full(replicas, self.stride)
+        self._row = torch.arange(replicas)[:, None] * self.stride
         self.used = np.full(replicas, total)
 
     def values(self, dtype: torch.dtype) -> Tensor:
@@ -67,24 +73,22 @@ class DenseStorage(Storage):
         return torch.from_numpy(self.used.copy())
 
 
-def least_width(entries: int) -> int:
-    """The smallest power of two of which so many entries fill at most two thirds."""
-    return 1 << max(0, (3 * entries + 1) // 2 - 1).bit_length()
-
-
 class HashStorage(Storage):
-    """A slot for every joint pair visited so far; rows are widened before they are more than two thirds full.
+    """A slot for every joint pair visited so far; a row is widened before it is more than two thirds full.
 
     `cells` [slots + 1, 2]: key and bits of the value, side by side (see `marl.kernels.hash_table`); the last is `missing`.
+    Rows grow in place: behind what is in use they have room that was never written, which takes no memory yet.
     """
 
     cells: Tensor
 
     def __init__(self, replicas: int, agents: int):
         super().__init__(replicas)
-        cells = self._room(max(_FIRST_WIDTH, 4 << agents.bit_length()))
-        cells[:, 0], cells[:, 1] = self._kernel.EMPTY, 0
-        self.use(cells)
+        self.width = np.full(replicas, max(_FIRST_WIDTH, 4 << agents.bit_length()))
+        self.used = np.zeros(replicas, dtype=np.int64)
+        self._make_rows(int(self.width[0]))
+        for b in range(replicas):
+            self._kernel.clear(self.row(b))
 
     @property
     def _kernel(self) -> Any:
@@ -92,18 +96,18 @@ class HashStorage(Storage):
 
         return hash_table
 
-    def use(self, cells: Tensor, used: np.ndarray | None = None) -> None:
-        """Takes over cells with so many entries. Errors: ValueError if they are of another number of replicas."""
-        width, rest = divmod(len(cells) - 1, self.replicas)
-        if rest or width & (width - 1):
-            raise ValueError("the saved table is of another number of replicas")
-        self.cells, self.width = cells, width
-        self._shift = self._kernel.shift_of(width)
-        self.used = (self.rows()[..., 0] >= 0).sum(axis=1) if used is None else used
+    @property
+    def never_written(self) -> int:
+        """Bytes of `cells` behind what is in use."""
+        return int((self.stride - self.width).sum()) * CELL
 
     def rows(self) -> np.ndarray:
-        """The cells of every replica, to be changed in place, [B, width, 2]."""
-        return self.cells[:-1].view(self.replicas, self.width, 2).numpy()
+        """The cells of every replica, to be changed in place, [B, stride, 2]."""
+        return self.cells[:-1].view(self.replicas, self.stride, 2).numpy()
+
+    def row(self, b: int) -> np.ndarray:
+        """Those of replica b that are in use, [width, 2]."""
+        return self.rows()[b, : self.width[b]]
 
     def values(self, dtype: torch.dtype) -> Tensor:
         at = 8 // dtype.itemsize  # float32: the lower half of the word
@@ -111,28 +115,69 @@ class HashStorage(Storage):
 
     def find(self, keys: Pairs) -> Pairs:
         slots = torch.empty(keys.shape, dtype=torch.int64)
-        rows = keys.flatten(end_dim=-2).numpy(), self._shift, self.missing, slots.flatten(end_dim=-2).numpy()
-        self._kernel.find(self.rows(), *rows)
+        flat = keys.flatten(end_dim=-2).numpy(), self.missing, slots.flatten(end_dim=-2).numpy()
+        self._kernel.find(self.rows(), self.width, *flat)
         return slots
 
     def insert(self, keys: Pairs) -> None:
         """Makes entries for keys [*K, B, n]; the caller has made room."""
-        self._kernel.insert(self.rows(), keys.flatten(end_dim=-2).numpy(), self._shift, self.used)
+        self._kernel.insert(self.rows(), self.width, keys.flatten(end_dim=-2).numpy(), self.used)
 
-    def grow(self, width: int) -> None:
-        """Widens the rows, moving entries along."""
-        old, used, cells = self.rows(), self.used, self._room(width)
-        cells[-1] = self.cells[-1]
-        self.use(cells, used)
+    def wider(self, entries: np.ndarray) -> np.ndarray:
+        """The widths [B] that rows need for so many entries [B]: those of now, doubled until two thirds are enough."""
+        wider = self.width.copy()
+        while (short := 3 * entries > 2 * wider).any():
+            wider[short] *= 2
+        return wider
+
+    def growth(self, wider: np.ndarray) -> int:
+        """Bytes that `grow` takes besides those held now."""
+        moves = wider.max() > self.stride
+        return int((wider if moves else wider - self.width).sum()) * CELL
+
+    def grow(self, wider: np.ndarray) -> None:
+        """Widens the rows to the widths given [B], at least those of now, moving entries along."""
+        if wider.max() > self.stride:
+            self.use([torch.from_numpy(self.row(b)) for b in range(self.replicas)], int(wider.max()))
         with spread(self.replicas) as threaded:
             if threaded:
-                self._kernel.rehash(old, self._shift, self.rows())
+                self._kernel.widen(self.rows(), self.width, wider)
             else:
-                for before, now in zip(old, self.rows(), strict=True):
-                    self._kernel.rehash_one(before, self._shift, now)
+                for b, row in enumerate(self.rows()):
+                    self._kernel.widen_one(row, self.width[b], wider[b])
+        self.width = wider
+
+    def use(self, rows: Sequence[Tensor], room: int = 0) -> None:
+        """Takes over rows [width, 2], with room for as many as `room` each. Errors: ValueError if they do not fit."""
+        widths = [len(row) for row in rows]
+        if len(rows) != self.replicas or any(row.shape[1:] != (2,) or row.dtype != torch.int64 for row in rows):
+            raise ValueError("the saved table is of another number of replicas")
+        if any(width == 0 or width & (width - 1) for width in widths):
+            raise ValueError("the saved table has rows of a length that no table has")
+        missing = self.cells[-1]
+        self.width = np.array(widths)
+        self._make_rows(max(room, *widths))
+        self.cells[-1] = missing
+        for b, row in enumerate(rows):
+            self.row(b)[:] = row.numpy()
+        self.used = np.array([(row[:, 0] >= 0).sum() for row in rows])
 
     def entries(self) -> Tensor:
         return torch.from_numpy(self.used.copy())
 
-    def _room(self, width: int) -> Tensor:
-        return torch.from_numpy(np.empty((self.replicas * width + 1, 2), dtype=np.int64))
+    def _make_rows(self, width: int) -> None:
+        """Rows with room for so many cells, and for more of what memory is free; nothing is written but `missing`."""
+        self.stride, there = width, free() or 0
+        while self.stride < _RESERVE * width and 4 * self.replicas * self.stride * CELL <= there:
+            self.stride *= 2
+        self.cells = torch.from_numpy(np.empty((self.replicas * self.stride + 1, 2), dtype=np.int64))
+        self.cells[-1] = torch.tensor([self._kernel.EMPTY, 0])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy holds what is in use."""
+        rows = [torch.from_numpy(self.row(b).copy()) for b in range(self.replicas)]
+        return {"replicas": self.replicas, "cells": self.cells[-1:].clone(), "rows": rows}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.replicas, self.cells = state["replicas"], state["cells"]
+        self.use(state["rows"])

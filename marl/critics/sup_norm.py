@@ -1,30 +1,33 @@
 """The exact largest |value| per row under point updates, without a scan of the row."""
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from marl.core.shapes import Pairs, PerReplica
 
 
 class BlockMaxima:
-    """Keeps the largest |value| of every block of about sqrt(width) slots; an update rescans its own block.
+    """Keeps the largest |value| of every block of about sqrt(width) slots in use; an update rescans its own block.
 
-    Shapes: values [B, width] with width a multiple of a power of two near its root, slots [B, n] as numbered by `Storage`.
+    Shapes: values [B, stride], width [B], slots [B, n] as numbered by `Storage`. Widths and the stride have a power of two
+    near their root in common.
     """
 
-    def __init__(self, values: Tensor):
-        width = values.shape[1]
-        block = 1
-        while block * block < width and width % (2 * block) == 0:
+    def __init__(self, values: Tensor, width: np.ndarray):
+        widest, block = int(width.max()), 1
+        while block * block < widest and not (width % (2 * block)).any():
             block *= 2
-        self.block, self._blocks = block, width // block
-        self.maxima = values.view(-1, self._blocks, block).abs().amax(dim=2)
+        self.block = block
+        self.maxima = torch.zeros(len(values), widest // block, dtype=values.dtype)
+        for b, slots in enumerate(width.tolist()):
+            self.maxima[b, : slots // block] = values[b, :slots].view(-1, block).abs().amax(dim=1)
 
     def update(self, values: Tensor, slots: Pairs) -> None:
         """The entries in `slots` have changed."""
-        touched = (slots // self.block).flatten()
-        touched = touched[touched < self.maxima.numel()]
-        fresh = values.view(-1, self.block)[touched].abs().amax(dim=1)
-        self.maxima.view(-1)[touched] = fresh
+        held = slots[slots < values.numel()]
+        b, k = held // values.shape[1], held % values.shape[1] // self.block
+        self.maxima[b, k] = values.unflatten(1, (-1, self.block))[b, k].abs().amax(dim=1)
 
     def largest(self) -> PerReplica:
         """max |value| of every row [B]."""

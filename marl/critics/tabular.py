@@ -17,7 +17,7 @@ from marl.core.fused import FusedTable
 from marl.core.indexing import NeighborhoodKeys
 from marl.core.memory import require
 from marl.core.shapes import Actions, PerReplica, States
-from marl.critics.storage import CELL, DenseStorage, HashStorage, Storage, least_width
+from marl.critics.storage import CELL, DenseStorage, HashStorage, Storage
 from marl.critics.sup_norm import BlockMaxima
 
 AUTO_DENSE = 2**22
@@ -26,6 +26,20 @@ MAX_DENSE = 2**28
 """`storage=dense` is refused beyond this many entries."""
 
 Dummy = int | Sequence[int] | Sequence[Sequence[int]] | None
+
+
+class _Values(nn.Parameter):
+    """A copy of it is empty where a hash table holds the values: they come with its cells."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> nn.Parameter:
+        return memo.setdefault(id(self), _Values(self._kept(), self.requires_grad))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _Values, (self._kept(), self.requires_grad)
+
+    def _kept(self) -> Tensor:
+        held = self.detach()
+        return (held if held.is_contiguous() else held[:0]).clone()
 
 
 class TabularCritic(Critic):
@@ -61,7 +75,7 @@ class TabularCritic(Critic):
         self.keys = NeighborhoodKeys(self.neighborhood, env.index.num_pairs)
         self.storage = _choose_storage(choice("critic.storage", storage, ("auto", "dense", "hash")), self)
         self._dummy_key = None if dummy is None else self.keys.of(_joint_dummy(self, dummy))
-        self.values = nn.Parameter(self.storage.values(dtype))
+        self.values = _Values(self.storage.values(dtype))
         self._maxima: BlockMaxima | None = None
         self._tracked = False
 
@@ -79,7 +93,7 @@ class TabularCritic(Critic):
         """Makes entries for the pair, and room for them."""
         if isinstance(self.storage, HashStorage):
             keys = self.keys.keys(self.env.index.pairs(s, a))
-            self._make_room(self.storage, int(self.storage.used.max()) + keys.numel() // self.replicas)
+            self._make_room(self.storage, self.storage.used + keys.numel() // self.replicas)
             self.storage.insert(keys)
 
     def fused(self, steps: int) -> FusedTable | None:
@@ -97,7 +111,7 @@ class TabularCritic(Critic):
             values = words.view(self.mu.numpy().dtype)
         else:
             words, values = np.empty((self.replicas, 0), dtype=np.int64), self._rows().numpy()
-        return FusedTable(self.keys, dummy.numpy(), values, words, self.storage.used, maxima)
+        return FusedTable(self.keys, dummy.numpy(), values, words, self.storage.width, self.storage.used, maxima)
 
     def updated(self, s: States, a: Actions) -> None:
         """Keeps `sup_norm` exact after a step on (s, a)."""
@@ -111,9 +125,9 @@ class TabularCritic(Critic):
     def sup_norm(self) -> PerReplica:
         """max_i ||Q_i||_inf per replica [B], exact."""
         if not self._tracked:
-            return self._rows().abs().amax(dim=1)
+            return BlockMaxima(self._rows(), self.storage.width).largest()
         if self._maxima is None:
-            self._maxima = BlockMaxima(self._rows())
+            self._maxima = BlockMaxima(self._rows(), self.storage.width)
         return self._maxima.largest()
 
     @property
@@ -126,8 +140,7 @@ class TabularCritic(Critic):
         """As if every step met new joint pairs at every agent, as long as there are any."""
         if not isinstance(self.storage, HashStorage):
             return 0
-        width = max(self.storage.width, least_width(self._entries_after(steps)))
-        return self.replicas * (width - self.storage.width) * CELL
+        return int((self.storage.wider(self._entries_after(steps)) - self.storage.width).sum()) * CELL
 
     def check_optimizer(self, optimizer: Optimizer) -> None:
         """Only plain SGD: gradients are sparse, and a growing table has no room for an optimizer's memory."""
@@ -142,21 +155,24 @@ class TabularCritic(Critic):
 
     def metrics(self) -> dict[str, float]:
         """Entries per replica (mean) and bytes of table and keys."""
-        held = self.storage.cells if isinstance(self.storage, HashStorage) else self.values
-        return {"entries": float(self.storage.entries().double().mean()), "bytes": float(held.nbytes)}
+        store = self.storage
+        held = store.cells.nbytes - store.never_written if isinstance(store, HashStorage) else self.values.nbytes
+        return {"entries": float(self.storage.entries().double().mean()), "bytes": float(held)}
 
-    def get_extra_state(self) -> dict[str, Tensor]:
-        """What `values` means: kappa, their bytes, and the cells of a hash table."""
+    def get_extra_state(self) -> dict[str, Any]:
+        """What `values` means: kappa, their bytes, and the rows of a hash table, as they stand."""
         said = {"kappa": torch.tensor(self.kappa), "value_bytes": torch.tensor(self.mu.element_size())}
-        return said | ({"cells": self.storage.cells} if isinstance(self.storage, HashStorage) else {})
+        if not isinstance(self.storage, HashStorage):
+            return said
+        return said | {"rows": [torch.from_numpy(self.storage.row(b)) for b in range(self.replicas)]}
 
-    def set_extra_state(self, state: dict[str, Tensor]) -> None:
+    def set_extra_state(self, state: dict[str, Any]) -> None:
         """Takes over saved cells. Errors: ValueError if they are of another table."""
         here = self.get_extra_state()
         if here.keys() != state.keys() or any(here[key] != state[key] for key in ("kappa", "value_bytes")):
             raise ValueError("the saved table has another kappa, storage or dtype")
         if isinstance(self.storage, HashStorage):
-            self.storage.use(state["cells"].clone())
+            self.storage.use(state["rows"])
         self._renew()
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
@@ -177,17 +193,16 @@ class TabularCritic(Critic):
     def _rows(self) -> Tensor:
         return self.values.detach()[:-1].view(self.replicas, -1)
 
-    def _entries_after(self, steps: int) -> int:
-        """The most entries of any replica after `steps` more steps. It does not grow while those steps are taken."""
-        return int(min(self.keys.total, self.storage.used.max() + self.env.n * steps))
+    def _entries_after(self, steps: int) -> np.ndarray:
+        """The most entries of every replica after `steps` more steps [B]. They do not grow while those steps are taken."""
+        return np.minimum(min(self.keys.total, 2**62), self.storage.used + self.env.n * steps)
 
-    def _make_room(self, storage: HashStorage, entries: int) -> None:
-        width = least_width(entries)
-        if storage.width >= width:
-            return
-        require(self.replicas * width * CELL, "the table of the critic has to grow; that")
-        storage.grow(width)
-        self._renew()
+    def _make_room(self, storage: HashStorage, entries: np.ndarray) -> None:
+        wider = storage.wider(entries)
+        if (wider > storage.width).any():
+            require(storage.growth(wider), "the table of the critic has to grow; that")
+            storage.grow(wider)
+            self._renew()
 
     def _renew(self) -> None:
         """After the storage has changed: the values of a hash table are those in its cells."""

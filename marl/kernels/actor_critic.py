@@ -38,13 +38,14 @@ class Learned(NamedTuple):
     """What is learned. Shapes: theta [B, n, S, A], policy [B, n S 2 A] (see `marl.kernels.softmax`), values [B, V],
 
     table [B, 2 W], the same memory as cells (see `marl.kernels.hash_table`), or [B, 0] where a key is the place of its
-    value, used [B], mu [B, n], maxima [B, blocks], or [B, 0] where Gamma = 1.
+    value, width [B], cells of a row that are in use, used [B], mu [B, n], maxima [B, blocks], or [B, 0] where Gamma = 1.
     """
 
     theta: np.ndarray
     policy: np.ndarray
     values: np.ndarray
     table: np.ndarray
+    width: np.ndarray
     used: np.ndarray
     mu: np.ndarray
     maxima: np.ndarray
@@ -90,52 +91,60 @@ def _keys(layout: Layout, z: np.ndarray, key: np.ndarray) -> None:
 
 
 @njit(cache=True, inline="always")
-def spacing_of(table: np.ndarray, values: np.ndarray) -> int:
+def spacing_of(learned: Learned) -> int:
     """How many values have room in a cell, of which its own is the one in the middle; 1 if there are no cells."""
-    return 2 * len(values) // len(table) if len(table) > 0 else 1
+    return 2 * learned.values.shape[1] // learned.table.shape[1] if learned.table.size > 0 else 1
 
 
 @njit(cache=True, inline="always")
-def _slots(table: np.ndarray, values: np.ndarray, shift: int, key: np.ndarray, slot: np.ndarray) -> int:
-    """slot[i] <- where the value of key[i] stands; makes cells and returns how many.
+def cells_of(learned: Learned, b: int) -> np.ndarray:
+    """The cells of replica b that are in use, [2 width], or none."""
+    return learned.table[b, : 2 * learned.width[b]]
 
-    All cache lines are asked for before any is read.
-    """
-    made = 0
+
+@njit(cache=True, inline="always")
+def _ask(table: np.ndarray, values: np.ndarray, shift: int, key: np.ndarray, slot: np.ndarray) -> None:
+    """slot[i] <- where the search for key[i] starts; all cache lines are asked for, to be there when `_search` comes."""
     if len(table) == 0:
         for i in range(len(key)):
             slot[i] = key[i]
             prefetch(values, key[i])  # type: ignore[call-arg]
-        return made
-    for i in range(len(key)):
-        slot[i] = np.uint64(home(key[i], shift)) << np.uint64(1)
-        prefetch(table, slot[i])  # type: ignore[call-arg]
-    last, spacing = np.uint64(len(table) - 1), np.uint64(spacing_of(table, values))
-    for i in range(len(key)):
-        at, tries = slot[i], 0
-        found = table[at]
-        while found != key[i] and found != EMPTY and tries < len(table):
-            at = (at + np.uint64(2)) & last
+    else:
+        for i in range(len(key)):
+            slot[i] = np.uint64(home(key[i], shift)) << np.uint64(1)
+            prefetch(table, slot[i])  # type: ignore[call-arg]
+
+
+@njit(cache=True, inline="always")
+def _search(table: np.ndarray, spacing: int, key: np.ndarray, slot: np.ndarray) -> int:
+    """slot[i] <- where the value of key[i] stands, from where `_ask` said; makes cells and returns how many."""
+    made = 0
+    if len(table) > 0:
+        last, words = np.uint64(len(table) - 1), np.uint64(spacing)
+        for i in range(len(key)):
+            at, tries = slot[i], 0
             found = table[at]
-            tries += 1
-        if found != key[i]:
-            table[at] = key[i]
-            made += 1
-        slot[i] = (at + np.uint64(1)) * spacing >> np.uint64(1)
+            while found != key[i] and found != EMPTY and tries < len(table):
+                at = (at + np.uint64(2)) & last
+                found = table[at]
+                tries += 1
+            if found != key[i]:
+                table[at] = key[i]
+                made += 1
+            slot[i] = (at + np.uint64(1)) * words >> np.uint64(1)
     return made
 
 
 @njit(cache=True)
-def _largest_moved(maxima: np.ndarray, values: np.ndarray, spacing: int, slot: int, before: float) -> None:
+def _largest_moved(maxima: np.ndarray, values: np.ndarray, block: int, spacing: int, slot: int, before: float) -> None:
     """Keeps maxima exact after values[slot] changed from `before`: a block is rescanned only if its largest shrank."""
-    block = np.uint64(len(values) // len(maxima))
-    k = slot // block
+    k = slot // np.uint64(block)
     now = abs(values[slot])
     if now >= maxima[k]:
         maxima[k] = now
     elif abs(before) == maxima[k]:
-        first = np.int64(k * block)
-        maxima[k] = np.abs(values[first + spacing // 2 : first + np.int64(block) : spacing]).max()
+        first = np.int64(k) * block
+        maxima[k] = np.abs(values[first + spacing // 2 : first + block : spacing]).max()
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -151,10 +160,11 @@ def advance_one(
 ) -> None:
     """`advance` for replica b alone."""
     n, states, count = layout.legal.shape
-    policy, values, table, mu = learned.policy[b], learned.values[b], learned.table[b], learned.mu[b]
+    policy, values, table, mu = learned.policy[b], learned.values[b], cells_of(learned, b), learned.mu[b]
     maxima, reward = learned.maxima[b], progress.reward[b]
+    block = spacing_of(learned) * learned.width.max() // max(1, len(maxima))
     t, summed, alpha, eta, discount = span
-    uniforms, shift, spacing = numbers.uniforms, shift_of(len(table) // 2), spacing_of(table, values)
+    uniforms, shift, spacing = numbers.uniforms, shift_of(len(table) // 2), spacing_of(learned)
     s, a = progress.s[b].copy(), progress.a[b].copy()
     next_s, next_a, z, key, scratch = s.copy(), a.copy(), s.copy(), s.copy(), np.zeros(numbers.work, np.int64)
     row, next_row = np.empty(n, np.uint64), np.empty(n, np.uint64)
@@ -171,7 +181,8 @@ def advance_one(
         row[i] = (i * states + s[i]) * 2 * count
         z[i] = layout.pair[(i * states + s[i]) * count + a[i]]
     _keys(layout, z, key)
-    made = _slots(table, values, shift, key, slot)
+    _ask(table, values, shift, key, slot)
+    made = _search(table, spacing, key, slot)
     for i in range(n):
         learns[i] = key[i] != layout.dummy[i]
     loss_sum, finite, done = progress.loss[b], progress.finite[b], len(alpha)
@@ -188,33 +199,20 @@ def advance_one(
             next_a[i] = draw(actions, policy, next_row[i], layout.last[place], drawn[i, uniforms])
             z[i] = layout.pair[place * np.uint64(count) + np.uint64(next_a[i])]
         _keys(layout, z, key)
-        made += _slots(table, values, shift, key, next_slot)
+        _ask(table, values, shift, key, next_slot)
 
-        loss, check, rate = 0.0, 0.0, alpha[k]
-        for i in range(n):  # Q^t at both pairs, before line 6; the value of a dummy is 0
-            gained, mean, now = r[i], mu[i], values[slot[i]]
-            reward[i] += gained
-            q[i] = now
-            delta[i] = gained - baseline * mean + discount * values[next_slot[i]] - now
-            mu[i] = mean + rate * (gained - mean)  # line 5
-            next_learns[i] = key[i] != layout.dummy[i]
-        ascent = eta[k] / n
+        for i in range(n):
+            q[i] = values[slot[i]]  # Q^t, before line 6; the value of a dummy is 0
+        ascent, loss, check, rate = eta[k] / n, 0.0, 0.0, alpha[k]
         if len(maxima) > 0:
             ascent /= 1.0 + maxima.max()  # Gamma of line 8
-        for i in range(n):
-            loss += 0.5 * (delta[i] * delta[i])
-            if learns[i]:
-                values[slot[i]] = q[i] + rate * delta[i]  # line 6, with mu before line 5
-                if len(maxima) > 0:
-                    _largest_moved(maxima, values, spacing, slot[i], q[i])
-
         for i in range(n):
             near = q[0] * 0
             for j in range(layout.size[i]):  # line 7
                 near += q[layout.near[i, j]]
             gain[i] = ascent * near
             check += near * policy[row[i] + np.uint64(count + a[i])]
-        for i in range(n):  # line 8
+        for i in range(n):  # line 8, while the cells of line 6 come from memory
             start, g = row[i], gain[i]
             for x in range(len(actions)):
                 at = start + np.uint64(x)
@@ -228,6 +226,20 @@ def advance_one(
                 at = start + np.uint64(x)
                 policy[at] = logits[x, i]
                 policy[at + np.uint64(count)] = p[x, i] * inverse
+
+        made += _search(table, spacing, key, next_slot)
+        for i in range(n):  # agent i's two slots may coincide: both are read before line 6 writes
+            gained, mean = r[i], mu[i]
+            reward[i] += gained
+            delta[i] = gained - baseline * mean + discount * values[next_slot[i]] - q[i]
+            mu[i] = mean + rate * (gained - mean)  # line 5
+            next_learns[i] = key[i] != layout.dummy[i]
+        for i in range(n):
+            loss += 0.5 * (delta[i] * delta[i])
+            if learns[i]:
+                values[slot[i]] = q[i] + rate * delta[i]  # line 6, with mu before line 5
+                if len(maxima) > 0:
+                    _largest_moved(maxima, values, block, spacing, slot[i], q[i])
 
         loss_sum += loss
         if np.isfinite(loss + check) and finite == summed + k:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from marl.kernels.actor_critic import Layout, Learned, Progress, Span, _keys, _slots
+from marl.kernels.actor_critic import Layout, Learned, Progress, Span, _ask, _keys, _search, cells_of, spacing_of
 from marl.kernels.hash_table import shift_of
 from marl.kernels.noise import fill
 from marl.kernels.softmax import FAST, LANES, draw, normalize
@@ -47,7 +47,14 @@ class Trace(NamedTuple):
 
 @njit(cache=True)
 def _visit(
-    layout: Layout, table: np.ndarray, values: np.ndarray, shift: int, trace: Trace, t: int, z: np.ndarray, key: np.ndarray
+    layout: Layout,
+    table: np.ndarray,
+    values: np.ndarray,
+    spacing: int,
+    trace: Trace,
+    t: int,
+    z: np.ndarray,
+    key: np.ndarray,
 ) -> int:
     """Completes entry t of the trace, whose s and a are there; z, key [n] are room to work in. Returns entries made."""
     _, states, count = layout.legal.shape
@@ -57,9 +64,10 @@ def _visit(
         row[i] = place * np.uint64(2 * count)
         z[i] = layout.pair[place * np.uint64(count) + np.uint64(a[i])]
     _keys(layout, z, key)
+    _ask(table, values, shift_of(len(table) // 2), key, trace.slot[t])
     for i in range(len(s)):
         learns[i] = key[i] != layout.dummy[i]
-    return _slots(table, values, shift, key, trace.slot[t])
+    return _search(table, spacing, key, trace.slot[t])
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -123,10 +131,10 @@ def advance_one(
 ) -> None:
     """`advance` for replica b alone."""
     n, states, count = layout.legal.shape
-    policy, values, table, reward = learned.policy[b], learned.values[b], learned.table[b], progress.reward[b]
+    policy, values, table, reward = learned.policy[b], learned.values[b], cells_of(learned, b), progress.reward[b]
     first, summed, alpha, eta, discount = span
     weight, horizon, fresh = episodes.weight, len(episodes.weight), 0
-    uniforms, shift = numbers.uniforms, shift_of(len(table) // 2)
+    uniforms, spacing = numbers.uniforms, spacing_of(learned)
     trace = Trace(
         np.empty((horizon + 1, n), np.int64),
         np.empty((horizon + 1, n), np.int64),
@@ -146,7 +154,7 @@ def advance_one(
     trace.s[:horizon], trace.a[:horizon] = episodes.s[:, b], episodes.a[:, b]
     trace.s[t], trace.a[t] = progress.s[b], progress.a[b]
     for before in range(t + 1):
-        made += _visit(layout, table, values, shift, trace, before, z, key)
+        made += _visit(layout, table, values, spacing, trace, before, z, key)
     running, ended = episodes.running[b], episodes.ended[b]
     loss_sum, finite, done = progress.loss[b], progress.finite[b], len(alpha)
 
@@ -159,7 +167,7 @@ def advance_one(
                 next_s[i], done = 0, -1
             place: Any = np.uint64(i * states + next_s[i])
             next_a[i] = draw(actions, policy, place * np.uint64(2 * count), layout.last[place], drawn[i, uniforms])
-        made += _visit(layout, table, values, shift, trace, t + 1, z, key)
+        made += _visit(layout, table, values, spacing, trace, t + 1, z, key)
 
         slot, next_slot, learns = trace.slot[t], trace.slot[t + 1], trace.learns[t]
         loss, check, earned, rate = 0.0, 0.0, 0.0, alpha[k]
@@ -183,7 +191,7 @@ def advance_one(
                 place = np.uint64(i * states + trace.s[0, i])
                 start = place * np.uint64(2 * count)
                 trace.a[0, i] = draw(actions, policy, start, layout.last[place], episodes.fresh_u[fresh, b, i])
-            made += _visit(layout, table, values, shift, trace, 0, z, key)
+            made += _visit(layout, table, values, spacing, trace, 0, z, key)
             fresh += 1
         loss_sum += loss
         if np.isfinite(loss + check) and finite == summed + k:

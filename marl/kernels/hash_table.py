@@ -41,55 +41,62 @@ def probe(row: np.ndarray, key: int, shift: int) -> int:
 
 
 @njit(cache=True)
-def find(cells: np.ndarray, keys: np.ndarray, shift: int, missing: int, slots: np.ndarray) -> None:
-    """slots[k, i] = b * width + slot of keys[k, i] in row b = k mod B, or `missing`.
+def find(cells: np.ndarray, width: np.ndarray, keys: np.ndarray, missing: int, slots: np.ndarray) -> None:
+    """slots[k, i] = b * stride + slot of keys[k, i] in row b = k mod B, or `missing`.
 
-    Shapes: cells [B, width, 2], keys, slots [K B, n].
+    Shapes: cells [B, stride, 2], of which row b has width[b] in use, width [B], keys, slots [K B, n].
     """
-    replicas, width, _ = cells.shape
+    replicas, stride, _ = cells.shape
     for k in range(keys.shape[0]):
         b = k % replicas
+        row, shift = cells[b, : width[b]], shift_of(width[b])
         for i in range(keys.shape[1]):
-            slot = probe(cells[b], keys[k, i], shift)
-            slots[k, i] = b * width + slot if slot >= 0 and cells[b, slot, 0] != EMPTY else missing
+            slot = probe(row, keys[k, i], shift)
+            slots[k, i] = b * stride + slot if slot >= 0 and row[slot, 0] != EMPTY else missing
 
 
 @njit(cache=True)
-def insert(cells: np.ndarray, keys: np.ndarray, shift: int, used: np.ndarray) -> None:
+def insert(cells: np.ndarray, width: np.ndarray, keys: np.ndarray, used: np.ndarray) -> None:
     """Adds keys[k] to row k mod B where they are missing, counted in used [B].
 
-    Shapes: cells [B, width, 2], keys [K B, n].
+    Shapes: cells [B, stride, 2], width [B], keys [K B, n].
     """
     replicas = cells.shape[0]
     for k in range(keys.shape[0]):
         b = k % replicas
+        row, shift = cells[b, : width[b]], shift_of(width[b])
         for i in range(keys.shape[1]):
-            slot = probe(cells[b], keys[k, i], shift)
+            slot = probe(row, keys[k, i], shift)
             if slot < 0:
                 raise MemoryError("hash table row is full")
-            if cells[b, slot, 0] == EMPTY:
-                cells[b, slot, 0] = keys[k, i]
+            if row[slot, 0] == EMPTY:
+                row[slot, 0] = keys[k, i]
                 used[b] += 1
 
 
 @njit(cache=True, parallel=True)
-def rehash(old: np.ndarray, shift: int, cells: np.ndarray) -> None:
-    """Moves every cell of old into wider rows whose shift is given; what they hold is overwritten.
-
-    Homes are the upper bits of a hash, so that both are walked from left to right. Shapes: old [B, w, 2], cells [B, W, 2].
-    """
-    for b in prange(old.shape[0]):
-        rehash_one(old[b], shift, cells[b])
+def widen(cells: np.ndarray, width: np.ndarray, wider: np.ndarray) -> None:
+    """Every row b from width[b] to wider[b] cells in use, in place. Shapes: cells [B, stride, 2], width, wider [B]."""
+    for b in prange(len(cells)):
+        widen_one(cells[b], width[b], wider[b])
 
 
 @njit(cache=True)
-def rehash_one(old: np.ndarray, shift: int, cells: np.ndarray) -> None:
-    """`rehash` for one row."""
-    for k in range(len(cells)):
-        cells[k, 0] = EMPTY
-        cells[k, 1] = 0
-    for k in range(len(old)):
-        if old[k, 0] != EMPTY:
-            slot = probe(cells, old[k, 0], shift)
-            cells[slot, 0] = old[k, 0]
-            cells[slot, 1] = old[k, 1]
+def widen_one(row: np.ndarray, width: int, wider: int) -> None:
+    """`widen` for one row. Homes are the upper bits of a hash, so that old and new are walked from left to right."""
+    if wider > width:
+        old, shift = row[:width].copy(), shift_of(wider)
+        clear(row[:wider])
+        for k in range(width):
+            if old[k, 0] != EMPTY:
+                slot = probe(row[:wider], old[k, 0], shift)
+                row[slot, 0] = old[k, 0]
+                row[slot, 1] = old[k, 1]
+
+
+@njit(cache=True)
+def clear(row: np.ndarray) -> None:
+    """No entry in a row."""
+    for k in range(len(row)):
+        row[k, 0] = EMPTY
+        row[k, 1] = 0

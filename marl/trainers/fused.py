@@ -136,6 +136,7 @@ class FusedEngine:
             policy=self._policy,
             values=table.values,
             table=table.table,
+            width=table.width,
             used=table.used,
             mu=trainer.critic.mu.numpy(),
             maxima=np.empty((replicas, 0), dtype=theta.dtype) if table.maxima is None else table.maxima.numpy(),

@@ -43,7 +43,7 @@ def test_a_run_that_outgrows_the_memory_stops_whole(
     ]
     assert marl(*settings, "hydra.run.dir=whole").code == 0
     with monkeypatch.context() as tight:
-        tight.setattr(memory, "free", lambda: 200_000)
+        tight.setattr(memory, "free", lambda: 100_000)
         tight.setattr(memory, "_resident", lambda: 2**30)
         done = marl(*settings, "hydra.run.dir=run")
     assert done.code == 1

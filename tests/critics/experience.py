@@ -51,6 +51,6 @@ def neighborhood_pairs(critic: Critic, s: Tensor, a: Tensor, b: int) -> list[tup
 def table_of(critic: TabularCritic, b: int) -> dict[int, float]:
     """Key -> value of every entry of replica b."""
     storage = critic.storage
-    keys = storage.rows()[b, :, 0].tolist() if isinstance(storage, HashStorage) else range(storage.width)
-    values = critic.values.detach()[:-1].view(critic.replicas, -1)[b].tolist()
+    keys = storage.row(b)[:, 0].tolist() if isinstance(storage, HashStorage) else range(storage.stride)
+    values = critic.values.detach()[:-1].view(critic.replicas, -1)[b, : storage.width[b]].tolist()
     return {key: value for key, value in zip(keys, values, strict=True) if key >= 0}

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from marl.core import memory
 from marl.core.errors import ConfigError
 from marl.critics import TabularCritic, storage
 from marl.critics.storage import DenseStorage, HashStorage
@@ -17,7 +18,7 @@ from marl.policies import TabularSoftmax
 from marl.schedulers import Constant, PowerLaw
 from marl.trainers import ScalableActorCritic
 from tests.critics.experience import REPLICAS as B
-from tests.critics.experience import experience, learn, neighborhood_pairs
+from tests.critics.experience import experience, learn, neighborhood_pairs, table_of
 
 
 @pytest.fixture
@@ -26,8 +27,17 @@ def tiny_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "_FIRST_WIDTH", 8)
 
 
+def saved(critic: TabularCritic) -> io.BytesIO:
+    """Its state, as in a checkpoint."""
+    file = io.BytesIO()
+    torch.save(critic.state_dict(), file)
+    file.seek(0)
+    return file
+
+
 def scanned(critic: TabularCritic) -> Tensor:
-    return critic.values.detach()[:-1].view(critic.replicas, -1).abs().amax(dim=1)
+    rows = critic.values.detach()[:-1].view(critic.replicas, -1)
+    return torch.stack([row[:width].abs().max() for row, width in zip(rows, critic.storage.width, strict=True)])
 
 
 @pytest.mark.parametrize("kappa", [0, 1, 2])
@@ -40,6 +50,8 @@ def test_hash_equals_dense_while_it_grows(tiny_rows: None, small: WirelessAccess
         for critic in (dense, hashed):
             learn(critic, step)
             assert torch.equal(critic.sup_norm(), scanned(critic))
+        for row, width in zip(hashed.storage.rows(), hashed.storage.width, strict=True):
+            row[width:] = 99  # what is not in use may hold anything
         for b in range(B):
             visited[b] |= {
                 *neighborhood_pairs(dense, step.s, step.a, b),
@@ -47,12 +59,37 @@ def test_hash_equals_dense_while_it_grows(tiny_rows: None, small: WirelessAccess
             }
         assert hashed.storage.entries().tolist() == [len(pairs) for pairs in visited]
         assert torch.equal(hashed.sup_norm(), dense.sup_norm())
-        widths.add(hashed.storage.width)
+        widths.add(tuple(hashed.storage.width))
     assert len(widths) >= (4 if kappa else 3)
     for step in [*experience(small, 150), *experience(small, 20, seed=1)]:
         assert torch.equal(hashed.q(step.s, step.a), dense.q(step.s, step.a))
     assert torch.equal(hashed.mu, dense.mu)
     assert hashed.values[-1] == dense.values[-1] == 0.0
+
+
+def test_rows_grow_each_at_its_own_time(tiny_rows: None, small: WirelessAccess) -> None:
+    """Replica 1 stands still, so that its row stays as it is; a row that was moved is what it was."""
+    critic = TabularCritic(small, kappa=1, storage="hash", replicas=B)
+    strides = set()
+    for step in experience(small, 150):
+        for s, a in ((step.s, step.a), (step.next_s, step.next_a)):
+            s[1], a[1] = 0, 0
+            critic.visit(s, a)
+            for row, width in zip(critic.storage.rows(), critic.storage.width, strict=True):
+                row[width:] = 99
+        strides.add(critic.storage.stride)
+    assert critic.storage.entries().tolist() == [len(table_of(critic, 0)), small.n]
+    assert critic.storage.width[0] > 32 * critic.storage.width[1]
+    assert len(strides) > 1
+    assert critic.metrics()["bytes"] == (critic.storage.width.sum() + 1) * 16
+
+
+def test_what_was_never_written_is_neither_held_nor_saved(small: WirelessAccess) -> None:
+    critic = TabularCritic(small, kappa=1, storage="hash", replicas=B)
+    learn(critic, next(iter(experience(small, 1))))
+    assert critic.storage.cells.nbytes > 32 * critic.metrics()["bytes"]
+    for size in (memory.held(critic), len(pickle.dumps(critic)), saved(critic).getbuffer().nbytes):
+        assert critic.metrics()["bytes"] <= size < critic.metrics()["bytes"] + 50_000
 
 
 def test_unseen_pairs_read_zero_and_asking_makes_no_entry(small: WirelessAccess) -> None:
@@ -104,12 +141,10 @@ def test_a_run_continued_from_a_checkpoint_is_the_run(
     steps = list(experience(small, 120))
     for step in steps[:60]:
         learn(written, step)
-    file = io.BytesIO()
-    torch.save(written.state_dict(), file)
-    file.seek(0)
+    file = saved(written)
     monkeypatch.setattr(storage, "_FIRST_WIDTH", first_width)
     read = TabularCritic(small, kappa=1, storage=kind, replicas=B)
-    assert (read.storage.width != written.storage.width) == (kind == "hash")
+    assert (read.storage.width != written.storage.width).all() == (kind == "hash")
     learn(read, steps[-1])  # something to be forgotten, its largest value too
     assert read.sup_norm().max() > 0.0
     read.load_state_dict(torch.load(file, weights_only=True))
@@ -131,7 +166,7 @@ def test_a_loaded_table_is_a_copy(small: WirelessAccess) -> None:
     learn(written, second)
     assert (read.q(second.s, second.a) == 0.0).all()
     assert read.storage.entries().tolist() == [2 * small.n] * B
-    assert int((read.get_extra_state()["cells"][:, 0] >= 0).sum()) == 2 * small.n * B
+    assert sum(int((row[:, 0] >= 0).sum()) for row in read.get_extra_state()["rows"]) == 2 * small.n * B
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda critic: pickle.loads(pickle.dumps(critic))])

@@ -23,11 +23,12 @@ def watchdog(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
     os.close(terminal)
 
 
-def empty(replicas: int, width: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """(cells, used, shift) of rows with `width` slots, a power of two."""
-    cells = np.zeros((replicas, width, 2), dtype=np.int64)
-    cells[..., 0] = hash_table.EMPTY
-    return cells, np.zeros(replicas, dtype=np.int64), 64 - (width.bit_length() - 1)
+def empty(replicas: int, width: int, stride: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(cells, used, width) of rows with `width` slots in use, a power of two; what is behind them is not to be read."""
+    cells = np.full((replicas, stride or width, 2), 99, dtype=np.int64)
+    for row in cells:
+        hash_table.clear(row[:width])
+    return cells, np.zeros(replicas, dtype=np.int64), np.full(replicas, width)
 
 
 def values_of(cells: np.ndarray) -> np.ndarray:
@@ -35,9 +36,9 @@ def values_of(cells: np.ndarray) -> np.ndarray:
     return cells.reshape(-1).view(np.float64)[1::2]
 
 
-def found(table: np.ndarray, keys: np.ndarray, shift: int) -> np.ndarray:
+def found(table: np.ndarray, keys: np.ndarray, width: np.ndarray) -> np.ndarray:
     slots = np.empty_like(keys)
-    hash_table.find(table, keys, shift, MISSING, slots)
+    hash_table.find(table, width, keys, MISSING, slots)
     return slots
 
 
@@ -56,84 +57,92 @@ def keys_at(slot: int, width: int, count: int, above: int = 0) -> list[int]:
 
 
 @pytest.mark.parametrize("bits", [6, 40, 63])
-@pytest.mark.parametrize("width", [64, 1024])
-def test_equals_a_dict_per_row_while_it_grows(width: int, bits: int) -> None:
+@pytest.mark.parametrize("first", [64, 1024])
+def test_equals_a_dict_per_row_while_it_grows(first: int, bits: int) -> None:
+    """Row b meets b more keys per step than the one before, so that rows grow at times of their own."""
     draw = np.random.default_rng(bits)
-    rows, agents, steps = 3, 5, 300
-    table, used, shift = empty(rows, width)
+    rows, agents, steps, stride = 3, 5, 300, 2**13
+    table, used, width = empty(rows, first, stride)
     values = values_of(table)
     written: list[dict[int, float]] = [{} for _ in range(rows)]
+    seen = set()
     for step in range(steps):
         keys = draw.integers(0, 2**bits - 1, (rows, agents), endpoint=True)
-        hash_table.insert(table, keys, shift, used)
-        slots = found(table, keys, shift)
+        for b in range(rows):
+            keys[b, b + 2 :] = keys[b, 0]
+        hash_table.insert(table, width, keys, used)
+        slots = found(table, keys, width)
         values[slots] = step + np.arange(rows * agents).reshape(rows, agents)
         for b, i in np.ndindex(rows, agents):
-            assert table[b, slots[b, i] - b * width, 0] == keys[b, i]
+            assert table[b, slots[b, i] - b * stride, 0] == keys[b, i]
             written[b][int(keys[b, i])] = values[slots[b, i]]
-        assert used.tolist() == [len(row) for row in written] == (table[..., 0] >= 0).sum(axis=1).tolist()
-        if used.max() + agents > width // 2:
-            wider, _, wider_shift = empty(rows, 2 * width)
-            hash_table.rehash(table, wider_shift, wider)
-            table, values, shift, width = wider, values_of(wider), wider_shift, 2 * width
+        held = [(table[b, : width[b], 0] >= 0).sum() for b in range(rows)]
+        assert used.tolist() == [len(row) for row in written] == held
+        wider = np.where(used + agents > width // 2, 2 * width, width)
+        hash_table.widen(table, width, wider)
+        width = wider
+        seen.add(tuple(width))
+        assert all((table[b, width[b] :] == 99).all() for b in range(rows))
+    assert bits == 6 or any(len(set(widths)) > 1 for widths in seen)
     for b in range(rows):
         for key, value in written[b].items():
-            slot = found(table, np.full((rows, 1), key), shift)[b, 0]
-            assert (table[b, slot - b * width, 0], values[slot]) == (key, value)
+            slot = found(table, np.full((rows, 1), key), width)[b, 0]
+            assert (table[b, slot - b * stride, 0], values[slot]) == (key, value)
     absent = [
         key for key in draw.integers(0, 2**bits - 1, 200, endpoint=True).tolist() if all(key not in row for row in written)
     ]
-    assert (found(table, np.tile(np.array(absent, dtype=np.int64), (rows, 1)), shift) == MISSING).all()
+    assert (found(table, np.tile(np.array(absent, dtype=np.int64), (rows, 1)), width) == MISSING).all()
     assert bits == 6 or len(absent) == 200
 
 
 def test_homes_are_those_of_fibonacci_hashing() -> None:
-    for width in (8, 4096):
+    for slots in (8, 4096):
         for key in [0, 1, 2, 3, 12345, 2**40 + 1, 2**63 - 1]:
-            table, used, shift = empty(1, width)
-            hash_table.insert(table, np.array([[key]]), shift, used)
-            assert table[0, home(key, width), 0] == key
+            table, used, width = empty(1, slots)
+            hash_table.insert(table, width, np.array([[key]]), used)
+            assert table[0, home(key, slots), 0] == key
 
 
 def test_clusters_wrap_around_the_end_of_a_row() -> None:
-    width = 16
-    last, first = keys_at(width - 1, width, 4), keys_at(0, width, 2, above=1)
-    table, used, shift = empty(2, width)
+    slots = 16
+    last, first = keys_at(slots - 1, slots, 4), keys_at(0, slots, 2, above=1)
+    table, used, width = empty(2, slots, 2 * slots)
     for key in [*last, *first]:
-        hash_table.insert(table, np.array([[key], [first[0]]]), shift, used)
-    assert table[0, :, 0].tolist() == [*last[1:], *first, *[-1] * 10, last[0]]
+        hash_table.insert(table, width, np.array([[key], [first[0]]]), used)
+    assert table[0, :slots, 0].tolist() == [*last[1:], *first, *[-1] * 10, last[0]]
     assert used.tolist() == [6, 1]
-    assert found(table, np.array([[*last, *first], [*last, *first]]), shift).tolist() == [
+    assert found(table, np.array([[*last, *first], [*last, *first]]), width).tolist() == [
         [15, 0, 1, 2, 3, 4],
-        [*[MISSING] * 4, 16, MISSING],
+        [*[MISSING] * 4, 32, MISSING],
     ]
-    beyond = keys_at(width - 1, width, 1, above=last[-1] + 1)[0]
-    assert found(table, np.array([[beyond], [beyond]]), shift).tolist() == [[MISSING], [MISSING]]
-    wider, _, wider_shift = empty(2, 2 * width)
-    values_of(table)[:] = np.arange(2.0 * width)
-    hash_table.rehash(table, wider_shift, wider)
-    slots = found(wider, np.array([[*last, *first]] * 2), wider_shift)
-    assert values_of(wider)[slots[0]].tolist() == [15.0, 0.0, 1.0, 2.0, 3.0, 4.0]
-    assert values_of(wider)[slots[1, 4]] == 16.0
-    assert used.tolist() == (wider[..., 0] >= 0).sum(axis=1).tolist()
+    beyond = keys_at(slots - 1, slots, 1, above=last[-1] + 1)[0]
+    assert found(table, np.array([[beyond], [beyond]]), width).tolist() == [[MISSING], [MISSING]]
+    values_of(table)[:] = np.arange(4.0 * slots)
+    kept = table[1].copy()
+    wider = np.array([2 * slots, slots])
+    hash_table.widen(table, width, wider)
+    where = found(table, np.array([[*last, *first]] * 2), wider)
+    assert values_of(table)[where[0]].tolist() == [15.0, 0.0, 1.0, 2.0, 3.0, 4.0]
+    assert (table[1] == kept).all()
+    assert used.tolist() == [(table[b, : wider[b], 0] >= 0).sum() for b in range(2)]
 
 
 def test_a_repeated_key_takes_one_slot() -> None:
-    table, used, shift = empty(2, 8)
-    hash_table.insert(table, np.array([[5, 5, 5], [5, 6, 5]]), shift, used)
+    table, used, width = empty(2, 8)
+    hash_table.insert(table, width, np.array([[5, 5, 5], [5, 6, 5]]), used)
     assert used.tolist() == [1, 2]
 
 
 def test_a_full_row_raises_instead_of_spinning() -> None:
-    table, used, shift = empty(2, 8)
+    table, used, width = empty(2, 8)
     keys = np.array([range(8), [0] * 8])
-    hash_table.insert(table, keys, shift, used)
+    hash_table.insert(table, width, keys, used)
     assert used.tolist() == [8, 1]
-    hash_table.insert(table, keys, shift, used)  # all there already
+    hash_table.insert(table, width, keys, used)  # all there already
     assert sorted(table[0, :, 0]) == list(range(8))
     kept = table.copy()
     with pytest.raises(MemoryError, match="hash table row is full"):
-        hash_table.insert(table, np.array([[99], [99]]), shift, used)
+        hash_table.insert(table, width, np.array([[99], [99]]), used)
     assert (table[0] == kept[0]).all()
-    assert found(table, np.array([[99, *range(8)]] * 2), shift)[0].tolist()[0] == MISSING
-    assert sorted(found(table, keys, shift)[0].tolist()) == list(range(8))
+    assert found(table, np.array([[99, *range(8)]] * 2), width)[0].tolist()[0] == MISSING
+    assert sorted(found(table, keys, width)[0].tolist()) == list(range(8))
