@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from marl.kernels.hash_table import EMPTY, home, shift_of
+from marl.kernels.hash_table import EMPTY, home
 from marl.kernels.noise import fill
 from marl.kernels.prefetch import prefetch
 from marl.kernels.softmax import FAST, LANES, draw, normalize, read_back, refresh
@@ -99,19 +99,20 @@ def spacing_of(learned: Learned) -> int:
 @njit(cache=True, inline="always")
 def cells_of(learned: Learned, b: int) -> np.ndarray:
     """The cells of replica b that are in use, [2 width], or none."""
-    return learned.table[b, : 2 * learned.width[b]]
+    return learned.table[b][: 2 * learned.width[b]]
 
 
 @njit(cache=True, inline="always")
-def _ask(table: np.ndarray, values: np.ndarray, shift: int, key: np.ndarray, slot: np.ndarray) -> None:
+def _ask(table: np.ndarray, values: np.ndarray, key: np.ndarray, slot: np.ndarray) -> None:
     """slot[i] <- where the search for key[i] starts; all cache lines are asked for, to be there when `_search` comes."""
     if len(table) == 0:
         for i in range(len(key)):
             slot[i] = key[i]
             prefetch(values, key[i])  # type: ignore[call-arg]
     else:
+        last = len(table) // 2 - 1
         for i in range(len(key)):
-            slot[i] = np.uint64(home(key[i], shift)) << np.uint64(1)
+            slot[i] = np.uint64(home(key[i], last)) << np.uint64(1)
             prefetch(table, slot[i])  # type: ignore[call-arg]
 
 
@@ -164,7 +165,7 @@ def advance_one(
     maxima, reward = learned.maxima[b], progress.reward[b]
     block = spacing_of(learned) * learned.width.max() // max(1, len(maxima))
     t, summed, alpha, eta, discount = span
-    uniforms, shift, spacing = numbers.uniforms, shift_of(len(table) // 2), spacing_of(learned)
+    uniforms, spacing = numbers.uniforms, spacing_of(learned)
     s, a = progress.s[b].copy(), progress.a[b].copy()
     next_s, next_a, z, key, scratch = s.copy(), a.copy(), s.copy(), s.copy(), np.zeros(numbers.work, np.int64)
     row, next_row = np.empty(n, np.uint64), np.empty(n, np.uint64)
@@ -181,7 +182,7 @@ def advance_one(
         row[i] = (i * states + s[i]) * 2 * count
         z[i] = layout.pair[(i * states + s[i]) * count + a[i]]
     _keys(layout, z, key)
-    _ask(table, values, shift, key, slot)
+    _ask(table, values, key, slot)
     made = _search(table, spacing, key, slot)
     for i in range(n):
         learns[i] = key[i] != layout.dummy[i]
@@ -199,7 +200,7 @@ def advance_one(
             next_a[i] = draw(actions, policy, next_row[i], layout.last[place], drawn[i, uniforms])
             z[i] = layout.pair[place * np.uint64(count) + np.uint64(next_a[i])]
         _keys(layout, z, key)
-        _ask(table, values, shift, key, next_slot)
+        _ask(table, values, key, next_slot)
 
         for i in range(n):
             q[i] = values[slot[i]]  # Q^t, before line 6; the value of a dummy is 0

@@ -10,7 +10,6 @@ import numpy as np
 from numba import njit, prange
 
 from marl.kernels.actor_critic import Layout, Learned, Progress, Span, _ask, _keys, _search, cells_of, spacing_of
-from marl.kernels.hash_table import shift_of
 from marl.kernels.noise import fill
 from marl.kernels.softmax import FAST, LANES, draw, normalize
 from marl.kernels.steps import Numbers
@@ -64,7 +63,7 @@ def _visit(
         row[i] = place * np.uint64(2 * count)
         z[i] = layout.pair[place * np.uint64(count) + np.uint64(a[i])]
     _keys(layout, z, key)
-    _ask(table, values, shift_of(len(table) // 2), key, trace.slot[t])
+    _ask(table, values, key, trace.slot[t])
     for i in range(len(s)):
         learns[i] = key[i] != layout.dummy[i]
     return _search(table, spacing, key, trace.slot[t])

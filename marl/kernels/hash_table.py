@@ -13,26 +13,20 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit(cache=True)
-def shift_of(width: int) -> int:
-    """64 - log2(width), for a width that is a power of two: what `home` needs to know of a row. 64 for no row at all."""
-    shift = 64
-    while width > 1:
-        width >>= 1
-        shift -= 1
-    return shift
+def home(key: int, last: int) -> int:
+    """The slot where the search for `key` starts, in a row whose last slot is `last` = 2^k - 1, k <= 32.
+
+    Bits 32 to 31 + k of a product in which every bit of the key has a say: a row twice as wide has home or home + 2^k.
+    """
+    folded = np.uint64(key) ^ (np.uint64(key) >> np.uint64(32))
+    return np.int64((folded * _GOLDEN) >> np.uint64(32)) & last  # type: ignore[return-value]
 
 
 @njit(cache=True)
-def home(key: int, shift: int) -> int:
-    """The slot where the search for `key` starts, in a row of 2^(64 - shift) slots."""
-    return np.int64((np.uint64(key) * _GOLDEN) >> np.uint64(shift))  # type: ignore[return-value]
-
-
-@njit(cache=True)
-def probe(row: np.ndarray, key: int, shift: int) -> int:
+def probe(row: np.ndarray, key: int) -> int:
     """The slot of `key`, or of the gap where it belongs; -1 if the row is full. Shapes: row [width, 2]."""
-    slot = home(key, shift)
     last = len(row) - 1
+    slot = home(key, last)
     for _ in range(len(row)):
         if row[slot, 0] == key or row[slot, 0] == EMPTY:
             return slot
@@ -49,9 +43,9 @@ def find(cells: np.ndarray, width: np.ndarray, keys: np.ndarray, missing: int, s
     replicas, stride, _ = cells.shape
     for k in range(keys.shape[0]):
         b = k % replicas
-        row, shift = cells[b, : width[b]], shift_of(width[b])
+        row = cells[b, : width[b]]
         for i in range(keys.shape[1]):
-            slot = probe(row, keys[k, i], shift)
+            slot = probe(row, keys[k, i])
             slots[k, i] = b * stride + slot if slot >= 0 and row[slot, 0] != EMPTY else missing
 
 
@@ -64,9 +58,9 @@ def insert(cells: np.ndarray, width: np.ndarray, keys: np.ndarray, used: np.ndar
     replicas = cells.shape[0]
     for k in range(keys.shape[0]):
         b = k % replicas
-        row, shift = cells[b, : width[b]], shift_of(width[b])
+        row = cells[b, : width[b]]
         for i in range(keys.shape[1]):
-            slot = probe(row, keys[k, i], shift)
+            slot = probe(row, keys[k, i])
             if slot < 0:
                 raise MemoryError("hash table row is full")
             if row[slot, 0] == EMPTY:
@@ -83,15 +77,26 @@ def widen(cells: np.ndarray, width: np.ndarray, wider: np.ndarray) -> None:
 
 @njit(cache=True)
 def widen_one(row: np.ndarray, width: int, wider: int) -> None:
-    """`widen` for one row. Homes are the upper bits of a hash, so that old and new are walked from left to right."""
-    if wider > width:
-        old, shift = row[:width].copy(), shift_of(wider)
-        clear(row[:wider])
-        for k in range(width):
-            if old[k, 0] != EMPTY:
-                slot = probe(row[:wider], old[k, 0], shift)
-                row[slot, 0] = old[k, 0]
-                row[slot, 1] = old[k, 1]
+    """`widen` for one row, which has a gap, doubling by doubling.
+
+    An entry at slot k of the old row either stays or goes `width` slots on, or less far if there is a gap: entries are
+    taken out and put back one by one, going around from behind a gap, so that no entry is put where one still stands that
+    has to be moved, and none that has been put back is cut off from its home.
+    """
+    while width < wider:
+        twice = row[: 2 * width]
+        clear(twice[width:])
+        gap = 0
+        while twice[gap, 0] != EMPTY and gap < width - 1:
+            gap += 1
+        for step in range(1, width):
+            k = (gap + step) & (width - 1)
+            key, value = twice[k, 0], twice[k, 1]
+            if key != EMPTY:
+                twice[k, 0], twice[k, 1] = EMPTY, 0
+                slot = probe(twice, key)
+                twice[slot, 0], twice[slot, 1] = key, value
+        width *= 2
 
 
 @njit(cache=True)

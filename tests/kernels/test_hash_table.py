@@ -43,8 +43,8 @@ def found(table: np.ndarray, keys: np.ndarray, width: np.ndarray) -> np.ndarray:
 
 
 def home(key: int, width: int) -> int:
-    """Fibonacci hashing in plain integers."""
-    return (key * 0x9E3779B97F4A7C15 % 2**64) * width // 2**64
+    """Fibonacci hashing in plain integers: of both halves of the key, the upper half of the product."""
+    return (key ^ key >> 32) * 0x9E3779B97F4A7C15 % 2**64 // 2**32 % width
 
 
 def keys_at(slot: int, width: int, count: int, above: int = 0) -> list[int]:
@@ -125,6 +125,25 @@ def test_clusters_wrap_around_the_end_of_a_row() -> None:
     assert values_of(table)[where[0]].tolist() == [15.0, 0.0, 1.0, 2.0, 3.0, 4.0]
     assert (table[1] == kept).all()
     assert used.tolist() == [(table[b, : wider[b], 0] >= 0).sum() for b in range(2)]
+
+
+@pytest.mark.parametrize("width", [2, 4, 8, 32, 128])
+def test_a_crowded_row_is_widened_in_place(width: int) -> None:
+    """Up to one gap in a row, long clusters that wrap around: every key is found again, with its value."""
+    draw = np.random.default_rng(width)
+    for trial in range(300):
+        table, used, widths = empty(1, width, 8 * width)
+        count = width - 1 if trial % 2 else int(draw.integers(0, width))
+        keys = draw.choice(2 ** (3 + trial % 40) + width, count, replace=False)
+        hash_table.insert(table, widths, keys[:, None], used)
+        assert used[0] == count
+        table[0, found(table, keys[None], widths)[0], 1] = 10 * keys + 1
+        wider = widths * 2 ** (1 + trial % 3)
+        hash_table.widen(table, widths, wider)
+        row = table[0, : wider[0]]
+        assert (row[:, 0] >= 0).sum() == count
+        assert (row[found(table, keys[None], wider)[0]] == np.stack([keys, 10 * keys + 1], axis=1)).all()
+        assert (table[0, wider[0] :] == 99).all()
 
 
 def test_a_repeated_key_takes_one_slot() -> None:
