@@ -13,7 +13,7 @@ from numba import njit, prange
 from marl.kernels.hash_table import EMPTY, home
 from marl.kernels.noise import fill
 from marl.kernels.prefetch import prefetch
-from marl.kernels.softmax import FAST, LANES, draw, normalize, read_back, refresh
+from marl.kernels.softmax import BLOCK, FAST, LANES, draw, normalize, read_back, refresh
 from marl.kernels.steps import Numbers
 
 
@@ -174,7 +174,7 @@ def advance_one(
     drawn, r = np.empty((n, uniforms + 1)), np.empty(n)
     flat, u = drawn.reshape(drawn.size), drawn[:, :uniforms]
     q, delta, gain = np.empty(n, values.dtype), np.empty(n, values.dtype), np.empty(n, policy.dtype)
-    lanes = -(-n // LANES) * LANES
+    lanes = min(-(-n // LANES) * LANES, BLOCK)
     logits, p = np.zeros((count, lanes), policy.dtype), np.zeros((count, lanes), policy.dtype)
     top, total = np.zeros(lanes, policy.dtype), np.zeros(lanes, policy.dtype)
     baseline = 1.0 if discount == 1.0 else 0.0
@@ -213,20 +213,23 @@ def advance_one(
                 near += q[layout.near[i, j]]
             gain[i] = ascent * near
             check += near * policy[row[i] + np.uint64(count + a[i])]
-        for i in range(n):  # line 8, while the cells of line 6 come from memory
-            start, g = row[i], gain[i]
-            for x in range(len(actions)):
-                at = start + np.uint64(x)
-                logits[x, i] = policy[at] - g * policy[at + np.uint64(count)]
-        for i in range(n):
-            logits[a[i], i] += gain[i]
-        normalize(actions, logits, p, top, total)
-        for i in range(n):
-            start, inverse = row[i], total[i]
-            for x in range(len(actions)):
-                at = start + np.uint64(x)
-                policy[at] = logits[x, i]
-                policy[at + np.uint64(count)] = p[x, i] * inverse
+        for first in range(0, n, lanes):  # line 8, while the cells of line 6 come from memory
+            here = min(lanes, n - first)  # agents by the block, in work arrays that stay in the nearest cache
+            rows, chosen, ascents = row[first : first + here], a[first : first + here], gain[first : first + here]
+            for i in range(here):
+                start, g = rows[i], ascents[i]
+                for x in range(len(actions)):
+                    at = start + np.uint64(x)
+                    logits[x, i] = policy[at] - g * policy[at + np.uint64(count)]
+            for i in range(here):
+                logits[chosen[i], i] += ascents[i]
+            normalize(actions, logits, p, top, total)
+            for i in range(here):
+                start, inverse = rows[i], total[i]
+                for x in range(len(actions)):
+                    at = start + np.uint64(x)
+                    policy[at] = logits[x, i]
+                    policy[at + np.uint64(count)] = p[x, i] * inverse
 
         made += _search(table, spacing, key, next_slot)
         for i in range(n):  # agent i's two slots may coincide: both are read before line 6 writes

@@ -9,7 +9,8 @@ import numpy as np
 from numba import njit, prange
 
 EMPTY = -1
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MULTIPLIER = np.uint64(0x23A74C222BDB963F)
+"""The best of 3,000 odd numbers: keys in a row, as kappa = 0 has them, hardly meet in rows of 2^6 to 2^26 slots."""
 
 
 @njit(cache=True)
@@ -19,7 +20,7 @@ def home(key: int, last: int) -> int:
     Bits 32 to 31 + k of a product in which every bit of the key has a say: a row twice as wide has home or home + 2^k.
     """
     folded = np.uint64(key) ^ (np.uint64(key) >> np.uint64(32))
-    return np.int64((folded * _GOLDEN) >> np.uint64(32)) & last  # type: ignore[return-value]
+    return np.int64((folded * _MULTIPLIER) >> np.uint64(32)) & last  # type: ignore[return-value]
 
 
 @njit(cache=True)

@@ -16,6 +16,8 @@ FAST = {"contract", "nsz"}
 """What the compiler may do to floating-point arithmetic: fuse a product and a sum, forget the sign of zero."""
 LANES = 8
 """Work arrays are as long as the next multiple of this, so that vectors are full."""
+BLOCK = 256
+"""And at most so long, so that they stay in the nearest cache."""
 
 _SHIFT = 1.5 * 2.0**52
 """Adding it to |x| < 2^51 leaves round(x) in the last bits."""

@@ -43,8 +43,8 @@ def found(table: np.ndarray, keys: np.ndarray, width: np.ndarray) -> np.ndarray:
 
 
 def home(key: int, width: int) -> int:
-    """Fibonacci hashing in plain integers: of both halves of the key, the upper half of the product."""
-    return (key ^ key >> 32) * 0x9E3779B97F4A7C15 % 2**64 // 2**32 % width
+    """Multiplicative hashing in plain integers: of both halves of the key, the upper half of the product."""
+    return (key ^ key >> 32) * 0x23A74C222BDB963F % 2**64 // 2**32 % width
 
 
 def keys_at(slot: int, width: int, count: int, above: int = 0) -> list[int]:
@@ -95,7 +95,7 @@ def test_equals_a_dict_per_row_while_it_grows(first: int, bits: int) -> None:
     assert bits == 6 or len(absent) == 200
 
 
-def test_homes_are_those_of_fibonacci_hashing() -> None:
+def test_homes_are_those_of_multiplicative_hashing() -> None:
     for slots in (8, 4096):
         for key in [0, 1, 2, 3, 12345, 2**40 + 1, 2**63 - 1]:
             table, used, width = empty(1, slots)
