@@ -15,7 +15,7 @@ def test_older_than_the_newest_kernel(tmp_path: Path) -> None:
     old, new, code = (folder / "__pycache__" / name for name in ("old.nbi", "new.nbi", "old.nbc"))
     for path in (old, new, code):
         path.touch()
-    changed = (folder / "hash_table.py").stat().st_mtime + 100
+    changed = old.stat().st_mtime + 100
     os.utime(folder / "hash_table.py", (changed, changed))
     os.utime(new, (changed + 1, changed + 1))
     spec = importlib.util.spec_from_file_location("copied_kernels", folder / "__init__.py")
