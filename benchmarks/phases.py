@@ -20,14 +20,15 @@ from pathlib import Path
 
 import marl
 
+LOOP = "            for i in range(here):\n                "
 PHASES = {
     "noise": ("        fill(progress", "        step(numbers"),
     "environment": ("        step(numbers", "        for i in range(n):  # line 4"),
-    "draw of actions": ("        for i in range(n):  # line 4", "        _keys(layout, z, key)\n        made"),
-    "sum over neighbors": ("        for i in range(n):\n            near = ", "        for i in range(n):  # line 8"),
-    "read policy rows": ("        for i in range(n):  # line 8", "        for i in range(n):\n            logits[a"),
-    "softmax": ("        normalize(actions", "        for i in range(n):\n            start, inverse"),
-    "write policy rows": ("        for i in range(n):\n            start, inverse", "        loss_sum +="),
+    "draw of actions": ("        for i in range(n):  # line 4", "        _keys(layout, z, key)\n        _ask"),
+    "sum over neighbors": ("        for i in range(n):\n            near = ", "        for first in range"),
+    "read policy rows": (f"{LOOP}start, g", f"{LOOP}logits[chosen"),
+    "softmax": ("            normalize(actions", f"{LOOP}start, inverse"),
+    "write policy rows": (f"{LOOP}start, inverse", "        made += _search"),
 }
 TIMED = """
 import sys, time, torch
