@@ -17,6 +17,10 @@ from marl.kernels.softmax import BLOCK, FAST, LANES, draw, normalize, read_back,
 from marl.kernels.steps import Numbers
 
 
+AHEAD = 12
+"""Agents by which a row of the policy is asked for before it is read, in large networks."""
+
+
 class Layout(NamedTuple):
     """What stays as it is. Shapes: near, stride [n, m], size, base, dummy [n], pair [n S A], last [n S], legal [n, S, A].
 
@@ -195,6 +199,11 @@ def advance_one(
         for i in range(n):  # line 4: a(t+1) from theta(t)
             if next_s[i] < 0 or next_s[i] >= states:
                 next_s[i], done = 0, -1
+            if n > BLOCK:  # rows of so many agents are far away: ask for those that come soon
+                soon = min(i + AHEAD, n - 1)
+                start = np.uint64(soon * states + next_s[soon]) * np.uint64(2 * count)
+                prefetch(policy, start)  # type: ignore[call-arg]
+                prefetch(policy, start + np.uint64(2 * count - 1))  # type: ignore[call-arg]
             place = np.uint64(i * states + next_s[i])
             next_row[i] = place * np.uint64(2 * count)
             next_a[i] = draw(actions, policy, next_row[i], layout.last[place], drawn[i, uniforms])
@@ -218,6 +227,10 @@ def advance_one(
             rows, chosen, ascents = row[first : first + here], a[first : first + here], gain[first : first + here]
             for i in range(here):
                 start, g = rows[i], ascents[i]
+                if n > BLOCK:
+                    soon_row = rows[min(i + AHEAD, here - 1)]
+                    prefetch(policy, soon_row)  # type: ignore[call-arg]
+                    prefetch(policy, soon_row + np.uint64(2 * count - 1))  # type: ignore[call-arg]
                 for x in range(len(actions)):
                     at = start + np.uint64(x)
                     logits[x, i] = policy[at] - g * policy[at + np.uint64(count)]
