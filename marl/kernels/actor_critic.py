@@ -16,7 +16,6 @@ from marl.kernels.prefetch import prefetch
 from marl.kernels.softmax import BLOCK, FAST, LANES, draw, normalize, read_back, refresh
 from marl.kernels.steps import Numbers
 
-
 AHEAD = 12
 """Agents by which a row of the policy is asked for before it is read, in large networks."""
 
@@ -101,12 +100,6 @@ def spacing_of(learned: Learned) -> int:
 
 
 @njit(cache=True, inline="always")
-def cells_of(learned: Learned, b: int) -> np.ndarray:
-    """The cells of replica b that are in use, [2 width], or none."""
-    return learned.table[b][: 2 * learned.width[b]]
-
-
-@njit(cache=True, inline="always")
 def _ask(table: np.ndarray, values: np.ndarray, key: np.ndarray, slot: np.ndarray) -> None:
     """slot[i] <- where the search for key[i] starts; all cache lines are asked for, to be there when `_search` comes."""
     if len(table) == 0:
@@ -165,8 +158,8 @@ def advance_one(
 ) -> None:
     """`advance` for replica b alone."""
     n, states, count = layout.legal.shape
-    policy, values, table, mu = learned.policy[b], learned.values[b], cells_of(learned, b), learned.mu[b]
-    maxima, reward = learned.maxima[b], progress.reward[b]
+    policy, values, mu = learned.policy[b], learned.values[b], learned.mu[b]
+    table, maxima, reward = learned.table[b][: 2 * learned.width[b]], learned.maxima[b], progress.reward[b]
     block = spacing_of(learned) * learned.width.max() // max(1, len(maxima))
     t, summed, alpha, eta, discount = span
     uniforms, spacing = numbers.uniforms, spacing_of(learned)
@@ -203,7 +196,7 @@ def advance_one(
                 soon = min(i + AHEAD, n - 1)
                 start = np.uint64(soon * states + next_s[soon]) * np.uint64(2 * count)
                 prefetch(policy, start)  # type: ignore[call-arg]
-                prefetch(policy, start + np.uint64(2 * count - 1))  # type: ignore[call-arg]
+                prefetch(policy, start + np.uint64(2 * count - 1))
             place = np.uint64(i * states + next_s[i])
             next_row[i] = place * np.uint64(2 * count)
             next_a[i] = draw(actions, policy, next_row[i], layout.last[place], drawn[i, uniforms])
@@ -230,7 +223,7 @@ def advance_one(
                 if n > BLOCK:
                     soon_row = rows[min(i + AHEAD, here - 1)]
                     prefetch(policy, soon_row)  # type: ignore[call-arg]
-                    prefetch(policy, soon_row + np.uint64(2 * count - 1))  # type: ignore[call-arg]
+                    prefetch(policy, soon_row + np.uint64(2 * count - 1))
                 for x in range(len(actions)):
                     at = start + np.uint64(x)
                     logits[x, i] = policy[at] - g * policy[at + np.uint64(count)]

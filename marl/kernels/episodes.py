@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from marl.kernels.actor_critic import Layout, Learned, Progress, Span, _ask, _keys, _search, cells_of, spacing_of
+from marl.kernels.actor_critic import Layout, Learned, Progress, Span, _ask, _keys, _search, spacing_of
 from marl.kernels.noise import fill
 from marl.kernels.softmax import FAST, LANES, draw, normalize
 from marl.kernels.steps import Numbers
@@ -130,7 +130,8 @@ def advance_one(
 ) -> None:
     """`advance` for replica b alone."""
     n, states, count = layout.legal.shape
-    policy, values, table, reward = learned.policy[b], learned.values[b], cells_of(learned, b), progress.reward[b]
+    policy, values, reward = learned.policy[b], learned.values[b], progress.reward[b]
+    table = learned.table[b][: 2 * learned.width[b]]
     first, summed, alpha, eta, discount = span
     weight, horizon, fresh = episodes.weight, len(episodes.weight), 0
     uniforms, spacing = numbers.uniforms, spacing_of(learned)
