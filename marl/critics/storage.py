@@ -170,7 +170,7 @@ class HashStorage(Storage):
         self.stride, there = width, free() or 0
         while self.stride < _RESERVE * width and 4 * self.replicas * self.stride * CELL <= there:
             self.stride *= 2
-        self.cells = torch.from_numpy(np.empty((self.replicas * self.stride + 1, 2), dtype=np.int64))
+        self.cells = torch.from_numpy(np.zeros((self.replicas * self.stride + 1, 2), dtype=np.int64))
         self.cells[-1] = torch.tensor([self._kernel.EMPTY, 0])
 
     def __getstate__(self) -> dict[str, Any]:
