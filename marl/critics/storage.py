@@ -77,7 +77,7 @@ class HashStorage(Storage):
     """A slot for every joint pair visited so far; a row is widened before it is more than two thirds full.
 
     `cells` [slots + 1, 2]: key and bits of the value, side by side (see `marl.kernels.hash_table`); the last is `missing`.
-    Rows grow in place: behind what is in use they have room that was never written, which takes no memory yet.
+    Rows grow in place: behind what is in use they have room that is zero and was never written, which takes no memory yet.
     """
 
     cells: Tensor
