@@ -10,7 +10,7 @@ from numba import njit, prange
 
 EMPTY = -1
 _MULTIPLIER = np.uint64(0x23A74C222BDB963F)
-"""The best of 3,000 odd numbers: keys in a row, as kappa = 0 has them, hardly meet in rows of 2^6 to 2^26 slots."""
+"""One of 3,000 odd numbers, with which keys in a row, as kappa = 0 has them, hardly meet in rows of 2^10 to 2^26 slots."""
 
 
 @njit(cache=True)
