@@ -20,23 +20,23 @@ from pathlib import Path
 
 import marl
 
-LOOP = "            for i in range(here):\n                "
+LOOP = "            for c in range(len(agents)):\n                "
 PHASES = {
     "noise": ("        fill(progress", "        step(numbers"),
-    "environment": ("        step(numbers", "        for i in range(n):  # line 4"),
-    "draw of actions": ("        for i in range(n):  # line 4", "        _keys(layout, z, key)\n        _ask"),
-    "sum over neighbors": ("        for i in range(n):\n            near = ", "        for first in range"),
-    "read policy rows": (f"{LOOP}start, g", f"{LOOP}logits[chosen"),
+    "environment": ("        step(numbers", "        next_choosing = 0"),
+    "draw of actions": ("        next_choosing = 0", "        _keys(layout, z, key)\n        _ask"),
+    "sum over neighbors": ("        for c in range(choosing)", "        for first in range"),
+    "read policy rows": (f"{LOOP}start, g", f"{LOOP}logits[a["),
     "softmax": ("            normalize(actions", f"{LOOP}start, inverse"),
     "write policy rows": (f"{LOOP}start, inverse", "        made += _search"),
 }
 TIMED = """
 import sys, time, torch
 from marl import PowerLaw, ScalableActorCritic, TabularCritic, TabularSoftmax, WirelessAccess
-kappa, steps = int(sys.argv[1]), int(sys.argv[2])
-env = WirelessAccess()
+kappa, side, steps = (int(text) for text in sys.argv[1:])
+env = WirelessAccess(rows=side, cols=side)
 sizes = {"critic_scheduler": PowerLaw(0.5, 0.4), "actor_scheduler": PowerLaw(20.0, 0.5)}
-parts = env, TabularSoftmax(env), TabularCritic(env, kappa=kappa)
+parts = env, TabularSoftmax(env), TabularCritic(env, kappa=kappa, storage="hash" if side > 5 else "auto")
 trainer = ScalableActorCritic(*parts, **sizes, engine="fused", log_every=steps)
 trainer.run(steps)
 began = time.perf_counter()
@@ -55,6 +55,7 @@ def repeated(source: str, start: str, end: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=400_000)
+    parser.add_argument("--side", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     package = Path(marl.__file__).parent
@@ -65,12 +66,12 @@ def main() -> None:
             copy = Path(directory) / name / "marl"
             shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
             (copy / "kernels" / "actor_critic.py").write_text(text)
-        for kappa in (0, 1):
+        for kappa in (0,):
             found: dict[str, list[float]] = {name: [] for name in variants}
             for measured in range(arguments.repeats + 1):
                 for name, times in found.items():
                     print(f"\rkappa = {kappa}, round {measured}: {name}          ", end="", file=sys.stderr, flush=True)
-                    command = [sys.executable, "-c", TIMED, str(kappa), str(arguments.steps)]
+                    command = [sys.executable, "-c", TIMED, str(kappa), str(arguments.side), str(arguments.steps)]
                     environment = {**os.environ, "PYTHONPATH": str(Path(directory) / name)}
                     done = subprocess.run(
                         command, env=environment, capture_output=True, text=True, check=True, cwd=directory

@@ -13,17 +13,18 @@ from numba import njit, prange
 from marl.kernels.hash_table import EMPTY, home
 from marl.kernels.noise import fill
 from marl.kernels.prefetch import prefetch
-from marl.kernels.softmax import BLOCK, FAST, LANES, draw, normalize, read_back, refresh
+from marl.kernels.softmax import BLOCK, FAST, LANES, draw, normalize, read_back, refresh, workspace
 from marl.kernels.steps import Numbers
 
-AHEAD = 12
+AHEAD = 16
 """Agents by which a row of the policy is asked for before it is read, in large networks."""
 
 
 class Layout(NamedTuple):
-    """What stays as it is. Shapes: near, stride [n, m], size, base, dummy [n], pair [n S A], last [n S], legal [n, S, A].
+    """What stays as it is. Shapes: near, stride [n, m], size, base, dummy [n], pair [n S A], last, choice [n S],
 
-    dummy: its key, or -1; last: the last legal action; keep: the bits of a key that count (all if keys are exact).
+    legal [n, S, A]. dummy: its key, or -1; last: the last legal action; choice: 1 where there are several, else 0;
+    keep: the bits of a key that count (all if keys are exact).
     """
 
     near: np.ndarray
@@ -33,6 +34,7 @@ class Layout(NamedTuple):
     dummy: np.ndarray
     pair: np.ndarray
     last: np.ndarray
+    choice: np.ndarray
     legal: np.ndarray
     keep: int
 
@@ -83,7 +85,7 @@ class Progress(NamedTuple):
     done: np.ndarray
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, forceinline=True)
 def _keys(layout: Layout, z: np.ndarray, key: np.ndarray) -> None:
     """key[i] <- the key of the joint pair z that agent i's neighborhood sees."""
     for i in range(len(z)):
@@ -93,13 +95,13 @@ def _keys(layout: Layout, z: np.ndarray, key: np.ndarray) -> None:
         key[i] = total & layout.keep
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, forceinline=True)
 def spacing_of(learned: Learned) -> int:
     """How many values have room in a cell, of which its own is the one in the middle; 1 if there are no cells."""
     return 2 * learned.values.shape[1] // learned.table.shape[1] if learned.table.size > 0 else 1
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, forceinline=True)
 def _ask(table: np.ndarray, values: np.ndarray, key: np.ndarray, slot: np.ndarray) -> None:
     """slot[i] <- where the search for key[i] starts; all cache lines are asked for, to be there when `_search` comes."""
     if len(table) == 0:
@@ -113,7 +115,7 @@ def _ask(table: np.ndarray, values: np.ndarray, key: np.ndarray, slot: np.ndarra
             prefetch(table, slot[i])  # type: ignore[call-arg]
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, forceinline=True)
 def _search(table: np.ndarray, spacing: int, key: np.ndarray, slot: np.ndarray) -> int:
     """slot[i] <- where the value of key[i] stands, from where `_ask` said; makes cells and returns how many."""
     made = 0
@@ -170,13 +172,14 @@ def advance_one(
     learns, next_learns = np.empty(n, np.bool_), np.empty(n, np.bool_)
     drawn, r = np.empty((n, uniforms + 1)), np.empty(n)
     flat, u = drawn.reshape(drawn.size), drawn[:, :uniforms]
+    chooser, next_chooser, choosing = np.empty(n, np.uint64), np.empty(n, np.uint64), 0
     q, delta, gain = np.empty(n, values.dtype), np.empty(n, values.dtype), np.empty(n, policy.dtype)
-    lanes = min(-(-n // LANES) * LANES, BLOCK)
-    logits, p = np.zeros((count, lanes), policy.dtype), np.zeros((count, lanes), policy.dtype)
-    top, total = np.zeros(lanes, policy.dtype), np.zeros(lanes, policy.dtype)
+    logits, p, top, total = workspace(min(n, BLOCK), count, policy.dtype)
     baseline = 1.0 if discount == 1.0 else 0.0
     for i in range(n):
         row[i] = (i * states + s[i]) * 2 * count
+        chooser[choosing] = i
+        choosing += layout.choice[i * states + s[i]]
         z[i] = layout.pair[(i * states + s[i]) * count + a[i]]
     _keys(layout, z, key)
     _ask(table, values, key, slot)
@@ -189,18 +192,22 @@ def advance_one(
         fill(progress.key[b], (t + k + 1) * n * (uniforms + 1), flat)
         step(numbers.ints, numbers.floats, scratch, s, a, u, next_s, r)  # line 3, first half of 4
 
+        next_choosing = 0
         for i in range(n):  # line 4: a(t+1) from theta(t)
             if next_s[i] < 0 or next_s[i] >= states:
                 next_s[i], done = 0, -1
             if n > BLOCK:  # rows of so many agents are far away: ask for those that come soon
                 soon = min(i + AHEAD, n - 1)
-                start = np.uint64(soon * states + next_s[soon]) * np.uint64(2 * count)
-                prefetch(policy, start)  # type: ignore[call-arg]
-                prefetch(policy, start + np.uint64(2 * count - 1))
+                start = np.uint64(soon * states + next_s[soon]) * np.uint64(count)
+                prefetch(layout.pair, start)  # type: ignore[call-arg]
+                prefetch(policy, start * np.uint64(2) + np.uint64(count))
+                prefetch(policy, start * np.uint64(2) + np.uint64(2 * count - 1))
             place = np.uint64(i * states + next_s[i])
             next_row[i] = place * np.uint64(2 * count)
             next_a[i] = draw(actions, policy, next_row[i], layout.last[place], drawn[i, uniforms])
             z[i] = layout.pair[place * np.uint64(count) + np.uint64(next_a[i])]
+            next_chooser[next_choosing] = i
+            next_choosing += layout.choice[place]
         _keys(layout, z, key)
         _ask(table, values, key, next_slot)
 
@@ -209,33 +216,36 @@ def advance_one(
         ascent, loss, check, rate = eta[k] / n, 0.0, 0.0, alpha[k]
         if len(maxima) > 0:
             ascent /= 1.0 + maxima.max()  # Gamma of line 8
-        for i in range(n):
+        for c in range(choosing):  # line 7, for the agents that have a choice: the others' theta stays as it is
+            i = chooser[c]
             near = q[0] * 0
-            for j in range(layout.size[i]):  # line 7
+            for j in range(layout.size[i]):
                 near += q[layout.near[i, j]]
-            gain[i] = ascent * near
-            check += near * policy[row[i] + np.uint64(count + a[i])]
-        for first in range(0, n, lanes):  # line 8, while the cells of line 6 come from memory
-            here = min(lanes, n - first)  # agents by the block, in work arrays that stay in the nearest cache
-            rows, chosen, ascents = row[first : first + here], a[first : first + here], gain[first : first + here]
-            for i in range(here):
-                start, g = rows[i], ascents[i]
+            gain[c] = ascent * near
+        for first in range(0, choosing, BLOCK):  # line 8, while the cells of line 6 come from memory
+            # agents by the block, in work arrays that stay in the nearest cache
+            agents, ascents = chooser[first:choosing][:BLOCK], gain[first:choosing][:BLOCK]
+            lanes = -(-len(agents) // LANES) * LANES
+            for c in range(len(agents)):
+                start, g = row[agents[c]], ascents[c]
                 if n > BLOCK:
-                    soon_row = rows[min(i + AHEAD, here - 1)]
+                    soon_row = row[agents[min(c + AHEAD, len(agents) - 1)]]
                     prefetch(policy, soon_row)  # type: ignore[call-arg]
                     prefetch(policy, soon_row + np.uint64(2 * count - 1))
                 for x in range(len(actions)):
                     at = start + np.uint64(x)
-                    logits[x, i] = policy[at] - g * policy[at + np.uint64(count)]
-            for i in range(here):
-                logits[chosen[i], i] += ascents[i]
-            normalize(actions, logits, p, top, total)
-            for i in range(here):
-                start, inverse = rows[i], total[i]
+                    logits[x * lanes + c] = policy[at] - g * policy[at + np.uint64(count)]
+            for c in range(len(agents)):
+                x, g = a[agents[c]], ascents[c]
+                check += g * policy[row[agents[c]] + np.uint64(count + x)]
+                logits[x * lanes + c] += g
+            normalize(actions, lanes, logits, p, top, total)
+            for c in range(len(agents)):
+                start, inverse = row[agents[c]], total[c]
                 for x in range(len(actions)):
                     at = start + np.uint64(x)
-                    policy[at] = logits[x, i]
-                    policy[at + np.uint64(count)] = p[x, i] * inverse
+                    policy[at] = logits[x * lanes + c]
+                    policy[at + np.uint64(count)] = p[x * lanes + c] * inverse
 
         made += _search(table, spacing, key, next_slot)
         for i in range(n):  # agent i's two slots may coincide: both are read before line 6 writes
@@ -256,6 +266,7 @@ def advance_one(
             finite += 1
         s, next_s, a, next_a = next_s, s, next_a, a
         row, next_row, slot, next_slot, learns, next_learns = next_row, row, next_slot, slot, next_learns, learns
+        chooser, next_chooser, choosing = next_chooser, chooser, next_choosing
     progress.s[b], progress.a[b] = s, a
     progress.loss[b] = loss_sum
     progress.finite[b], progress.done[b] = finite, done

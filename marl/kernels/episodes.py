@@ -11,7 +11,7 @@ from numba import njit, prange
 
 from marl.kernels.actor_critic import Layout, Learned, Progress, Span, _ask, _keys, _search, spacing_of
 from marl.kernels.noise import fill
-from marl.kernels.softmax import FAST, LANES, draw, normalize
+from marl.kernels.softmax import FAST, draw, normalize, workspace
 from marl.kernels.steps import Numbers
 
 
@@ -86,10 +86,10 @@ def _improve(
 ) -> float:
     """theta_i += eta_m sum_t gamma^t (1/n) sum_{j in N_i^kappa} Q_j(z_N(t)) grad log zeta_i(a_i(t)|s_i(t)).
 
-    Returns a number that is finite iff all of it is. q [n], logits, p [A, L], top, total [L] are room to work in.
+    Returns a number that is finite iff all of it is. q [n], logits, p [A L], top, total [L] are room to work in.
     """
     n, _, count = layout.legal.shape
-    check = 0.0
+    check, lanes = 0.0, len(top)
     for t in range(len(weight)):
         a, row, slot, ascent = trace.a[t], trace.row[t], trace.slot[t], eta / n * weight[t]
         for i in range(n):
@@ -108,11 +108,11 @@ def _improve(
         row = trace.row[t]
         for i in range(n):
             for x in range(len(actions)):
-                logits[x, i] = policy[row[i] + np.uint64(x)]
-        normalize(actions, logits, p, top, total)
+                logits[x * lanes + i] = policy[row[i] + np.uint64(x)]
+        normalize(actions, lanes, logits, p, top, total)
         for i in range(n):
             for x in range(len(actions)):
-                policy[row[i] + np.uint64(count + x)] = p[x, i] * total[i]
+                policy[row[i] + np.uint64(count + x)] = p[x * lanes + i] * total[i]
     return check
 
 
@@ -146,9 +146,7 @@ def advance_one(
     drawn, r = np.empty((n, uniforms + 1)), np.empty(n)
     flat, u = drawn.reshape(drawn.size), drawn[:, :uniforms]
     q, delta = np.empty(n, values.dtype), np.empty(n, values.dtype)
-    lanes = -(-n // LANES) * LANES
-    logits, p = np.zeros((count, lanes), policy.dtype), np.zeros((count, lanes), policy.dtype)
-    top, total = np.zeros(lanes, policy.dtype), np.zeros(lanes, policy.dtype)
+    logits, p, top, total = workspace(n, count, policy.dtype)
 
     t, made = first % horizon, 0
     trace.s[:horizon], trace.a[:horizon] = episodes.s[:, b], episodes.a[:, b]

@@ -7,7 +7,7 @@ ALMOST_ONE = 1.0 - 2.0**-53
 """The largest number that can be drawn."""
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, forceinline=True)
 def fill(key: int, first: int, u: np.ndarray) -> None:
     """u <- outputs number first, first + 1, ... of the stream with this key, in [0, 1). Shapes: u [any]."""
     for k in range(len(u)):

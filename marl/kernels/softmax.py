@@ -17,7 +17,7 @@ FAST = {"contract", "nsz"}
 LANES = 8
 """Work arrays are as long as the next multiple of this, so that vectors are full."""
 BLOCK = 256
-"""And at most so long, so that they stay in the nearest cache."""
+"""And at most so long in large networks, so that they stay in the nearest cache."""
 
 _SHIFT = 1.5 * 2.0**52
 """Adding it to |x| < 2^51 leaves round(x) in the last bits."""
@@ -36,7 +36,7 @@ _COEFFICIENTS = (
 )
 
 
-@njit(cache=True, inline="always", error_model="numpy")
+@njit(cache=True, forceinline=True, error_model="numpy", fastmath=FAST)
 def exp(x: float) -> float:
     """e^x for x <= 0 with a relative error below 5e-16, 0 below -708 (e^x < 4e-308), NaN for NaN; no branch, no call.
 
@@ -54,31 +54,34 @@ def exp(x: float) -> float:
     return 0.0 if tiny else y * np.int64(power).view(np.float64)
 
 
-@njit(cache=True, inline="always", error_model="numpy", fastmath=FAST)
-def normalize(actions: Any, logits: np.ndarray, p: np.ndarray, top: np.ndarray, total: np.ndarray) -> None:
-    """p <- exp(logits - max), total <- 1 / sum over actions. Shapes: logits, p [A, L], top, total [L]."""
-    lanes = len(top)
+@njit(cache=True, forceinline=True, error_model="numpy", fastmath=FAST)
+def normalize(actions: Any, lanes: int, logits: np.ndarray, p: np.ndarray, top: np.ndarray, total: np.ndarray) -> None:
+    """p <- exp(logits - max), total <- 1 / sum over actions, for as many agents as `lanes`, a multiple of LANES.
+
+    Shapes: logits, p [A lanes or more], action by action, top, total [lanes or more]; see `workspace`.
+    """
     for i in range(lanes):
-        top[i] = logits[0, i]
+        top[i] = logits[i]
     for x in range(1, len(actions)):
         for i in range(lanes):
-            top[i] = logits[x, i] if logits[x, i] > top[i] else top[i]
+            at = x * lanes + i
+            top[i] = logits[at] if logits[at] > top[i] else top[i]
     for x in range(len(actions)):
         for i in range(lanes):
-            p[x, i] = logits[x, i] - top[i]
-    flat = p.reshape(p.size)
-    for k in range(len(flat)):
-        flat[k] = exp(flat[k])
+            at = x * lanes + i
+            p[at] = logits[at] - top[i]
+    for at in range(len(actions) * lanes):
+        p[at] = exp(p[at])
     for i in range(lanes):
-        total[i] = p[0, i]
+        total[i] = p[i]
     for x in range(1, len(actions)):
         for i in range(lanes):
-            total[i] += p[x, i]
+            total[i] += p[x * lanes + i]
     for i in range(lanes):
         total[i] = 1.0 / total[i]
 
 
-@njit(cache=True, inline="always", error_model="numpy", fastmath=FAST)
+@njit(cache=True, forceinline=True, error_model="numpy", fastmath=FAST)
 def draw(actions: Any, policy: np.ndarray, row: int, last: int, u: float) -> int:
     """The first action whose cumulative probability exceeds u; see `Policy.sample`.
 
@@ -105,23 +108,29 @@ def _draw_last(actions: Any, policy: np.ndarray, first: int, last: int, total: f
     return min(passed, last)
 
 
+@njit(cache=True)
+def workspace(agents: int, count: int, dtype: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Room for `normalize` to work in: logits, p [A lanes], top, total [lanes], for so many agents and actions."""
+    lanes = -(-agents // LANES) * LANES
+    return np.zeros(count * lanes, dtype), np.zeros(count * lanes, dtype), np.zeros(lanes, dtype), np.zeros(lanes, dtype)
+
+
 @njit(cache=True, error_model="numpy", fastmath=FAST)
 def refresh(actions: Any, theta: np.ndarray, legal: np.ndarray, policy: np.ndarray) -> None:
     """Lays out policy from theta. Shapes: theta [n, S, A], legal [n, S, A], policy [n S 2 A]."""
     agents, states, count = theta.shape
-    lanes = -(-agents // LANES) * LANES
-    logits, p = np.zeros((count, lanes), theta.dtype), np.zeros((count, lanes), theta.dtype)
-    top, total = np.zeros(lanes, theta.dtype), np.zeros(lanes, theta.dtype)
+    logits, p, top, total = workspace(agents, count, theta.dtype)
+    lanes = len(top)
     for s in range(states):
         for i in range(agents):
             for x in range(count):
-                logits[x, i] = theta[i, s, x] if legal[i, s, x] else -np.inf
-        normalize(actions, logits, p, top, total)
+                logits[x * lanes + i] = theta[i, s, x] if legal[i, s, x] else -np.inf
+        normalize(actions, lanes, logits, p, top, total)
         for i in range(agents):
             row = (i * states + s) * 2 * count
             for x in range(count):
-                policy[row + x] = logits[x, i]
-                policy[row + count + x] = p[x, i] * total[i]
+                policy[row + x] = logits[x * lanes + i]
+                policy[row + count + x] = p[x * lanes + i] * total[i]
 
 
 @njit(cache=True)

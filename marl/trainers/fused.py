@@ -56,8 +56,9 @@ class FusedEngine:
             size=critic.neighborhood.size.numpy(),
             base=table.keys.base.numpy(),
             dummy=table.dummy,
-            pair=env.pair_index.flatten().numpy(),
+            pair=env.pair_index.flatten().int().numpy(),
             last=last_actions(env.action_mask).numpy(),
+            choice=(env.action_mask.sum(dim=2) > 1).flatten().to(torch.int8).numpy(),
             legal=env.action_mask.numpy(),
             keep=-1 if table.keys.exact else 2**63 - 1,
         )
@@ -68,9 +69,10 @@ class FusedEngine:
 
     @property
     def workspace(self) -> int:
-        """Bytes that the threads need while they work: 15 numbers, U + 1 uniforms and 2 A probabilities per agent each."""
+        """Bytes that the threads need while they work: 17 numbers and U + 1 uniforms per agent, and a block of rows."""
         n, _, actions = self._layout.legal.shape
-        each = n * (15 + self._numbers.uniforms + 1 + 2 * actions) + self._numbers.work
+        block = min(n, self._kernel.BLOCK) * (2 * actions + 2)
+        each = n * (17 + self._numbers.uniforms + 1) + block + self._numbers.work
         return 8 * self._workers.working(len(self._policy)) * each
 
     def advance(self, trainer: "CompiledActorCritic", steps: int) -> None:

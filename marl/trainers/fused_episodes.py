@@ -20,9 +20,9 @@ class EpisodicEngine(FusedEngine):
 
     @property
     def workspace(self) -> int:
-        """That of every engine, 5 numbers per pair of an episode, and the fresh starts of a call."""
-        replicas, n = len(self._policy), len(self._layout.legal)
-        pairs = 5 * self._workers.working(replicas) * (self._horizon + 1)
+        """That of every engine, 5 numbers per pair of an episode, rows of all agents, and the fresh starts of a call."""
+        replicas, (n, _, actions) = len(self._policy), self._layout.legal.shape
+        pairs = self._workers.working(replicas) * (5 * (self._horizon + 1) + 2 * actions + 2)
         starts = replicas * (self._numbers.uniforms + 2) * (self._longest_call // self._horizon + 1)
         return super().workspace + 8 * n * (pairs + starts)
 
