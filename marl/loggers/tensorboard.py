@@ -72,7 +72,7 @@ class TensorBoardLogger:
             if array.ndim == 2:
                 scalars |= self._of_agents(tag, array)
                 continue
-            scalars[tag] = float(array.mean())
+            scalars[tag] = array.item() if array.size == 1 else float(array.mean())
             if tag in BANDED:
                 ranks = np.linspace(0, 100, array.size)  # (np.percentile is slower than a thousand compiled steps)
                 for percent in (10, 90):
