@@ -1,9 +1,9 @@
 """Where a step of the compiled engine goes: each phase of the kernel is run twice, and what that adds is its cost.
 
-    python benchmarks/phases.py [--steps 400000] [--repeats 5]
+    python benchmarks/phases.py [--side 5] [--steps 400000] [--repeats 5]
 
-Prints one JSON line per kappa: microseconds of a whole step on the 5x5 network with interior points, and of every phase.
-Phases are told apart by statements of marl/kernels/actor_critic.py; a copy of the package is compiled per phase.
+Prints one JSON line per kappa: microseconds of a whole step on a network of so many cells each way, with interior points,
+and of every phase. Phases are told apart by statements of marl/kernels/actor_critic.py; a copy of the package is compiled per phase.
 Only phases that can be repeated without changing the run are measured; `rest` is what remains (probing and updating the
 table, mu, sums, and whatever overlaps).
 """
@@ -66,7 +66,7 @@ def main() -> None:
             copy = Path(directory) / name / "marl"
             shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
             (copy / "kernels" / "actor_critic.py").write_text(text)
-        for kappa in (0,):
+        for kappa in (0, 1):
             found: dict[str, list[float]] = {name: [] for name in variants}
             for measured in range(arguments.repeats + 1):
                 for name, times in found.items():

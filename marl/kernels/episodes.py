@@ -1,6 +1,6 @@
 """The episodic discounted actor-critic fused: many episodes of softmax actor and truncated tabular critic.
 
-Layout, Learned, Span and Progress are those of `marl.kernels.actor_critic`, but for eta in Span: one for every episode
+Layout, Learned, Span and Progress are those of `marl.kernels.arguments`, but for eta in Span: one for every episode
 that ends. Step k = m T + t is step t of episode m. Mathematics: `marl.trainers.DiscountedActorCritic`.
 """
 
@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from marl.kernels.actor_critic import Layout, Learned, Progress, Span, _ask, _keys, _search, spacing_of
+from marl.kernels.actor_critic import _ask, _keys, _search, spacing_of
+from marl.kernels.arguments import Layout, Learned, Progress, Span
 from marl.kernels.noise import fill
 from marl.kernels.softmax import FAST, draw, normalize, workspace
 from marl.kernels.steps import Numbers

@@ -16,6 +16,7 @@ from marl.core.fused import UNROLLED
 from marl.critics import NeuralCritic, TabularCritic
 from marl.envs import Coloring, WirelessAccess, random_local_mdp
 from marl.kernels import workers
+from marl.kernels.softmax import BLOCK
 from marl.policies import NeuralPolicy, TabularSoftmax
 from marl.schedulers import Constant, PowerLaw
 from marl.trainers import ScalableActorCritic
@@ -78,6 +79,17 @@ def test_both_engines_give_the_same_run(name: str, kappa: int, extra: str) -> No
     for run in (fused, autograd):
         run.run(1000)
     assert_equal(fused, autograd)
+
+
+@pytest.mark.parametrize("kappa", [0, 1])
+def test_more_agents_than_a_block(kappa: int) -> None:
+    env = WirelessAccess(rows=20, cols=45)
+    fused, autograd = (trainer(env, engine, kappa, storage="hash") for engine in ("fused", "autograd"))
+    for run in (fused, autograd):
+        run.run(30)
+    assert_equal(fused, autograd)
+    legal = env.action_mask[torch.arange(env.n), fused.s].sum(dim=2)
+    assert ((legal > 1).sum(dim=1) > BLOCK).all()
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
