@@ -3,9 +3,9 @@
     python benchmarks/phases.py [--side 5] [--steps 400000] [--repeats 5]
 
 Prints one JSON line per kappa: microseconds of a whole step on a network of so many cells each way, with interior points,
-and of every phase. Phases are told apart by statements of marl/kernels/actor_critic.py; a copy of the package is compiled per phase.
-Only phases that can be repeated without changing the run are measured; `rest` is what remains (probing and updating the
-table, mu, sums, and whatever overlaps).
+and of every phase. Phases are told apart by statements of marl/kernels/actor_critic.py; a copy of the package is compiled
+per phase. Only phases that can be repeated without changing the run are measured; `rest` is what remains (probing and
+updating the table, mu, sums, and whatever overlaps).
 """
 
 import argparse

@@ -43,6 +43,7 @@ class FusedEngine:
 
     def __init__(self, trainer: "CompiledActorCritic"):
         from marl.kernels import actor_critic, workers  # numba takes its time: only where it is used
+        from marl.kernels.arguments import Layout
 
         env, critic = trainer.env, trainer.critic
         table, softmax = _forms(trainer, 0)
@@ -50,7 +51,7 @@ class FusedEngine:
         self._workers = workers
         self._step, self._numbers = arguments(env)
         self._actions = action_count(env.action_mask.shape[2])
-        self._layout = actor_critic.Layout(
+        self._layout = Layout(
             near=critic.neighborhood.index.numpy().view(np.uint64),
             stride=table.keys.stride.numpy(),
             size=critic.neighborhood.size.numpy(),
