@@ -26,7 +26,7 @@ PHASES = {
     "environment": ("        step(numbers", "        next_choosing = 0"),
     "draw of actions": ("        next_choosing = 0", "        _keys(layout, z, key)\n        _ask"),
     "sum over neighbors": ("        for c in range(choosing)", "        for first in range"),
-    "read policy rows": (f"{LOOP}start, g", f"{LOOP}logits[a["),
+    "read policy rows": (f"{LOOP}start, g", f"{LOOP}x, g"),
     "softmax": ("            normalize(actions", f"{LOOP}start, inverse"),
     "write policy rows": (f"{LOOP}start, inverse", "        made += _search"),
 }
