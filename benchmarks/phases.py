@@ -1,9 +1,9 @@
 """Where a step of the compiled engine goes: each phase of the kernel is run twice, and what that adds is its cost.
 
-    python benchmarks/phases.py [--side 5] [--steps 400000] [--repeats 5]
+    python benchmarks/phases.py [--steps 400000] [--repeats 5]
 
-Prints one JSON line per kappa: microseconds of a whole step on a network of so many cells each way, with interior points,
-and of every phase. Phases are told apart by statements of marl/kernels/actor_critic.py; a copy of the package is compiled
+Prints one JSON line per kappa: microseconds of a whole step on the 5x5 network with interior points, and of every phase.
+Phases are told apart by statements of marl/kernels/actor_critic.py; a copy of the package is compiled
 per phase. Only phases that can be repeated without changing the run are measured; `rest` is what remains (probing and
 updating the table, mu, sums, and whatever overlaps).
 """
@@ -33,10 +33,10 @@ PHASES = {
 TIMED = """
 import sys, time, torch
 from marl import PowerLaw, ScalableActorCritic, TabularCritic, TabularSoftmax, WirelessAccess
-kappa, side, steps = (int(text) for text in sys.argv[1:])
-env = WirelessAccess(rows=side, cols=side)
+kappa, steps = int(sys.argv[1]), int(sys.argv[2])
+env = WirelessAccess()
 sizes = {"critic_scheduler": PowerLaw(0.5, 0.4), "actor_scheduler": PowerLaw(20.0, 0.5)}
-parts = env, TabularSoftmax(env), TabularCritic(env, kappa=kappa, storage="hash" if side > 5 else "auto")
+parts = env, TabularSoftmax(env), TabularCritic(env, kappa=kappa)
 trainer = ScalableActorCritic(*parts, **sizes, engine="fused", log_every=steps)
 trainer.run(steps)
 began = time.perf_counter()
@@ -55,7 +55,6 @@ def repeated(source: str, start: str, end: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=400_000)
-    parser.add_argument("--side", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     package = Path(marl.__file__).parent
@@ -71,7 +70,7 @@ def main() -> None:
             for measured in range(arguments.repeats + 1):
                 for name, times in found.items():
                     print(f"\rkappa = {kappa}, round {measured}: {name}          ", end="", file=sys.stderr, flush=True)
-                    command = [sys.executable, "-c", TIMED, str(kappa), str(arguments.side), str(arguments.steps)]
+                    command = [sys.executable, "-c", TIMED, str(kappa), str(arguments.steps)]
                     environment = {**os.environ, "PYTHONPATH": str(Path(directory) / name)}
                     done = subprocess.run(
                         command, env=environment, capture_output=True, text=True, check=True, cwd=directory

@@ -2,7 +2,7 @@
 
 Compiled code is kept beside these files or in the user's cache; where neither can be written, in a temporary folder. numba
 compiles a function anew when its own file has changed, but not when a function that it calls has: what was compiled
-before the newest of these files is let go.
+before the newest of these files is let go, where it is kept beside them.
 """
 
 import contextlib

@@ -71,6 +71,13 @@ def _search(table: np.ndarray, spacing: int, key: np.ndarray, slot: np.ndarray) 
     return made
 
 
+@njit(cache=True, forceinline=True)
+def _ask_row(policy: np.ndarray, start: int, length: int) -> None:
+    """Asks for the first and the last cache line of a row of the policy, or of a part of it."""
+    prefetch(policy, start)  # type: ignore[call-arg]
+    prefetch(policy, start + np.uint64(length - 1))
+
+
 @njit(cache=True)
 def _largest_moved(maxima: np.ndarray, values: np.ndarray, block: int, spacing: int, slot: int, before: float) -> None:
     """Keeps maxima exact after values[slot] changed from `before`: a block is rescanned only if its largest shrank."""
@@ -136,8 +143,7 @@ def advance_one(
                 soon = min(i + AHEAD, n - 1)
                 start = np.uint64(soon * states + next_s[soon]) * np.uint64(count)
                 prefetch(layout.pair, start)  # type: ignore[call-arg]
-                prefetch(policy, start * np.uint64(2) + np.uint64(count))
-                prefetch(policy, start * np.uint64(2) + np.uint64(2 * count - 1))
+                _ask_row(policy, start * np.uint64(2) + np.uint64(count), count)
             place = np.uint64(i * states + next_s[i])
             next_row[i] = place * np.uint64(2 * count)
             next_a[i] = draw(actions, policy, next_row[i], layout.last[place], drawn[i, uniforms])
@@ -165,9 +171,7 @@ def advance_one(
             for c in range(len(agents)):
                 start, g = row[agents[c]], ascents[c]
                 if n > BLOCK:
-                    soon_row = row[agents[min(c + AHEAD, len(agents) - 1)]]
-                    prefetch(policy, soon_row)  # type: ignore[call-arg]
-                    prefetch(policy, soon_row + np.uint64(2 * count - 1))
+                    _ask_row(policy, row[agents[min(c + AHEAD, len(agents) - 1)]], 2 * count)
                 for x in range(len(actions)):
                     at = start + np.uint64(x)
                     logits[x * lanes + c] = policy[at] - g * policy[at + np.uint64(count)]
