@@ -6,7 +6,7 @@ One JSON line per setting. Every setting is timed once per round and rounds foll
 the machine meets all of them; the median of the rounds is reported, with the fastest and the slowest. A time covers
 everything `Trainer.run` does: steps, growth of the table, log points with an event file (200 of them; 5 for `growth`). A
 virtual machine may take seconds to hand out memory that it has not used yet: 8 GiB, more than any setting holds, are
-touched before every clock starts.
+touched before every clock starts. Ctrl-C ends it with the rounds so far.
 
 engines: engine x kappa x replicas x dtype on the 5x5 network with interior points; `--beside` times programs of your own in
 the same rounds (a JSON line with "steps_per_s" is read from what they print).
@@ -15,6 +15,7 @@ length: the rate of 10^4 to 10^6 steps of one run at kappa = 1, while the table 
 """
 
 import argparse
+import contextlib
 import json
 import shlex
 import statistics
@@ -125,15 +126,18 @@ def main() -> None:
     for name in arguments.only or groups:
         settings = list(groups[name]())
         rates: list[list[float]] = [[] for _ in settings]
-        for measured in range(arguments.repeats + 1):
-            for said, (_, once), found in zip(range(len(settings)), settings, rates, strict=True):
-                print(f"\r{name}: round {measured}, {said + 1} of {len(settings)} ", end="", file=sys.stderr, flush=True)
-                rate = once()
-                if measured:  # the first round compiles and warms up
-                    found.append(rate)
+        with contextlib.suppress(KeyboardInterrupt):
+            for measured in range(arguments.repeats + 1):
+                for k, (said, once) in enumerate(settings):
+                    if measured or "beside" not in said:  # the first round compiles and warms up
+                        where = f"\r{name}: round {measured}, {k + 1} of {len(settings)} "
+                        print(where, end="", file=sys.stderr, flush=True)
+                        rate = once()
+                        rates[k] += [rate] if measured else []
         print(file=sys.stderr)
         for (said, _), found in zip(settings, rates, strict=True):
-            report(name, said, found)
+            if found:
+                report(name, said, found)
 
 
 def report(group: str, said: dict[str, Any], found: list[float]) -> None:

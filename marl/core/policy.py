@@ -34,7 +34,7 @@ class Policy(Movable, ABC):
         self.dtype = dtype
         self.initial = Initializer(seed, replicas, dtype, Purpose.POLICY_INIT)
         states, actions = env.action_mask.shape[1:]
-        self._legal = env.action_mask.reshape(-1, actions)
+        self._illegal = ~env.action_mask.reshape(-1, actions)
         self._last_legal = last_actions(env.action_mask)
         self._row = torch.arange(env.n) * states
 
@@ -66,8 +66,8 @@ class Policy(Movable, ABC):
     def log_probs(self, s: States) -> ActionValues:
         """log zeta_i(. | s_i), -inf on illegal actions. Shapes: s [*K, B, n] -> [*K, B, n, A]."""
         s = s.to(self._row.device)
-        legal = self._legal[self._row + s]
-        return torch.log_softmax(self._logits(s).masked_fill(~legal, -torch.inf), dim=-1)
+        illegal = self._illegal[self._row + s]
+        return torch.log_softmax(self._logits(s).masked_fill(illegal, -torch.inf), dim=-1)
 
     def probs(self, s: States) -> ActionValues:
         """zeta_i(. | s_i). Shapes: s [*K, B, n] -> [*K, B, n, A]."""
@@ -135,4 +135,4 @@ def of_actions(log_probs: ActionValues, a: Actions) -> Values:
 
 def entropy_of(log_probs: ActionValues) -> Values:
     """-sum_a zeta log zeta in nats, 0 log 0 = 0. Shapes: log_probs [*K, B, n, A] -> [*K, B, n]."""
-    return -(log_probs.exp() * log_probs.masked_fill(log_probs == -torch.inf, 0.0)).sum(dim=-1)
+    return -(log_probs.exp() * log_probs.clamp(min=torch.finfo(log_probs.dtype).min)).sum(dim=-1)

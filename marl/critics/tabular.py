@@ -75,6 +75,7 @@ class TabularCritic(Critic):
         self.keys = NeighborhoodKeys(self.neighborhood, env.index.num_pairs)
         self.storage = _choose_storage(choice("critic.storage", storage, ("auto", "dense", "hash")), self)
         self._dummy_key = None if dummy is None else self.keys.of(_joint_dummy(self, dummy))
+        self._dummy_keys = np.full(env.n, -1) if self._dummy_key is None else self._dummy_key.numpy()
         self.values = _Values(self.storage.values(dtype))
         self._maxima: BlockMaxima | None = None
         self._tracked = False
@@ -104,14 +105,13 @@ class TabularCritic(Critic):
             self._make_room(self.storage, self._entries_after(steps))
         if self._tracked and self._maxima is None:
             self.sup_norm()
-        dummy = torch.full((self.env.n,), -1) if self._dummy_key is None else self._dummy_key
         maxima = None if self._maxima is None else self._maxima.maxima
         if isinstance(self.storage, HashStorage):
             words = self.storage.rows().reshape(self.replicas, -1)
             values = words.view(self.mu.numpy().dtype)
         else:
             words, values = np.empty((self.replicas, 0), dtype=np.int64), self._rows().numpy()
-        return FusedTable(self.keys, dummy.numpy(), values, words, self.storage.width, self.storage.used, maxima)
+        return FusedTable(self.keys, self._dummy_keys, values, words, self.storage.width, self.storage.used, maxima)
 
     def updated(self, s: States, a: Actions) -> None:
         """Keeps `sup_norm` exact after a step on (s, a)."""

@@ -214,17 +214,17 @@ def advance_one(
 
 
 @njit(cache=True)
-def begin(actions: Any, layout: Layout, learned: Learned) -> None:
-    """Lays out the policies from theta."""
-    for b in range(len(learned.theta)):
-        refresh(actions, learned.theta[b], layout.legal, learned.policy[b])
+def begin(actions: Any, theta: np.ndarray, legal: np.ndarray, policy: np.ndarray) -> None:
+    """Lays out the policies from theta. Shapes: theta [B, n, S, A], legal [n, S, A], policy [B, n S 2 A]."""
+    for b in range(len(theta)):
+        refresh(actions, theta[b], legal, policy[b])
 
 
 @njit(cache=True)
-def finish(layout: Layout, learned: Learned) -> None:
+def finish(theta: np.ndarray, legal: np.ndarray, policy: np.ndarray) -> None:
     """Reads theta back from the policies."""
-    for b in range(len(learned.theta)):
-        read_back(learned.policy[b], layout.legal, learned.theta[b])
+    for b in range(len(theta)):
+        read_back(policy[b], legal, theta[b])
 
 
 @njit(cache=True, parallel=True)

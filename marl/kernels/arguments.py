@@ -25,13 +25,12 @@ class Layout(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """What is learned. Shapes: theta [B, n, S, A], policy [B, n S 2 A] (see `marl.kernels.softmax`), values [B, V],
+    """What is learned. Shapes: policy [B, n S 2 A] (see `marl.kernels.softmax`), values [B, V],
 
     table [B, 2 W], the same memory as cells (see `marl.kernels.hash_table`), or [B, 0] where a key is the place of its
     value, width [B], cells of a row that are in use, used [B], mu [B, n], maxima [B, blocks], or [B, 0] where Gamma = 1.
     """
 
-    theta: np.ndarray
     policy: np.ndarray
     values: np.ndarray
     table: np.ndarray

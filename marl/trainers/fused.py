@@ -1,6 +1,6 @@
 """The compiled engine of `ScalableActorCritic`: the same state, many steps per call, equal up to rounding."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +11,8 @@ from marl.core.fused import FusedSoftmax, FusedTable, action_count, arguments, c
 
 if TYPE_CHECKING:
     from marl.trainers.compiled import CompiledActorCritic
+
+Form = TypeVar("Form", FusedTable, FusedSoftmax)
 
 CHUNK = 4096
 """Most steps for which a hash table makes room at a time; a power of two."""
@@ -46,7 +48,7 @@ class FusedEngine:
         from marl.kernels.arguments import Layout
 
         env, critic = trainer.env, trainer.critic
-        table, softmax = _forms(trainer, 0)
+        table, theta = _unfrozen(trainer.critic.fused(0)), _unfrozen(trainer.policy.fused()).theta.numpy()
         self._kernel: Any = actor_critic
         self._workers = workers
         self._step, self._numbers = arguments(env)
@@ -63,7 +65,8 @@ class FusedEngine:
             legal=env.action_mask.numpy(),
             keep=-1 if table.keys.exact else 2**63 - 1,
         )
-        self._policy = np.empty((trainer.replicas, 2 * env.action_mask.numel()), dtype=softmax.theta.numpy().dtype)
+        self._policy = np.empty((trainer.replicas, 2 * env.action_mask.numel()), dtype=theta.dtype)
+        self._no_maxima = np.empty((trainer.replicas, 0), dtype=theta.dtype)
         self._grows = table.table.size > 0
         self._longest = 1 << (max(1, min(CHUNK, ENTRIES // env.n)).bit_length() - 1)
         self._longest_call = self._longest if self._grows else max(1, CALL // env.n)
@@ -78,15 +81,15 @@ class FusedEngine:
 
     def advance(self, trainer: "CompiledActorCritic", steps: int) -> None:
         """Moves `trainer`, the one it was made for, `steps` steps ahead, in calls of a bounded number of steps."""
-        learned = self._learned(trainer)
+        theta = _unfrozen(trainer.policy.fused()).theta.numpy()
         with spread(len(self._policy)) as threaded:
-            self._kernel.begin(self._actions, self._layout, learned)
+            self._kernel.begin(self._actions, theta, self._layout.legal, self._policy)
             try:
                 end = trainer.t + steps
                 while trainer.t < end:
                     self._call(trainer, min(end, self._call_until(trainer.t)) - trainer.t, threaded)
             finally:
-                self._kernel.finish(self._layout, learned)
+                self._kernel.finish(theta, self._layout.legal, self._policy)
 
     def _call_until(self, t: int) -> int:
         return self.room_until(t) if self._grows else t + self._longest_call
@@ -130,24 +133,21 @@ class FusedEngine:
         advance = self._kernel.advance if threaded else self._kernel.advance_in_turn
         advance(*parts, span)
 
-    def _learned(self, trainer: "CompiledActorCritic", visits: int = 0) -> Any:
+    def _learned(self, trainer: "CompiledActorCritic", visits: int) -> Any:
         """What is learned, with room in the table for so many visits."""
-        table, softmax = _forms(trainer, visits)
-        replicas, theta = len(self._policy), softmax.theta.numpy()
+        table = _unfrozen(trainer.critic.fused(visits))
         return self._kernel.Learned(
-            theta=theta,
             policy=self._policy,
             values=table.values,
             table=table.table,
             width=table.width,
             used=table.used,
             mu=trainer.critic.mu.numpy(),
-            maxima=np.empty((replicas, 0), dtype=theta.dtype) if table.maxima is None else table.maxima.numpy(),
+            maxima=self._no_maxima if table.maxima is None else table.maxima.numpy(),
         )
 
 
-def _forms(trainer: "CompiledActorCritic", visits: int) -> tuple[FusedTable, FusedSoftmax]:
-    table, softmax = trainer.critic.fused(visits), trainer.policy.fused()
-    if table is None or softmax is None:
+def _unfrozen(form: Form | None) -> Form:
+    if form is None:
         raise ConfigError("what was to be learned has been frozen; make the trainer anew")
-    return table, softmax
+    return form
