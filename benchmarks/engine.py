@@ -4,9 +4,9 @@
 
 One JSON line per setting. Every setting is timed once per round and rounds follow one another, so that a slow moment of
 the machine meets all of them; the median of the rounds is reported, with the fastest and the slowest. A time covers
-everything `Trainer.run` does: steps, growth of the table, log points with an event file (200 of them; 5 for `growth`). A
-virtual machine may take seconds to hand out memory that it has not used yet: 8 GiB, more than any setting holds, are
-touched before every clock starts. Ctrl-C ends it with the rounds so far.
+everything `Trainer.run` does: steps, growth of the table, log points with an event file (one per 5,000 steps; 5 in all for
+`growth`, 200 for `length`). A virtual machine may take seconds to hand out memory that it has not used yet: 8 GiB, more
+than any setting holds, are touched before every clock starts. Ctrl-C ends it with the rounds so far.
 
 engines: engine x kappa x replicas x dtype on the 5x5 network with interior points; `--beside` times programs of your own in
 the same rounds (a JSON line with "steps_per_s" is read from what they print).
@@ -42,9 +42,9 @@ STEPS = {"fused": 1_000_000, "autograd": 1_000}
 
 
 def training(
-    engine: str, kappa: int, replicas: int, dtype: str, steps: int, side: int = 5, points: int = 200, **critic: Any
+    engine: str, kappa: int, replicas: int, dtype: str, steps: int, side: int = 5, log_every: int = 5_000, **critic: Any
 ) -> Measure:
-    """A whole run from step 0 with so many log points."""
+    """A whole run from step 0, with a log point every so many steps, at least one."""
 
     def once() -> float:
         env = WirelessAccess(rows=side, cols=side)
@@ -57,7 +57,7 @@ def training(
                 critic_scheduler=PowerLaw(0.5, 0.4),
                 actor_scheduler=PowerLaw(20.0, 0.5),
                 engine=engine,
-                log_every=max(1, steps // points),
+                log_every=min(steps, log_every),
                 loggers=[TensorBoardLogger(Path(directory), env=env, config={}, picture=False)],
             )
             np.ones(PAGED_IN)
@@ -104,14 +104,14 @@ def growth() -> Iterator[tuple[dict[str, Any], Measure]]:
         for side in sides:
             steps = 100 if kappa else max(20, 10_000_000 // side**2)
             said = {"engine": "fused", "kappa": kappa, "replicas": 1, "steps": steps, "agents": side**2}
-            yield said, training("fused", kappa, 1, "float64", steps, side, 5, storage="hash")
+            yield said, training("fused", kappa, 1, "float64", steps, side, steps // 5, storage="hash")
 
 
 def length() -> Iterator[tuple[dict[str, Any], Measure]]:
     """Longer and longer runs."""
     for steps in (10_000, 100_000, 1_000_000):
         said = {"engine": "fused", "kappa": 1, "replicas": 1, "steps": steps, "agents": 25}
-        yield said, training("fused", 1, 1, "float64", steps)
+        yield said, training("fused", 1, 1, "float64", steps, log_every=steps // 200)
 
 
 def main() -> None:
@@ -135,17 +135,24 @@ def main() -> None:
                         rate = once()
                         rates[k] += [rate] if measured else []
         print(file=sys.stderr)
+        medians = {
+            said["beside"]: statistics.median(found)
+            for (said, _), found in zip(settings, rates, strict=True)
+            if found and "beside" in said
+        }
         for (said, _), found in zip(settings, rates, strict=True):
             if found:
-                report(name, said, found)
+                report(name, said, found, {} if "beside" in said else medians)
 
 
-def report(group: str, said: dict[str, Any], found: list[float]) -> None:
-    """The JSON line of one setting."""
+def report(group: str, said: dict[str, Any], found: list[float], others: dict[str, float]) -> None:
+    """The JSON line of one setting, the ratios of its replica-steps to the steps of other programs first."""
     median = statistics.median(found)
+    ratios = {f"times {name}": round(median * said["replicas"] / other, 2) for name, other in others.items()}
     result = {
         "benchmark": group,
         **said,
+        **ratios,
         "steps_per_second": round(median, 1),
         "replica_steps_per_second": round(median * said["replicas"], 1),
         "agent_steps_per_second": round(median * said["replicas"] * said["agents"], 1),

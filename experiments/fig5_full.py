@@ -80,13 +80,14 @@ def learn_side_by_side(
 
 
 def curve(path: Path, placement: str, kappa: int, sizes: str, arguments: argparse.Namespace) -> dict[str, np.ndarray]:
-    """`learn`, or what an earlier call of the same length, replicas and seed left in `path`."""
-    asked = {"steps": arguments.steps, "replicas": arguments.replicas, "seed": arguments.seed}
+    """`learn`, or what an earlier call of the same length, replicas, seed and step sizes left in `path`."""
+    length = {"steps": arguments.steps, "replicas": arguments.replicas, "seed": arguments.seed}
+    asked = {**length, "sizes": [vars(scheduler) for scheduler in SIZES[sizes]]}
     if path.exists():
         with np.load(path) as held:
             if json.loads(str(held["asked"])) == asked:
                 return dict(held)
-    found = learn(placement, kappa, sizes, **asked)
+    found = learn(placement, kappa, sizes, **length)
     found["asked"] = np.array(json.dumps(asked))
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path.with_suffix(".part.npz"), **found)

@@ -15,7 +15,7 @@ def check_fused_step(env: Environment, *, samples: int = 1000, seed: int = 0) ->
     Next states must be equal and rewards too, up to 1e-12; the step must write to nothing but work, next_s and r, and
     must not depend on what work, next_s and r held before.
 
-    Errors: `ContractError` that says what differs and where; `ConfigError` if there is nothing to check.
+    Errors: `ContractError` that says what differs and where, or that there is nothing to check.
     """
     samples = integer("samples", samples, 1)
     form = env.fused()

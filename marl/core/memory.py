@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,12 @@ from torch import Tensor, nn
 
 from marl.core.checks import gib, size
 from marl.core.errors import NotEnoughMemoryError
+
+_GROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_GROUP_FILES = {
+    "": ("memory.max", "memory.current"),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+}
 
 _KEPT_FREE = 0.05
 """Share of the free memory that is left alone."""
@@ -51,18 +58,36 @@ def held(*parts: object) -> int:
 
 def free() -> int | None:
     """Bytes that this process may still take, or None where that cannot be known (it is read from Linux's files)."""
-    limits = []
     try:
         fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        limits.append(int(fields["MemAvailable"].split()[0]) * 1024)
+        limits = [int(fields["MemAvailable"].split()[0]) * 1024]
     except (OSError, ValueError, KeyError):
         return None
-    with contextlib.suppress(OSError, ValueError, KeyError):  # a container may allow less than the machine has
-        group = Path("/sys/fs/cgroup")
-        fields = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        cached = int(fields["inactive_file"]) + int(fields["active_file"])  # given up when memory is wanted
-        limits.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()) + cached)
+    for folder, files in _groups():
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            fields = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            cached = int(fields["inactive_file"]) + int(fields["active_file"])  # given up when memory is wanted
+            most, now = (int((folder / file).read_text()) for file in files)
+            limits.append(most - now + cached)
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if most != resource.RLIM_INFINITY:
+        limits.append(most - _pages(0))
     return max(0, min(limits))
+
+
+def _groups() -> Iterator[tuple[Path, tuple[str, str]]]:
+    """Where containers and batch systems say that this process may have less than the machine: (folder, (most, now)).
+
+    The group of the process and those around it, in version 2 of Linux's control groups and in version 1.
+    """
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
+        lines = _MEMBERSHIP.read_text().splitlines()
+    own = {kind: Path(path.lstrip("/")) for _, kind, path in (line.split(":", 2) for line in lines)}
+    for kind, files in _GROUP_FILES.items():
+        path = own.get(kind, Path())
+        for group in (path, *path.parents):
+            yield _GROUPS / kind / group, files
 
 
 def forecast(run: object, agents: int, soon: int, at_most: int) -> str:
@@ -94,8 +119,13 @@ def hand_back() -> None:
 
 
 def _resident() -> int:
+    return _pages(1)
+
+
+def _pages(field: int) -> int:
+    """Bytes of address space (field 0) or of memory (1) that this process has; 0 where that cannot be known."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        return int(Path("/proc/self/statm").read_text().split()[field]) * resource.getpagesize()
     except (OSError, ValueError, IndexError):
         return 0
 

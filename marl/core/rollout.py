@@ -76,7 +76,8 @@ class Collector:
             torch.empty(0, 0, dtype=torch.int64), torch.empty(0, dtype=torch.int64), torch.empty(replicas, 0, 0, 0, 0, 0)
         )
         legal, theta = self.env.action_mask.numpy(), seen.theta.double().cpu().numpy()
-        sampler = kernel.Sampler(self._last, rows, seen.near.cpu().numpy(), seen.size.cpu().numpy(), legal, theta)
+        near, size, states = seen.near.cpu().numpy(), seen.size.cpu().numpy(), self.env.num_states.numpy()
+        sampler = kernel.Sampler(states, self._last, rows, near, size, legal, theta)
         done = np.zeros(replicas, dtype=np.int64)
         written = kernel.Record(record.s.numpy(), record.a.numpy(), record.r.numpy(), done)
         with spread(replicas) as threaded:

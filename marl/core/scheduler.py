@@ -21,12 +21,12 @@ class Scheduler(ABC):
         return self._value(t)
 
     def __init_subclass__(cls) -> None:
-        if "_value" in vars(cls) and "values" not in vars(cls):
+        if {"_value", "__call__"} & vars(cls).keys() and "values" not in vars(cls):
             cls.values = Scheduler.values  # type: ignore[method-assign]  # not those of another law that it derives from
 
     def values(self, first: int, steps: int) -> np.ndarray:
         """The step sizes of t = first .. first + steps - 1. Shapes: float64 [steps]."""
-        return np.array([self._value(t) for t in range(first, first + steps)], dtype=np.float64)
+        return np.array([self(t) for t in range(first, first + steps)], dtype=np.float64)
 
     @abstractmethod
     def _value(self, t: int) -> float: ...

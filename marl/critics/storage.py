@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from marl.core.checks import gib
+from marl.core.errors import NotEnoughMemoryError
 from marl.core.fused import spread
 from marl.core.memory import free
 from marl.core.shapes import Pairs
@@ -155,8 +157,8 @@ class HashStorage(Storage):
         if any(width == 0 or width & (width - 1) for width in widths):
             raise ValueError("the saved table has rows of a length that no table has")
         missing = self.cells[-1]
-        self.width = np.array(widths)
         self._make_rows(max(room, *widths))
+        self.width = np.array(widths)
         self.cells[-1] = missing
         for b, row in enumerate(rows):
             self.row(b)[:] = row.numpy()
@@ -167,10 +169,16 @@ class HashStorage(Storage):
 
     def _make_rows(self, width: int) -> None:
         """Rows with room for so many cells, and for more of what memory is free; nothing is written but `missing`."""
-        self.stride, there = width, free() or 0
-        while self.stride < _RESERVE * width and 4 * self.replicas * self.stride * CELL <= there:
-            self.stride *= 2
-        self.cells = torch.from_numpy(np.zeros((self.replicas * self.stride + 1, 2), dtype=np.int64))
+        stride, there = width, free() or 0
+        while stride < _RESERVE * width and 4 * self.replicas * stride * CELL <= there:
+            stride *= 2
+        try:
+            cells = np.zeros((self.replicas * stride + 1, 2), dtype=np.int64)
+        except MemoryError:  # even address space may be limited
+            raise NotEnoughMemoryError(
+                f"the table of the critic needs {gib(self.replicas * stride * CELL)} GiB and the system does not give them"
+            ) from None
+        self.stride, self.cells = stride, torch.from_numpy(cells)
         self.cells[-1] = torch.tensor([self._kernel.EMPTY, 0])
 
     def __getstate__(self) -> dict[str, Any]:

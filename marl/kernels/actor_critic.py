@@ -53,7 +53,10 @@ def _ask(table: np.ndarray, values: np.ndarray, key: np.ndarray, slot: np.ndarra
 
 @njit(cache=True, forceinline=True)
 def _search(table: np.ndarray, spacing: int, key: np.ndarray, slot: np.ndarray) -> int:
-    """slot[i] <- where the value of key[i] stands, from where `_ask` said; makes cells and returns how many."""
+    """slot[i] <- where the value of key[i] stands, from where `_ask` said; makes cells and returns how many.
+
+    In a table without a gap, which callers never let it come to, it makes none and counts as many as no table has room for.
+    """
     made = 0
     if len(table) > 0:
         last, words = np.uint64(len(table) - 1), np.uint64(spacing)
@@ -64,9 +67,11 @@ def _search(table: np.ndarray, spacing: int, key: np.ndarray, slot: np.ndarray) 
                 at = (at + np.uint64(2)) & last
                 found = table[at]
                 tries += 1
-            if found != key[i]:
+            if found == EMPTY:
                 table[at] = key[i]
                 made += 1
+            elif found != key[i]:
+                made += len(table)
             slot[i] = (at + np.uint64(1)) * words >> np.uint64(1)
     return made
 
@@ -137,7 +142,7 @@ def advance_one(
 
         next_choosing = 0
         for i in range(n):  # line 4: a(t+1) from theta(t)
-            if next_s[i] < 0 or next_s[i] >= states:
+            if next_s[i] < 0 or next_s[i] >= layout.states[i]:
                 next_s[i], done = 0, -1
             if n > BLOCK:  # rows of so many agents are far away: ask for those that come soon
                 soon = min(i + AHEAD, n - 1)

@@ -6,10 +6,10 @@ import numpy as np
 
 
 class Layout(NamedTuple):
-    """What stays as it is. Shapes: near, stride [n, m], size, base, dummy [n], pair [n S A], last, choice [n S],
+    """What stays as it is. Shapes: near, stride [n, m], size, base, dummy, states [n], pair [n S A], last, choice [n S],
 
-    legal [n, S, A]. dummy: its key, or -1; last: the last legal action; choice: 1 where there are several, else 0;
-    keep: the bits of a key that count (all if keys are exact).
+    legal [n, S, A]. dummy: its key, or -1; states: how many an agent has, at most S; last: the last legal action; choice:
+    1 where there are several, else 0; keep: the bits of a key that count (all if keys are exact).
     """
 
     near: np.ndarray
@@ -17,6 +17,7 @@ class Layout(NamedTuple):
     size: np.ndarray
     base: np.ndarray
     dummy: np.ndarray
+    states: np.ndarray
     pair: np.ndarray
     last: np.ndarray
     choice: np.ndarray

@@ -162,7 +162,7 @@ def advance_one(
         fill(progress.key[b], (first + k + 1) * n * (uniforms + 1), flat)
         step(numbers.ints, numbers.floats, scratch, s, a, u, next_s, r)  # s(t+1), r(t)
         for i in range(n):  # a(t+1) from theta(m)
-            if next_s[i] < 0 or next_s[i] >= states:
+            if next_s[i] < 0 or next_s[i] >= layout.states[i]:
                 next_s[i], done = 0, -1
             place: Any = np.uint64(i * states + next_s[i])
             next_a[i] = draw(actions, policy, place * np.uint64(2 * count), layout.last[place], drawn[i, uniforms])

@@ -11,13 +11,16 @@ from marl.kernels.steps import Numbers
 
 
 class Sampler(NamedTuple):
-    """Policies to draw from. Shapes: last [n S], the last legal action; rows [B, n S 2 A] (see `marl.kernels.softmax`).
+    """Policies to draw from. Shapes: states [n], how many an agent has; last [n S], the last legal action; rows
+
+    [B, n S 2 A] (see `marl.kernels.softmax`).
 
     If the agents see their neighbors' states, rows is [B, 0] and zeta_i(a|s) is proportional to
     exp(sum_j theta[i, j, s_i, s_near(i,j), a]) over the legal a: near [n, m], size [n], legal [n, S, A], theta
     [B, n, m, S, S, A]; else theta is [B, 0, 0, 0, 0, 0].
     """
 
+    states: np.ndarray
     last: np.ndarray
     rows: np.ndarray
     near: np.ndarray
@@ -73,7 +76,7 @@ def rollout_one(
         fill(key[b], (t + k + 1) * n * (uniforms + 1), flat)
         step(numbers.ints, numbers.floats, scratch, now_s, now_a, u, next_s, paid)
         for i in range(n):
-            if next_s[i] < 0 or next_s[i] >= states:
+            if next_s[i] < 0 or next_s[i] >= sampler.states[i]:
                 next_s[i], done = 0, -1
         for i in range(n):
             place: Any = np.uint64(i * states + next_s[i])

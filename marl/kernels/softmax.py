@@ -88,12 +88,12 @@ def draw(actions: Any, policy: np.ndarray, row: int, last: int, u: float) -> int
     row: where the row begins in policy; last: its last legal action, which is drawn if a probability is not a number.
     """
     first = row + np.uint64(len(actions))
-    cdf, passed = policy[first] * 0, 0
+    cdf, passed = 0.0, 0
     for x in range(len(actions)):
         cdf += policy[first + np.uint64(x)]
-        passed += not u < cdf
+        passed += not u < policy.dtype.type(cdf)  # each is rounded, as in torch
     if passed == len(actions):
-        return _draw_last(actions, policy, first, last, cdf)  # type: ignore[arg-type]
+        return _draw_last(actions, policy, first, last, policy.dtype.type(cdf))  # type: ignore[arg-type]
     return passed
 
 
@@ -101,10 +101,10 @@ def draw(actions: Any, policy: np.ndarray, row: int, last: int, u: float) -> int
 def _draw_last(actions: Any, policy: np.ndarray, first: int, last: int, total: float) -> int:
     """Where rounding left the whole sum at or below u: the last action of positive probability."""
     below = np.float64(total) * ALMOST_ONE
-    cdf, passed = policy[first] * 0, 0
+    cdf, passed = 0.0, 0
     for x in range(len(actions)):
         cdf += policy[first + np.uint64(x)]
-        passed += not below < cdf
+        passed += not below < policy.dtype.type(cdf)
     return min(passed, last)
 
 

@@ -26,7 +26,7 @@ class CompiledActorCritic(ActorCritic):
     where that is possible.
     """
 
-    replaced: tuple[str, ...] = ("_step",)
+    replaced: tuple[str, ...] = ("_step", "_differentiate")
     """The methods that the compiled engine stands for; a subclass that changes one of them is not compiled."""
 
     def __init__(self, env: Environment, policy: Policy, critic: Critic, *, engine: str = "auto", **common: Any):

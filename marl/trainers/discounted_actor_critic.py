@@ -41,7 +41,7 @@ class DiscountedActorCritic(CompiledActorCritic):
     would not fit.
     """
 
-    replaced = ("_step", "_improve", "starts")
+    replaced = ("_step", "_improve", "_learn", "_differentiate", "starts")
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from torch.optim import SGD
 
 from marl.core.errors import ConfigError
 from marl.core.fused import FusedSoftmax, FusedTable, action_count, arguments, check_states, last_actions, refusal, spread
+from marl.core.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from marl.trainers.compiled import CompiledActorCritic
@@ -59,6 +60,7 @@ class FusedEngine:
             size=critic.neighborhood.size.numpy(),
             base=table.keys.base.numpy(),
             dummy=table.dummy,
+            states=env.num_states.numpy(),
             pair=env.pair_index.flatten().int().numpy(),
             last=last_actions(env.action_mask).numpy(),
             choice=(env.action_mask.sum(dim=2) > 1).flatten().to(torch.int8).numpy(),
@@ -125,10 +127,12 @@ class FusedEngine:
             interval.taught += done
             trainer.t += done
         check_states(trainer.env, progress.done)
+        if (learned.used > learned.width).any():
+            raise AssertionError("the table of the critic was full: entries may be lost; please report this")
 
     def _take(self, trainer: Any, steps: int, threaded: bool, parts: tuple[Any, ...]) -> None:
         """Takes so many steps; parts: what every kernel is called with."""
-        sizes = trainer.alpha.values(trainer.t, steps), trainer.eta.values(trainer.t, steps)
+        sizes = step_sizes(trainer.alpha, trainer.t, steps), step_sizes(trainer.eta, trainer.t, steps)
         span = self._kernel.Span(trainer.t, trainer.interval.steps, *sizes, trainer.discount)
         advance = self._kernel.advance if threaded else self._kernel.advance_in_turn
         advance(*parts, span)
@@ -145,6 +149,15 @@ class FusedEngine:
             mu=trainer.critic.mu.numpy(),
             maxima=self._no_maxima if table.maxima is None else table.maxima.numpy(),
         )
+
+
+def step_sizes(scheduler: Scheduler, first: int, steps: int) -> np.ndarray:
+    """`Scheduler.values`, of a length that a compiled loop may rely on. Errors: `ConfigError` if it is not."""
+    values = np.ascontiguousarray(scheduler.values(first, steps), dtype=np.float64)
+    if values.shape != (steps,):
+        name = type(scheduler).__name__
+        raise ConfigError(f"{name}.values was asked for {steps} step sizes and gave an array of shape {list(values.shape)}")
+    return values
 
 
 def _unfrozen(form: Form | None) -> Form:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from marl.trainers.fused import FusedEngine
+from marl.trainers.fused import FusedEngine, step_sizes
 
 if TYPE_CHECKING:
     from marl.trainers.discounted_actor_critic import DiscountedActorCritic
@@ -28,7 +28,7 @@ class EpisodicEngine(FusedEngine):
 
     def _take(self, trainer: "DiscountedActorCritic", steps: int, threaded: bool, parts: tuple[Any, ...]) -> None:
         m, end = trainer.t // self._horizon, (trainer.t + steps) // self._horizon
-        sizes = trainer.alpha.values(trainer.t, steps), trainer.eta.values(m, end - m)
+        sizes = step_sizes(trainer.alpha, trainer.t, steps), step_sizes(trainer.eta, m, end - m)
         span = self._kernel.Span(trainer.t, trainer.interval.steps, *sizes, trainer.discount)
         fresh_s, fresh_u = trainer.starts(m + 1, max(1, end - m))  # at least one, so that there is an array to hand over
         episode = trainer.episode

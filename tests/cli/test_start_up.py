@@ -14,6 +14,7 @@ from marl import build
 from marl.cli import COMMANDS
 from marl.cli.help import conf_dir
 from marl.cli.train import compose
+from marl.kernels import workers
 from tests.cli.command import Marl
 
 HEAVY = ("torch", "hydra", "omegaconf", "numba", "numpy", "networkx", "tensorboard", "matplotlib")
@@ -39,7 +40,7 @@ def test_help_is_quick(tmp_path: Path) -> None:
     """A tenth of a second where it was measured; importing torch alone takes two."""
     start = time.perf_counter()
     process(sys.executable, "-m", "marl", "--help", cwd=tmp_path)
-    assert time.perf_counter() - start < 3.0
+    assert time.perf_counter() - start < 1.0
 
 
 def test_the_second_start_compiles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,15 +48,17 @@ def test_the_second_start_compiles_nothing(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("NUMBA_DEBUG_CACHE", "1")
     settings = [sys.executable, "-m", "marl", "train", "steps=5", "eval.steps=20", "logger=none", "critic.storage=hash"]
+    settings += ["replicas=2"]
     first = process(*settings, "env.rows=3", "env.cols=3", "hydra.run.dir=one", cwd=tmp_path)
     again = process(*settings, "env.rows=4", "critic.kappa=1", "hydra.run.dir=two", cwd=tmp_path)
     assert first.returncode == again.returncode == 0, first.stderr + again.stderr
     assert "engine: fused" in first.stderr
     saved, loaded = "[cache] data saved", "[cache] data loaded"
-    assert any(saved in line and "actor_critic.advance" in line for line in first.stdout.splitlines())
+    how = "" if workers.working(2) == 2 else "_in_turn"
+    assert any(saved in line and f"actor_critic.advance{how}-" in line for line in first.stdout.splitlines())
     assert saved not in again.stdout
     for kernel in ("actor_critic.advance", "rollout.rollout"):
-        assert any(loaded in line and kernel in line for line in again.stdout.splitlines())
+        assert any(loaded in line and f"{kernel}{how}-" in line for line in again.stdout.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from marl.core.environment import Environment
 from marl.core.fused import FusedStep
 from marl.envs import random_local_mdp
 from marl.kernels.steps import STEP
+from tests.trainers.test_fused import assert_equal, trainer
 
 PROJECT = Path(__file__).parents[2] / "examples" / "my_project"
 ENVIRONMENTS = {
@@ -41,6 +42,11 @@ def test_the_example(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     check_fused_step(FastEpidemic())
     check_fused_step(FastEpidemic(graph=str(tmp_path / "star.txt"), spontaneous=0.3, cost=0.5))
+    fused, autograd = (trainer(FastEpidemic(), engine, 1) for engine in ("auto", "autograd"))
+    assert fused.engine == "fused"
+    for run in (fused, autograd):
+        run.run(300)
+    assert_equal(fused, autograd)
 
 
 class Coin(Environment):

@@ -4,10 +4,11 @@ import faulthandler
 import os
 from collections.abc import Iterator
 
+import numba
 import numpy as np
 import pytest
 
-from marl.kernels import hash_table
+from marl.kernels import actor_critic, hash_table
 
 MISSING = -7
 
@@ -165,3 +166,31 @@ def test_a_full_row_raises_instead_of_spinning() -> None:
     assert (table[0] == kept[0]).all()
     assert found(table, np.array([[99, *range(8)]] * 2), width)[0].tolist()[0] == MISSING
     assert sorted(found(table, keys, width)[0].tolist()) == list(range(8))
+
+
+def test_the_fused_search_makes_no_cell_of_another_key() -> None:
+    """In a full row, which its callers never let it meet, it says that there are more entries than a row can have."""
+    cells, used, width = empty(1, 8)
+    keys = np.arange(10, 17)
+    hash_table.insert(cells, width, keys[None], used)
+    row = cells.reshape(-1)
+    made, slot = searched(row, np.array([*keys[:3], 99]))
+    assert made == 1
+    assert row[slot - 1].tolist() == [*keys[:3], 99]
+    before = row.copy()
+    made, _ = searched(row, np.array([12, 77]))
+    assert made > 8
+    assert np.array_equal(row, before)
+
+
+def searched(row: np.ndarray, keys: np.ndarray) -> tuple[int, np.ndarray]:
+    """(entries made, where the values stand) of a search by the fused loop for keys in one row of cells, laid out flat."""
+    slot = np.empty(len(keys), np.uint64)
+    made = _search_all(row, row.view(np.float64), keys, slot)
+    return made, slot.astype(np.int64)
+
+
+@numba.njit
+def _search_all(row, values, keys, slot):
+    actor_critic._ask(row, values, keys, slot)
+    return actor_critic._search(row, 2, keys, slot)

@@ -3,7 +3,9 @@
 import numba
 import numpy as np
 import pytest
+import torch
 
+from marl import TabularSoftmax, WirelessAccess
 from marl.core.fused import UNROLLED, action_count
 from marl.kernels import softmax
 
@@ -65,6 +67,33 @@ def test_rows_of_a_policy(actions: int) -> None:
     below = np.minimum(u, cdf[:, -1] * (1.0 - 2.0**-53))
     assert np.array_equal(drawn, (below[:, None] >= cdf).sum(axis=1))
     assert legal.reshape(-1, actions)[cell, drawn].all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_draw_is_that_of_the_policy_at_every_border(dtype: torch.dtype) -> None:
+    """u at, just below and just above every cumulative probability, which float32 rounds."""
+    env = WirelessAccess(rows=4, cols=4)
+    policy = TabularSoftmax(env, dtype=dtype)
+    with torch.no_grad():
+        policy.theta.copy_(torch.randn(policy.theta.shape, generator=torch.Generator().manual_seed(3)))
+    table = policy.probability_table()
+    rows = torch.stack([torch.zeros_like(table), table], dim=3).flatten(1)[0].numpy()
+    _, n, states, actions = table.shape
+    checked = 0
+    for state in range(states):
+        s = torch.full((1, n), state)
+        cdf = policy.probs(s).cumsum(dim=-1)[0]
+        starts = ((np.arange(n) * states + state) * 2 * actions).astype(np.uint64)
+        for x in range(actions):
+            border = cdf[:, x].double()
+            finest = border.numpy() + np.cumsum(table[0, :, state].double().numpy(), axis=1)[:, x]
+            for u in (border, torch.from_numpy(finest / 2), border * (1 - 2.0**-53), border * (1 + 2.0**-52)):
+                u = u.clamp(max=1 - 2.0**-53)
+                last = policy._last_legal[policy._row + s[0]].numpy()
+                drawn = each_draw(action_count(actions), rows, starts, last, u.numpy())
+                assert drawn.tolist() == policy.sample(s, u[None])[0].tolist()
+                checked += 1
+    assert checked == 4 * states * actions
 
 
 def test_a_row_that_is_not_a_number_gives_the_last_legal_action() -> None:

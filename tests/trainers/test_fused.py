@@ -29,6 +29,12 @@ ENVIRONMENTS = {
     "coloring": lambda: Coloring("grid:3x3"),
     "tables": lambda: random_local_mdp("line:5", [2, 3, 2, 1, 3], [2, 1, 3, 2, 2], private_actions=False, reward_low=-1.0),
 }
+SMALL = {
+    "interior": lambda: WirelessAccess(rows=2, cols=4, deadline=1),
+    "corners": lambda: WirelessAccess(rows=1, cols=5, access_points="corners", deadline=1, arrival=0.5),
+    "coloring": lambda: Coloring("line:5", colors=2),
+}
+"""Networks whose joint pairs are few enough for dense tables, kappa = 2 not being all agents."""
 EXTRAS: dict[str, dict[str, Any]] = {
     "plain": {},
     "dummy": {"dummy": 0},
@@ -72,13 +78,28 @@ def assert_equal(one: ScalableActorCritic, other: ScalableActorCritic) -> None:
 @pytest.mark.parametrize("kappa", [0, 1, 2])
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_both_engines_give_the_same_run(name: str, kappa: int, extra: str) -> None:
+    """Tables of more than 2^22 entries are hashed: all but those of "tables" from kappa = 1 on. Dense ones: see below."""
     env = ENVIRONMENTS[name]()
-    if extra in ("plain", "dummy", "gamma") and kappa == 2 and name in ("corners", "any-slot"):
-        extra = "all"  # dense tables of this size are not for tests
     fused, autograd = (trainer(env, engine, kappa, **EXTRAS[extra]) for engine in ("fused", "autograd"))
     for run in (fused, autograd):
         run.run(1000)
     assert_equal(fused, autograd)
+
+
+@pytest.mark.parametrize("kappa", [0, 1, 2])
+@pytest.mark.parametrize("name", SMALL)
+def test_dense_tables(name: str, kappa: int) -> None:
+    """With a dummy and Gamma. The dummy, no packet or color anywhere, is met: without it another policy is learned."""
+    env = SMALL[name]()
+    extra = {"dummy": 0, "rescale": True, "storage": "dense"}
+    fused, autograd = (trainer(env, engine, kappa, **extra) for engine in ("fused", "autograd"))
+    other = trainer(env, "fused", kappa, rescale=True, storage="dense")
+    for run in (fused, autograd, other):
+        run.run(1000)
+    assert_equal(fused, autograd)
+    assert fused._fused._layout.keep == -1
+    assert not fused._fused._grows
+    assert not torch.allclose(fused.policy.theta, other.policy.theta, atol=1e-3)
 
 
 @pytest.mark.parametrize("kappa", [0, 1])
@@ -139,20 +160,26 @@ def test_one_and_two_worker_threads() -> None:
     assert torch.equal(runs[0].critic.mu, runs[1].critic.mu)
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 250])
-def test_pieces_and_replicas(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any chunk length gives the whole run, and replica b is the solo run of seed b, bit for bit."""
+@pytest.mark.parametrize("chunk", [1, 7, 128])
+@pytest.mark.parametrize("kappa", [0, 1])
+def test_pieces_and_replicas(kappa: int, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any chunk length gives the whole run, and replica b is the solo run of seed b, bit for bit.
+
+    kappa = 0 is dense, kappa = 1 hashed, whose chunks are powers of two.
+    """
     env = ENVIRONMENTS["interior"]()
-    whole = trainer(env, "fused", 1, 3)
+    whole = trainer(env, "fused", kappa, 3)
     whole.run(300)
     monkeypatch.setattr("marl.trainers.fused.CHUNK", chunk)
-    pieces = trainer(env, "fused", 1, 3)
+    monkeypatch.setattr("marl.trainers.fused.CALL", chunk * env.n)
+    pieces = trainer(env, "fused", kappa, 3)
+    assert pieces._fused._longest_call == (4 if kappa == 1 and chunk == 7 else chunk)
     for steps in (1, 99, 7, 193):
         pieces.run(steps)
     assert_equal(whole, pieces)
     assert torch.equal(whole.policy.theta, pieces.policy.theta)
-    assert torch.equal(trainer(env, "fused", 1, 1).policy.theta, torch.zeros_like(whole.policy.theta[:1]))
-    solo = trainer(env, "fused", 1, 1)
+    assert not torch.equal(whole.policy.theta, torch.zeros_like(whole.policy.theta))
+    solo = trainer(env, "fused", kappa, 1)
     solo.run(300)
     assert torch.equal(solo.policy.theta[0], whole.policy.theta[0])
 
@@ -234,6 +261,11 @@ def test_a_subclass_that_changes_a_method_is_not_compiled_behind_its_back() -> N
         def _step(self):
             super()._step()
 
+    class Careful(ScalableActorCritic):
+        def _differentiate(self, loss):
+            super()._differentiate(loss)
+            torch.nn.utils.clip_grad_norm_([self.policy.theta], 1e-3)
+
     class Chatty(ScalableActorCritic):
         def _metrics(self):
             return super()._metrics()
@@ -241,6 +273,10 @@ def test_a_subclass_that_changes_a_method_is_not_compiled_behind_its_back() -> N
     class Rising(PowerLaw):
         def _value(self, t):
             return 0.001 * t
+
+    class Halved(Rising):
+        def __call__(self, t):
+            return 0.5 * super().__call__(t)
 
     env = WirelessAccess(rows=2, cols=2)
     sizes = {"critic_scheduler": Constant(0.1), "actor_scheduler": Rising(1.0, 0.5)}
@@ -251,12 +287,23 @@ def test_a_subclass_that_changes_a_method_is_not_compiled_behind_its_back() -> N
         return made(env, policy(env), critic(env), **sizes).engine
 
     assert engine() == engine(policy=Renamed) == engine(made=Chatty) == "fused"
-    assert {engine(policy=Cold), engine(critic=Clipped), engine(env=Late(rows=2, cols=2)), engine(made=Other)} == {
-        "autograd"
-    }
+    assert {engine(policy=Cold), engine(critic=Clipped), engine(env=Late(rows=2, cols=2))} == {"autograd"}
+    assert engine(made=Other) == engine(made=Careful) == "autograd"
     with pytest.raises(ConfigError, match="Cold changes _logits and has no compiled form of that"):
         ScalableActorCritic(env, Cold(env), TabularCritic(env), engine="fused", **sizes)
     assert sizes["actor_scheduler"].values(5, 3).tolist() == [0.005, 0.006, 0.007]
+    assert Halved(1.0, 0.5).values(6, 2).tolist() == [0.003, 0.0035]
+
+
+def test_step_sizes_of_a_wrong_length_are_refused() -> None:
+    class Short(Constant):
+        def values(self, first, steps):
+            return super().values(first, steps)[1:]
+
+    run = trainer(ENVIRONMENTS["interior"](), "fused", 0)
+    run.eta = Short(1.0)
+    with pytest.raises(ConfigError, match=r"Short.values was asked for 20 step sizes and gave an array of shape \[19\]"):
+        run.run(20)
 
 
 def test_torch_keeps_its_threads() -> None:

@@ -148,7 +148,9 @@ class Broken(WirelessAccess):
         return self.form
 
 
-def test_a_step_into_nowhere_is_an_error_and_no_crash() -> None:
+@pytest.mark.parametrize("state", [10**12, -1, 2])
+def test_a_step_into_nowhere_is_an_error_and_no_crash(state: int) -> None:
+    """User 0, with its deadline of 1, has the states 0 and 1, the others 0 to 3."""
     import numba
 
     from marl.kernels.steps import STEP
@@ -156,11 +158,11 @@ def test_a_step_into_nowhere_is_an_error_and_no_crash() -> None:
     @numba.njit(STEP)
     def wild(ints, floats, work, s, a, u, next_s, r):
         for i in range(len(s)):
-            next_s[i] = 10**12
+            next_s[i] = ints[0] if i == 0 else 0
             r[i] = 0.0
 
-    env = Broken(rows=2, cols=2)
-    env.form = FusedStep(wild, np.zeros(1, dtype=np.int64), np.zeros(1))
+    env = Broken(rows=2, cols=2, deadline=[1, 2, 2, 2])
+    env.form = FusedStep(wild, np.array([state]), np.zeros(1))
     sizes = {"critic_scheduler": Constant(0.1), "actor_scheduler": Constant(1.0)}
     run = ScalableActorCritic(env, TabularSoftmax(env), TabularCritic(env), **sizes)
     with pytest.raises(ContractError, match="compiled step of Broken gave a state that does not exist"):
