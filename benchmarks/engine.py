@@ -6,7 +6,7 @@ One JSON line per setting. Every setting is timed once per round and rounds foll
 the machine meets all of them; the median of the rounds is reported, with the fastest and the slowest. A time covers
 everything `Trainer.run` does: steps, growth of the table, log points with an event file (one per 5,000 steps; 5 in all for
 `growth`, 200 for `length`). A virtual machine may take seconds to hand out memory that it has not used yet: 8 GiB, more
-than any setting holds, are touched before every clock starts. Ctrl-C ends it with the rounds so far.
+than any setting holds, are touched before every run is set up. Ctrl-C ends it with the rounds so far.
 
 engines: engine x kappa x replicas x dtype on the 5x5 network with interior points; `--beside` times programs of your own in
 the same rounds (a JSON line with "steps_per_s" is read from what they print).
@@ -37,7 +37,7 @@ Measure = Callable[[], float]
 """Runs once and returns environment steps per second."""
 
 PAGED_IN = 2**30
-"""Numbers of 8 bytes that are written before a clock starts."""
+"""Numbers of 8 bytes that are written before a run is set up."""
 STEPS = {"fused": 1_000_000, "autograd": 1_000}
 
 
@@ -47,6 +47,7 @@ def training(
     """A whole run from step 0, with a log point every so many steps, at least one."""
 
     def once() -> float:
+        np.ones(PAGED_IN)
         env = WirelessAccess(rows=side, cols=side)
         kind = getattr(torch, dtype)
         with tempfile.TemporaryDirectory() as directory:
@@ -60,7 +61,6 @@ def training(
                 log_every=min(steps, log_every),
                 loggers=[TensorBoardLogger(Path(directory), env=env, config={}, picture=False)],
             )
-            np.ones(PAGED_IN)
             began = time.perf_counter()
             trainer.run(steps)
             seconds = time.perf_counter() - began

@@ -70,12 +70,12 @@ def test_rows_of_a_policy(actions: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@torch.no_grad()
 def test_a_draw_is_that_of_the_policy_at_every_border(dtype: torch.dtype) -> None:
     """u at, just below and just above every cumulative probability, which float32 rounds."""
     env = WirelessAccess(rows=4, cols=4)
     policy = TabularSoftmax(env, dtype=dtype)
-    with torch.no_grad():
-        policy.theta.copy_(torch.randn(policy.theta.shape, generator=torch.Generator().manual_seed(3)))
+    policy.theta.copy_(torch.randn(policy.theta.shape, generator=torch.Generator().manual_seed(3)))
     table = policy.probability_table()
     rows = torch.stack([torch.zeros_like(table), table], dim=3).flatten(1)[0].numpy()
     _, n, states, actions = table.shape
