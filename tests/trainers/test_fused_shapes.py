@@ -1,0 +1,142 @@
+"""The compiled engine against the autograd engine: kinds of tables, numbers of agents and actions, chunks and threads."""
+
+import random
+
+import pytest
+import torch
+
+from marl.core.fused import UNROLLED
+from marl.envs import Coloring, WirelessAccess
+from marl.kernels import workers
+from marl.kernels.softmax import BLOCK
+from tests.trainers.test_fused import ENVIRONMENTS, EXTRAS, assert_equal, trainer
+
+SMALL = {
+    "interior": lambda: WirelessAccess(rows=2, cols=4, deadline=1),
+    "corners": lambda: WirelessAccess(rows=1, cols=5, access_points="corners", deadline=1, arrival=0.5),
+    "coloring": lambda: Coloring("line:5", colors=2),
+}
+"""Networks whose joint pairs are few enough for dense tables, kappa = 2 not being all agents."""
+
+
+@pytest.mark.parametrize("kappa", [0, 1, 2])
+@pytest.mark.parametrize("name", SMALL)
+def test_dense_tables(name: str, kappa: int) -> None:
+    """With a dummy and Gamma. The dummy, no packet or color anywhere, is met: without it another policy is learned."""
+    env = SMALL[name]()
+    extra = {"dummy": 0, "rescale": True, "storage": "dense"}
+    fused, autograd = (trainer(env, engine, kappa, **extra) for engine in ("fused", "autograd"))
+    other = trainer(env, "fused", kappa, rescale=True, storage="dense")
+    for run in (fused, autograd, other):
+        run.run(1000)
+    assert_equal(fused, autograd)
+    assert fused._fused._layout.keep == -1
+    assert not fused._fused._grows
+    assert not torch.allclose(fused.policy.theta, other.policy.theta, atol=1e-3)
+
+
+@pytest.mark.parametrize("kappa", [0, 1])
+def test_more_agents_than_a_block(kappa: int) -> None:
+    env = WirelessAccess(rows=20, cols=45)
+    fused, autograd = (trainer(env, engine, kappa, storage="hash") for engine in ("fused", "autograd"))
+    for run in (fused, autograd):
+        run.run(30)
+    assert_equal(fused, autograd)
+    legal = env.action_mask[torch.arange(env.n), fused.s].sum(dim=2)
+    assert ((legal > 1).sum(dim=1) > BLOCK).all()
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_discounted_learning_is_the_same_too(extra: str) -> None:
+    env = ENVIRONMENTS["tables"]()
+    fused, autograd = (trainer(env, engine, 1, discount=0.7, **EXTRAS[extra]) for engine in ("fused", "autograd"))
+    for run in (fused, autograd):
+        run.run(1000)
+    assert_equal(fused, autograd)
+    average = trainer(env, "fused", 1, **EXTRAS[extra])
+    average.run(1000)
+    assert not torch.allclose(average.policy.theta, fused.policy.theta, atol=1e-3)
+
+
+def test_float32_learns_the_same_to_its_precision() -> None:
+    env = ENVIRONMENTS["interior"]()
+    fused, autograd = (trainer(env, engine, 1, dtype=torch.float32) for engine in ("fused", "autograd"))
+    for run in (fused, autograd):
+        run.run(100)
+        assert run.policy.theta.dtype == run.critic.mu.dtype == torch.float32
+    assert torch.equal(fused.s, autograd.s)
+    assert torch.allclose(fused.policy.theta, autograd.policy.theta, atol=1e-4)
+
+
+def test_more_actions_than_are_unrolled() -> None:
+    env = WirelessAccess(rows=2, cols=2, access_points="corners", deadline=5, action_set="any_slot")
+    assert env.action_mask.shape[2] > UNROLLED
+    fused, autograd = (trainer(env, engine, 0) for engine in ("fused", "autograd"))
+    for run in (fused, autograd):
+        run.run(200)
+    assert_equal(fused, autograd)
+
+
+def test_one_and_two_worker_threads() -> None:
+    """Bit for bit, with more replicas than threads."""
+    env = ENVIRONMENTS["interior"]()
+    most = workers.working(1000)
+    runs = []
+    for threads in (1, min(2, most)):
+        workers.use(threads)
+        run = trainer(env, "fused", 1, 5, rescale=True)
+        run.run(1000)
+        runs.append(run)
+    workers.use(most)
+    assert torch.equal(runs[0].policy.theta, runs[1].policy.theta)
+    assert torch.equal(runs[0].critic.values, runs[1].critic.values)
+    assert torch.equal(runs[0].critic.mu, runs[1].critic.mu)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 128])
+@pytest.mark.parametrize("kappa", [0, 1])
+def test_pieces_and_replicas(kappa: int, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any chunk length gives the whole run, and replica b is the solo run of seed b, bit for bit.
+
+    kappa = 0 is dense, kappa = 1 hashed, whose chunks are powers of two.
+    """
+    env = ENVIRONMENTS["interior"]()
+    whole = trainer(env, "fused", kappa, 3)
+    whole.run(300)
+    monkeypatch.setattr("marl.trainers.fused.CHUNK", chunk)
+    monkeypatch.setattr("marl.trainers.fused.CALL", chunk * env.n)
+    pieces = trainer(env, "fused", kappa, 3)
+    assert pieces._fused._longest_call == (4 if kappa == 1 and chunk == 7 else chunk)
+    for steps in (1, 99, 7, 193):
+        pieces.run(steps)
+    assert_equal(whole, pieces)
+    assert torch.equal(whole.policy.theta, pieces.policy.theta)
+    assert not torch.equal(whole.policy.theta, torch.zeros_like(whole.policy.theta))
+    solo = trainer(env, "fused", kappa, 1)
+    solo.run(300)
+    assert torch.equal(solo.policy.theta[0], whole.policy.theta[0])
+
+
+def test_how_a_run_is_cut_is_not_seen_in_its_table() -> None:
+    """The clock cuts a run into calls: a hash table grows at the same steps, and every slot is the same."""
+    env, cuts = WirelessAccess(rows=2, cols=3), random.Random(5)
+    whole, pieces = (trainer(env, "fused", 1, 2, storage="hash") for _ in range(2))
+    widths = []
+    for stop in range(500, 12_001, 500):
+        whole.run(500)
+        while pieces.t < stop:
+            pieces.run(min(stop - pieces.t, cuts.choice((1, 10, 100, 500))))
+        widths.append((tuple(whole.critic.storage.width), tuple(pieces.critic.storage.width)))
+    assert all(one == other for one, other in widths)
+    assert len(set(widths)) > 2
+    for b in range(2):
+        assert (whole.critic.storage.row(b) == pieces.critic.storage.row(b)).all()
+
+
+def test_a_growing_table_loses_nothing() -> None:
+    env = WirelessAccess()
+    fused, autograd = (trainer(env, engine, 1, 1) for engine in ("fused", "autograd"))
+    for run in (fused, autograd):
+        run.run(400)
+    assert_equal(fused, autograd)
+    assert fused.critic.metrics()["entries"] == autograd.critic.metrics()["entries"] > 2**11
