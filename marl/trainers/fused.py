@@ -49,7 +49,7 @@ class FusedEngine:
         from marl.kernels.arguments import Layout
 
         env, critic = trainer.env, trainer.critic
-        table, theta = _unfrozen(trainer.critic.fused(0)), _unfrozen(trainer.policy.fused()).theta.numpy()
+        table, theta = _unfrozen(critic.fused(0)), _unfrozen(trainer.policy.fused()).theta.numpy()
         self._kernel: Any = actor_critic
         self._workers = workers
         self._step, self._numbers = arguments(env)

@@ -26,6 +26,7 @@ from tests.conftest import written_out
 from tests.critics.experience import table_of as entries_of
 from tests.oracles import hop_neighborhood, inverse_cdf, legal, neighbors, num_actions, wireless_reset, wireless_step
 from tests.trainers.discounted_oracle import Model, discounted_actor_critic
+from tests.trainers.test_fused import assert_alike_in_float32
 
 HORIZON = 7
 ENVIRONMENTS = {
@@ -214,11 +215,7 @@ def test_short_and_long_episodes(horizon: int) -> None:
 def test_float32_learns_the_same_to_its_precision() -> None:
     env = ENVIRONMENTS["interior"]()
     fused, autograd = (make(env, engine, 1, dtype=torch.float32) for engine in ("fused", "autograd"))
-    for run in (fused, autograd):
-        run.run(100)
-        assert run.policy.theta.dtype == run.critic.values.dtype == torch.float32
-    assert torch.equal(fused.s, autograd.s)
-    assert torch.allclose(fused.policy.theta, autograd.policy.theta, atol=1e-4)
+    assert_alike_in_float32(fused, autograd)
 
 
 SETTINGS = {

@@ -64,6 +64,15 @@ def assert_equal(one: ScalableActorCritic, other: ScalableActorCritic) -> None:
     assert all(torch.allclose(sums[x].double(), others[x].double(), atol=1e-9) for x in ("reward", "loss", "finite"))
 
 
+def assert_alike_in_float32(fused: Any, autograd: Any) -> None:
+    """After 100 steps of both: the same states, and theta to the precision of float32."""
+    for run in (fused, autograd):
+        run.run(100)
+        assert run.policy.theta.dtype == run.critic.mu.dtype == run.critic.values.dtype == torch.float32
+    assert torch.equal(fused.s, autograd.s)
+    assert torch.allclose(fused.policy.theta, autograd.policy.theta, atol=1e-4)
+
+
 @pytest.mark.parametrize("extra", EXTRAS)
 @pytest.mark.parametrize("kappa", [0, 1, 2])
 @pytest.mark.parametrize("name", ENVIRONMENTS)

@@ -9,7 +9,7 @@ from marl.core.fused import UNROLLED
 from marl.envs import Coloring, WirelessAccess
 from marl.kernels import workers
 from marl.kernels.softmax import BLOCK
-from tests.trainers.test_fused import ENVIRONMENTS, EXTRAS, assert_equal, trainer
+from tests.trainers.test_fused import ENVIRONMENTS, EXTRAS, assert_alike_in_float32, assert_equal, trainer
 
 SMALL = {
     "interior": lambda: WirelessAccess(rows=2, cols=4, deadline=1),
@@ -61,11 +61,7 @@ def test_discounted_learning_is_the_same_too(extra: str) -> None:
 def test_float32_learns_the_same_to_its_precision() -> None:
     env = ENVIRONMENTS["interior"]()
     fused, autograd = (trainer(env, engine, 1, dtype=torch.float32) for engine in ("fused", "autograd"))
-    for run in (fused, autograd):
-        run.run(100)
-        assert run.policy.theta.dtype == run.critic.mu.dtype == torch.float32
-    assert torch.equal(fused.s, autograd.s)
-    assert torch.allclose(fused.policy.theta, autograd.policy.theta, atol=1e-4)
+    assert_alike_in_float32(fused, autograd)
 
 
 def test_more_actions_than_are_unrolled() -> None:
