@@ -154,6 +154,10 @@ def test_a_subclass_that_changes_a_method_is_not_compiled_behind_its_back() -> N
         def __call__(self, t):
             return 0.5 * super().__call__(t)
 
+    class Doubled(PowerLaw):
+        def __call__(self, t):
+            return 2.0 * super().__call__(t)
+
     env = WirelessAccess(rows=2, cols=2)
     sizes = {"critic_scheduler": Constant(0.1), "actor_scheduler": Rising(1.0, 0.5)}
 
@@ -169,6 +173,7 @@ def test_a_subclass_that_changes_a_method_is_not_compiled_behind_its_back() -> N
         ScalableActorCritic(env, Cold(env), TabularCritic(env), engine="fused", **sizes)
     assert sizes["actor_scheduler"].values(5, 3).tolist() == [0.005, 0.006, 0.007]
     assert Halved(1.0, 0.5).values(6, 2).tolist() == [0.003, 0.0035]
+    assert Doubled(1.0, 0.5).values(3, 1).tolist() == [1.0]
 
 
 def test_step_sizes_of_a_wrong_length_are_refused() -> None:
