@@ -1,5 +1,6 @@
 """What every actor-critic of this library holds: a policy, a critic, their step sizes and optimizers."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from marl.core.logger import Logger
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
 from marl.core.trainer import Trainer
+from marl.trainers.optimizers import can_wait, is_plain, make
 
 
 class ActorCritic(Trainer):
@@ -60,10 +62,38 @@ class ActorCritic(Trainer):
             raise ConfigError(
                 f"the policy has {policy.replicas} replicas and the critic {critic.replicas}; give both the same"
             )
+        if not can_wait(critic_optimizer):
+            self.critic_optimizer = self._make_critic_optimizer(critic_optimizer)
+        if not can_wait(actor_optimizer):
+            self.actor_optimizer = self._make_actor_optimizer(actor_optimizer)
+
+    @functools.cached_property
+    def critic_optimizer(self) -> Optimizer:
+        """Plain SGD, if nothing else was asked for, is made when it is needed: torch takes seconds over its first one."""
+        return self._make_critic_optimizer(SGD)
+
+    @functools.cached_property
+    def actor_optimizer(self) -> Optimizer:
+        """See `critic_optimizer`."""
+        return self._make_actor_optimizer(SGD)
+
+    def make_optimizers(self) -> None:
+        """Both, if they are not made yet, so that no step is said to take that long."""
+        _ = self.critic_optimizer, self.actor_optimizer
+
+    def optimizers_with_memory(self) -> dict[str, Optimizer]:
+        """name -> optimizer, those that are more than plain SGD: they alone have a state to keep."""
+        made = {name: vars(self)[name] for name in ("critic_optimizer", "actor_optimizer") if name in vars(self)}
+        return {name: optimizer for name, optimizer in made.items() if not is_plain(optimizer)}
+
+    def _make_critic_optimizer(self, maker: Any) -> Optimizer:
+        optimizer = make("critic", maker, list(self.critic.parameters()), self.alpha(0))
+        self.critic.check_optimizer(optimizer)
+        return optimizer
+
+    def _make_actor_optimizer(self, maker: Any) -> Optimizer:
         nothing = [torch.nn.Parameter(torch.empty(0))]  # a policy without parameters is evaluated, not improved
-        self.critic_optimizer = _optimizer("critic", critic_optimizer, list(critic.parameters()), self.alpha(0))
-        self.actor_optimizer = _optimizer("actor", actor_optimizer, list(policy.parameters()) or nothing, self.eta(0))
-        critic.check_optimizer(self.critic_optimizer)
+        return make("actor", maker, list(self.policy.parameters()) or nothing, self.eta(0))
 
     def will_take(self, steps: int) -> tuple[int, int]:
         return 0, self.critic.growth(steps)
@@ -75,12 +105,7 @@ class ActorCritic(Trainer):
         loss.backward()
 
     def _modules(self) -> dict[str, Any]:
-        return {
-            "policy": self.policy,
-            "critic": self.critic,
-            "critic_optimizer": self.critic_optimizer,
-            "actor_optimizer": self.actor_optimizer,
-        }
+        return {"policy": self.policy, "critic": self.critic, **self.optimizers_with_memory()}
 
     def _metrics(self) -> dict[str, float | np.ndarray]:
         with torch.no_grad():
@@ -94,13 +119,6 @@ class ActorCritic(Trainer):
         }
 
 
-def apply(optimizer: Optimizer, step_size: float) -> None:
-    """One step of that size."""
-    for group in optimizer.param_groups:
-        group["lr"] = step_size
-    optimizer.step()
-
-
 def _move(device: str, policy: Policy, critic: Critic) -> None:
     try:
         where = torch.empty(0, device=device).device
@@ -110,18 +128,3 @@ def _move(device: str, policy: Policy, critic: Critic) -> None:
         raise ConfigError(f"a tabular critic lives in main memory; set trainer.device=cpu, got {device!r}")
     policy.to(where)
     critic.to(where)
-
-
-def _optimizer(name: str, make: Any, parameters: list[torch.nn.Parameter], step_size: float) -> Optimizer:
-    key = f"trainer.{name}_optimizer"
-    if not callable(make):
-        raise ConfigError(f"{key} needs a _target_ and _partial_: true, got {make!r}")
-    if "lr" in getattr(make, "keywords", {}):
-        raise ConfigError(f"{key}.lr is set by {name}_scheduler in every step; remove it")
-    try:
-        optimizer = make(parameters, lr=step_size)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{key}: {error}") from None
-    if not isinstance(optimizer, Optimizer) or isinstance(optimizer, torch.optim.LBFGS):
-        raise ConfigError(f"{key} must make a torch optimizer that steps without a closure, got {type(optimizer).__name__}")
-    return optimizer

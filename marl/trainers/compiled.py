@@ -33,6 +33,8 @@ class CompiledActorCritic(ActorCritic):
         super().__init__(env, policy, critic, **common)
         critic.visit(self.s, self.a)
         self.engine = self._choose_engine(choice("trainer.engine", engine, ENGINES))
+        if self.engine == "autograd":
+            self.make_optimizers()
 
     def visits(self, end: int) -> int:
         """How many pairs are visited from step t, whose own has been, to step `end`."""

@@ -15,10 +15,10 @@ from marl.core.memory import require
 from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
 from marl.core.shapes import PerReplica, States, Values
-from marl.trainers.actor_critic import apply
 from marl.trainers.compiled import CompiledActorCritic
 from marl.trainers.episode import Episode
 from marl.trainers.fused import FusedEngine
+from marl.trainers.optimizers import apply
 
 
 class DiscountedActorCritic(CompiledActorCritic):

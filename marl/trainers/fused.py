@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from torch.optim import SGD
 
 from marl.core.errors import ConfigError
 from marl.core.fused import FusedSoftmax, FusedTable, action_count, arguments, check_states, last_actions, refusal, spread
@@ -27,10 +26,8 @@ ENTRIES = 2**17
 
 def obstacle(trainer: "CompiledActorCritic") -> str | None:
     """Why the steps of `trainer` cannot be compiled, or None."""
-    for optimizer in (trainer.critic_optimizer, trainer.actor_optimizer):
-        plain = {"momentum", "dampening", "weight_decay", "nesterov", "maximize"}
-        if type(optimizer) is not SGD or any(group[key] for group in optimizer.param_groups for key in plain):
-            return f"{type(optimizer).__name__} is not plain SGD"
+    for optimizer in trainer.optimizers_with_memory().values():
+        return f"{type(optimizer).__name__} is not plain SGD"
     forms = (trainer.policy, trainer.policy.fused()), (trainer.critic, trainer.critic.fused(0))
     for part, form in forms:
         if reason := refusal(part, form):

@@ -16,8 +16,8 @@ from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy, entropy_of, of_actions
 from marl.core.rollout import Rollout
 from marl.core.shapes import Values
-from marl.trainers.actor_critic import apply
 from marl.trainers.batched import BatchedActorCritic
+from marl.trainers.optimizers import apply
 from marl.trainers.returns import lambda_returns
 
 

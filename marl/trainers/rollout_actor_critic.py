@@ -13,9 +13,9 @@ from marl.core.errors import ConfigError
 from marl.core.policy import Policy, entropy_of, of_actions
 from marl.core.rollout import Rollout
 from marl.core.scheduler import Scheduler
-from marl.trainers.actor_critic import apply
 from marl.trainers.batched import BatchedActorCritic
 from marl.trainers.buffer import Replay
+from marl.trainers.optimizers import apply
 from marl.trainers.returns import lambda_returns, n_step_returns
 
 GRADIENTS = ("sampled", "all_actions")

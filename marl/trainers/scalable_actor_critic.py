@@ -6,9 +6,9 @@ from marl.core.checks import boolean
 from marl.core.critic import Critic, Transition
 from marl.core.environment import Environment
 from marl.core.policy import Policy
-from marl.trainers.actor_critic import apply
 from marl.trainers.compiled import CompiledActorCritic
 from marl.trainers.fused import FusedEngine
+from marl.trainers.optimizers import apply
 
 
 class ScalableActorCritic(CompiledActorCritic):

@@ -158,7 +158,8 @@ CHANGES = {
     "more replicas": changed("state", "trainer", "logged_reward", to=torch.zeros(3)),
     "no interval": changed("state", "trainer", "interval", to={}),
     "no critic": changed("state", "trainer", "critic"),
-    "an optimizer in words": changed("state", "trainer", "critic_optimizer", to="Adam"),
+    "an optimizer in words": changed("state", "trainer", "actor_optimizer", to="Adam"),
+    "no optimizer": changed("state", "trainer", "actor_optimizer"),
     "theta of another shape": changed("state", "trainer", "policy", "theta", to=torch.zeros(1, 6, 2, 2)),
     "no theta": changed("state", "trainer", "policy", "theta"),
     "no rows": changed("state", "arrays", to={}),
@@ -170,12 +171,15 @@ CHANGES = {
 }
 
 
+MOMENTUM = (*QUICK, "+trainer.actor_optimizer.momentum=0.9")
+
+
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of half the length that it is to have."""
+    """A run of half the length that it is to have, with an optimizer that has something to keep."""
     directory = tmp_path_factory.mktemp("sound")
     with command_in(directory) as marl:
-        train(marl, "run", "steps=20")
+        train(marl, "run", "steps=20", MOMENTUM[-1])
     (directory / "run" / "summary.json").unlink()
     return directory / "run"
 
@@ -189,7 +193,7 @@ def test_a_checkpoint_of_other_contents(marl: Marl, tmp_path: Path, sound: Path,
     CHANGES[change](held)
     torch.save(held, file)
     before = contents(run, ignore="train.log")
-    for request in (("resume=run", "steps=40"), (*QUICK, "steps=20", "hydra.run.dir=run")):
+    for request in (("resume=run", "steps=40"), (*MOMENTUM, "steps=20", "hydra.run.dir=run")):
         outcome = marl("train", *request)
         assert outcome.code == 2, outcome
         assert outcome.err.splitlines()[-1].startswith("marl: "), outcome

@@ -43,6 +43,16 @@ def test_help_is_quick(tmp_path: Path) -> None:
     assert time.perf_counter() - start < 1.0
 
 
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+def test_a_compiled_run_does_without_the_compiler_of_torch(tmp_path: Path, engine: str) -> None:
+    """torch loads it with its first optimizer, which takes as long as torch itself; no more in a run with a checkpoint."""
+    program = (
+        f"import sys; sys.argv = ['marl', 'train', 'trainer.engine={engine}', 'steps=5', 'eval.steps=20', 'env.rows=2']; "
+        "from marl.cli import main; main(); print('torch._dynamo' in sys.modules)"
+    )
+    assert process(sys.executable, "-c", program, cwd=tmp_path).stdout.splitlines()[-1] == str(engine == "autograd")
+
+
 def test_the_second_start_compiles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even for another kappa, network or step size: what a kernel is compiled for is on disk."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))

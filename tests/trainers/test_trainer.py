@@ -3,6 +3,7 @@
 import functools
 import logging
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -131,6 +132,29 @@ def test_optimizers_can_be_exchanged_and_their_state_is_kept(small: WirelessAcce
         resumed.run(20)
     assert torch.equal(trainer.policy.weight, again.policy.weight)
     assert trainer.policy.weight.abs().max() > 0
+
+
+def test_plain_sgd_keeps_nothing_and_a_checkpoint_that_holds_some_is_read(small: WirelessAccess) -> None:
+    """So it was before such optimizers were made only when needed."""
+    trainer, again = make(small), make(small)
+    trainer.run(20)
+    state = trainer.state_dict()
+    assert not any(name.endswith("optimizer") for name in state)
+    again.load_state_dict({**state, "critic_optimizer": torch.optim.SGD(again.critic.parameters(), lr=0.5).state_dict()})
+    for resumed in (trainer, again):
+        resumed.run(20)
+    assert torch.equal(trainer.policy.theta, again.policy.theta)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, functools.partial(torch.optim.SGD, foreach=False)])
+def test_a_critic_refuses_an_optimizer_before_the_first_step(small: WirelessAccess, optimizer: Any) -> None:
+    class Adaptive(NeuralCritic):
+        def check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+            if not isinstance(optimizer, torch.optim.Adam):
+                raise ConfigError("this critic learns with Adam")
+
+    with pytest.raises(ConfigError, match="learns with Adam"):
+        ScalableActorCritic(small, TabularSoftmax(small), Adaptive(small), critic_optimizer=optimizer, **SIZES)
 
 
 def test_checkpoints_of_other_configurations_are_refused(small: WirelessAccess) -> None:

@@ -1,0 +1,44 @@
+"""Optimizers: what makes them, what they are asked, and one step of them."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch.optim import SGD, Optimizer
+
+from marl.core.errors import ConfigError
+
+
+def make(part: str, maker: Any, parameters: Sequence[torch.nn.Parameter], step_size: float) -> Optimizer:
+    """maker(parameters, lr=step_size). Errors: `ConfigError`, if that is no optimizer that can be used."""
+    key = f"trainer.{part}_optimizer"
+    if not callable(maker):
+        raise ConfigError(f"{key} needs a _target_ and _partial_: true, got {maker!r}")
+    if "lr" in getattr(maker, "keywords", {}):
+        raise ConfigError(f"{key}.lr is set by {part}_scheduler in every step; remove it")
+    try:
+        optimizer = maker(parameters, lr=step_size)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{key}: {error}") from None
+    if not isinstance(optimizer, Optimizer) or isinstance(optimizer, torch.optim.LBFGS):
+        raise ConfigError(f"{key} must make a torch optimizer that steps without a closure, got {type(optimizer).__name__}")
+    return optimizer
+
+
+def can_wait(maker: Any) -> bool:
+    """Whether `maker` is SGD without options: making it cannot fail, and it has nothing to remember."""
+    return maker is SGD or (isinstance(maker, partial) and maker.func is SGD and not maker.args and not maker.keywords)
+
+
+def is_plain(optimizer: Optimizer) -> bool:
+    """Whether a step of it is x <- x - lr gradient, and no more."""
+    options = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
+    return type(optimizer) is SGD and not any(group[key] for group in optimizer.param_groups for key in options)
+
+
+def apply(optimizer: Optimizer, step_size: float) -> None:
+    """One step of that size."""
+    for group in optimizer.param_groups:
+        group["lr"] = step_size
+    optimizer.step()
