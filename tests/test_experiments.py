@@ -161,6 +161,14 @@ def test_the_gallery_in_short(tmp_path: Path) -> None:
     assert [path.stat().st_mtime_ns for path in sorted(out.rglob("summary.json"))] == before
 
 
+def test_start_tells_what_follows_what(tmp_path: Path) -> None:
+    done = script(str(REPOSITORY / "benchmarks" / "start.py"), "--repeats", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = {name: column["s"] for name, column in json.loads(done.stdout).items()}
+    assert 0.0 < told["help"] < told["torch"]
+    assert 0.0 < told["train, first step"] <= told["train, end"] <= told["train, process"]
+
+
 def test_batches_prints_one_json_line_per_setting(tmp_path: Path) -> None:
     program = str(REPOSITORY / "benchmarks" / "batches.py")
     done = script(program, "--repeats", "1", "--seconds", "0.01", cwd=tmp_path)
