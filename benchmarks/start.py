@@ -22,12 +22,12 @@ from marl.core.trainer import Trainer
 
 def advance(trainer, steps, plain=Trainer._timed_advance):
     plain(trainer, steps)
-    print("first step", time.time())
+    print("first step", time.monotonic())
 
 Trainer._timed_advance = advance
 sys.argv = ["marl", "train", "steps=1"]
-main()
-print("end", time.time())
+assert main() == 0
+print("end", time.monotonic())
 """
 HELP = "import sys; sys.argv = ['marl', '--help']; from marl.cli import main; main()"
 
@@ -35,15 +35,17 @@ HELP = "import sys; sys.argv = ['marl', '--help']; from marl.cli import main; ma
 def process(program: str) -> dict[str, float]:
     """What the program prints as a name and a time, and when it is over: seconds from its start."""
     with tempfile.TemporaryDirectory() as directory:
-        start = time.time()
-        done = subprocess.run([sys.executable, "-c", program], cwd=directory, capture_output=True, text=True, check=True)
-        over = time.time()
+        start = time.monotonic()  # the same clock in every process
+        done = subprocess.run([sys.executable, "-c", program], cwd=directory, capture_output=True, text=True, check=False)
+        over = time.monotonic()
+    if done.returncode:
+        sys.exit(done.stderr)
     words = [line.rsplit(" ", 1) for line in done.stdout.splitlines()]
     told = {"first step", "end"}
     return {line[0]: float(line[1]) - start for line in words if line[0] in told} | {"process": over - start}
 
 
-def round_of() -> dict[str, float]:
+def measure() -> dict[str, float]:
     """Each of them once."""
     return {
         "torch": process("import torch")["process"],
@@ -57,7 +59,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats
     process(TRAIN)
-    rounds = [round_of() for _ in range(repeats)]
+    rounds = [measure() for _ in range(repeats)]
     columns = {name: [one[name] for one in rounds] for name in rounds[0]}
     print(
         json.dumps(

@@ -26,7 +26,7 @@ STEP = {  # what runs once per environment step
         f"RolloutActorCritic.{name}" for name in ("_update", "_critic_loss", "_objective")
     ],
     "trainers/actor_critic.py": ["ActorCritic._differentiate"],
-    "trainers/optimizers.py": ["apply"],
+    "core/optimizers.py": ["apply"],
     "core/lookup.py": ["summed_rows"],
     "core/trainer.py": ["Interval.add", "Interval.learned"],
     "core/critic.py": ["Critic.q", "Critic.loss", "Critic.track_reward", "Critic.advantage"],

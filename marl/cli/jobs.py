@@ -120,7 +120,7 @@ def alone(work: Callable[[], dict[str, Any]], log: Path) -> dict[str, Any]:
     """
     if sys.platform != "linux":
         return _logged(work, log)
-    for slow in ("marl.kernels.actor_critic", "torch._dynamo"):  # once here, instead of in every child
+    for slow in ("marl.kernels.actor_critic", "torch._dynamo"):  # once here; the latter comes with torch's optimizers
         importlib.import_module(slow)
     fork = multiprocessing.get_context("fork")
     receive, send = fork.Pipe(duplex=False)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import Optimizer
 
 from marl.core.checks import choice, integer
 from marl.core.critic import Critic
@@ -16,6 +16,7 @@ from marl.core.errors import ConfigError
 from marl.core.fused import FusedTable
 from marl.core.indexing import NeighborhoodKeys
 from marl.core.memory import require
+from marl.core.optimizers import is_plain_sgd
 from marl.core.shapes import Actions, PerReplica, States
 from marl.critics.storage import CELL, DenseStorage, HashStorage, Storage
 from marl.critics.sup_norm import BlockMaxima
@@ -144,12 +145,9 @@ class TabularCritic(Critic):
 
     def check_optimizer(self, optimizer: Optimizer) -> None:
         """Only plain SGD: gradients are sparse, and a growing table has no room for an optimizer's memory."""
-        plain = type(optimizer) is SGD and not any(
-            group["momentum"] or group["weight_decay"] for group in optimizer.param_groups
-        )
-        if not plain:
+        if not is_plain_sgd(optimizer):
             raise ConfigError(
-                "critic=tabular learns with plain SGD only (no momentum, no weight decay); "
+                "critic=tabular learns with plain SGD only (no momentum, no weight decay, not maximizing); "
                 "leave trainer.critic_optimizer as it is or use critic=neural"
             )
 

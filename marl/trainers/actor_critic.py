@@ -11,12 +11,14 @@ from torch.optim import SGD, Optimizer
 from marl.core.checks import number
 from marl.core.critic import Critic
 from marl.core.environment import Environment
-from marl.core.errors import ConfigError
+from marl.core.errors import CheckpointError, ConfigError
 from marl.core.logger import Logger
+from marl.core.optimizers import is_plain_sgd, make, makes_plain_sgd
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
 from marl.core.trainer import Trainer
-from marl.trainers.optimizers import can_wait, is_plain, make
+
+OPTIMIZERS = ("critic_optimizer", "actor_optimizer")
 
 
 class ActorCritic(Trainer):
@@ -31,6 +33,8 @@ class ActorCritic(Trainer):
 
     learns_from_q = True
     """Whether the actor climbs the critic's values of actions, which a critic of states alone does not give."""
+    postpones_plain_sgd = False
+    """Whether plain SGD is made only when it is asked for: torch takes seconds over its first optimizer."""
 
     def __init__(
         self,
@@ -62,29 +66,33 @@ class ActorCritic(Trainer):
             raise ConfigError(
                 f"the policy has {policy.replicas} replicas and the critic {critic.replicas}; give both the same"
             )
-        if not can_wait(critic_optimizer):
+        for name, scheduler in (("critic_scheduler", self.alpha), ("actor_scheduler", self.eta)):
+            number(f"{name} at step 0", float(scheduler(0)), 0.0)
+        if not (self.postpones_plain_sgd and makes_plain_sgd(critic_optimizer)):
             self.critic_optimizer = self._make_critic_optimizer(critic_optimizer)
-        if not can_wait(actor_optimizer):
+        if not (self.postpones_plain_sgd and makes_plain_sgd(actor_optimizer)):
             self.actor_optimizer = self._make_actor_optimizer(actor_optimizer)
 
     @functools.cached_property
     def critic_optimizer(self) -> Optimizer:
-        """Plain SGD, if nothing else was asked for, is made when it is needed: torch takes seconds over its first one."""
+        """Steps on the parameters of the critic; made when first asked for if it is plain SGD and may be postponed."""
         return self._make_critic_optimizer(SGD)
 
     @functools.cached_property
     def actor_optimizer(self) -> Optimizer:
-        """See `critic_optimizer`."""
+        """Steps on the parameters of the policy, see `critic_optimizer`."""
         return self._make_actor_optimizer(SGD)
 
-    def make_optimizers(self) -> None:
-        """Both, if they are not made yet, so that no step is said to take that long."""
-        _ = self.critic_optimizer, self.actor_optimizer
+    def special_optimizers(self) -> dict[str, Optimizer]:
+        """name -> optimizer, those that are more than plain SGD, which has no state to keep."""
+        made = {name: vars(self)[name] for name in OPTIMIZERS if name in vars(self)}
+        return {name: optimizer for name, optimizer in made.items() if not is_plain_sgd(optimizer)}
 
-    def optimizers_with_memory(self) -> dict[str, Optimizer]:
-        """name -> optimizer, those that are more than plain SGD: they alone have a state to keep."""
-        made = {name: vars(self)[name] for name in ("critic_optimizer", "actor_optimizer") if name in vars(self)}
-        return {name: optimizer for name, optimizer in made.items() if not is_plain(optimizer)}
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in OPTIMIZERS:  # plain SGD stood in checkpoints too, with an empty state
+            if name not in self._modules() and name in state and state[name]["state"]:
+                raise CheckpointError(f"the checkpoint is of another configuration: its {name} is not plain SGD")
+        super().load_state_dict(state)
 
     def _make_critic_optimizer(self, maker: Any) -> Optimizer:
         optimizer = make("critic", maker, list(self.critic.parameters()), self.alpha(0))
@@ -105,7 +113,7 @@ class ActorCritic(Trainer):
         loss.backward()
 
     def _modules(self) -> dict[str, Any]:
-        return {"policy": self.policy, "critic": self.critic, **self.optimizers_with_memory()}
+        return {"policy": self.policy, "critic": self.critic, **self.special_optimizers()}
 
     def _metrics(self) -> dict[str, float | np.ndarray]:
         with torch.no_grad():

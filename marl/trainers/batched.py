@@ -22,7 +22,6 @@ class BatchedActorCritic(ActorCritic):
         super().__init__(env, policy, critic, **common)
         self.buffer = RolloutBuffer(integer("trainer.rollout", rollout, 1), self.replicas, env.n)
         self._collect = Collector(env, policy)
-        self.make_optimizers()
 
     @abstractmethod
     def _update(self, rollout: Rollout) -> None:

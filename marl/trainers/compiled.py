@@ -26,6 +26,7 @@ class CompiledActorCritic(ActorCritic):
     where that is possible.
     """
 
+    postpones_plain_sgd = True  # compiled steps need none
     replaced: tuple[str, ...] = ("_step", "_differentiate")
     """The methods that the compiled engine stands for; a subclass that changes one of them is not compiled."""
 
@@ -33,8 +34,8 @@ class CompiledActorCritic(ActorCritic):
         super().__init__(env, policy, critic, **common)
         critic.visit(self.s, self.a)
         self.engine = self._choose_engine(choice("trainer.engine", engine, ENGINES))
-        if self.engine == "autograd":
-            self.make_optimizers()
+        if self.engine == "autograd":  # now, so that no step is said to take that long
+            _ = self.critic_optimizer, self.actor_optimizer
 
     def visits(self, end: int) -> int:
         """How many pairs are visited from step t, whose own has been, to step `end`."""

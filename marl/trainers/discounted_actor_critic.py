@@ -13,12 +13,12 @@ from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
 from marl.core.memory import require
 from marl.core.noise import Noise, Purpose
+from marl.core.optimizers import apply
 from marl.core.policy import Policy
 from marl.core.shapes import PerReplica, States, Values
 from marl.trainers.compiled import CompiledActorCritic
 from marl.trainers.episode import Episode
 from marl.trainers.fused import FusedEngine
-from marl.trainers.optimizers import apply
 
 
 class DiscountedActorCritic(CompiledActorCritic):

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
+from torch.optim import SGD
 
 from marl.core.errors import ConfigError
 from marl.core.fused import FusedSoftmax, FusedTable, action_count, arguments, check_states, last_actions, refusal, spread
@@ -26,8 +27,9 @@ ENTRIES = 2**17
 
 def obstacle(trainer: "CompiledActorCritic") -> str | None:
     """Why the steps of `trainer` cannot be compiled, or None."""
-    for optimizer in trainer.optimizers_with_memory().values():
-        return f"{type(optimizer).__name__} is not plain SGD"
+    if special := list(trainer.special_optimizers().values()):
+        kind = type(special[0])
+        return f"{kind.__name__}{' with options' if kind is SGD else ''} is not plain SGD"
     forms = (trainer.policy, trainer.policy.fused()), (trainer.critic, trainer.critic.fused(0))
     for part, form in forms:
         if reason := refusal(part, form):

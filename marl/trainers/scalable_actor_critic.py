@@ -5,10 +5,10 @@ from typing import Any
 from marl.core.checks import boolean
 from marl.core.critic import Critic, Transition
 from marl.core.environment import Environment
+from marl.core.optimizers import apply
 from marl.core.policy import Policy
 from marl.trainers.compiled import CompiledActorCritic
 from marl.trainers.fused import FusedEngine
-from marl.trainers.optimizers import apply
 
 
 class ScalableActorCritic(CompiledActorCritic):

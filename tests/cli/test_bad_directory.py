@@ -158,8 +158,6 @@ CHANGES = {
     "more replicas": changed("state", "trainer", "logged_reward", to=torch.zeros(3)),
     "no interval": changed("state", "trainer", "interval", to={}),
     "no critic": changed("state", "trainer", "critic"),
-    "an optimizer in words": changed("state", "trainer", "actor_optimizer", to="Adam"),
-    "no optimizer": changed("state", "trainer", "actor_optimizer"),
     "theta of another shape": changed("state", "trainer", "policy", "theta", to=torch.zeros(1, 6, 2, 2)),
     "no theta": changed("state", "trainer", "policy", "theta"),
     "no rows": changed("state", "arrays", to={}),
@@ -171,35 +169,58 @@ CHANGES = {
 }
 
 
-MOMENTUM = (*QUICK, "+trainer.actor_optimizer.momentum=0.9")
+OF_OPTIMIZERS = {
+    "an optimizer in words": changed("state", "trainer", "actor_optimizer", to="Adam"),
+    "no optimizer": changed("state", "trainer", "actor_optimizer"),
+    "another optimizer": changed("state", "trainer", "critic_optimizer", to={"state": {0: {}}, "param_groups": []}),
+}
+MOMENTUM = "+trainer.actor_optimizer.momentum=0.9"
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of half the length that it is to have, with an optimizer that has something to keep."""
-    directory = tmp_path_factory.mktemp("sound")
+def unfinished(factory: pytest.TempPathFactory, *overrides: str) -> Path:
+    """A run of half the length that it is to have."""
+    directory = factory.mktemp("sound")
     with command_in(directory) as marl:
-        train(marl, "run", "steps=20", MOMENTUM[-1])
+        train(marl, "run", "steps=20", *overrides)
     (directory / "run" / "summary.json").unlink()
     return directory / "run"
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_checkpoint_of_other_contents(marl: Marl, tmp_path: Path, sound: Path, change: str) -> None:
-    """One sentence, whatever is wrong in it, and nothing is touched."""
-    run, file = tmp_path / "run", tmp_path / "run" / "checkpoint.pt"
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unfinished(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def with_momentum(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unfinished(tmp_path_factory, MOMENTUM)
+
+
+def assert_nothing_taken(marl: Marl, sound: Path, run: Path, change: Callable[[Any], None], *overrides: str) -> None:
+    """A copy of the run, its checkpoint changed: one sentence, whatever is wrong in it, and nothing is touched."""
+    file = run / "checkpoint.pt"
     shutil.copytree(sound, run)
     held = torch.load(file, weights_only=True)
-    CHANGES[change](held)
+    change(held)
     torch.save(held, file)
     before = contents(run, ignore="train.log")
-    for request in (("resume=run", "steps=40"), (*MOMENTUM, "steps=20", "hydra.run.dir=run")):
+    for request in (("resume=run", "steps=40"), (*QUICK, *overrides, "steps=20", "hydra.run.dir=run")):
         outcome = marl("train", *request)
         assert outcome.code == 2, outcome
         assert outcome.err.splitlines()[-1].startswith("marl: "), outcome
         assert "checkpoint" in outcome.err.splitlines()[-1]
         assert "Traceback" not in outcome.err
         assert contents(run, ignore="train.log") == before
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_checkpoint_of_other_contents(marl: Marl, tmp_path: Path, sound: Path, change: str) -> None:
+    assert_nothing_taken(marl, sound, tmp_path / "run", CHANGES[change])
+
+
+@pytest.mark.parametrize("change", OF_OPTIMIZERS)
+def test_a_checkpoint_of_another_optimizer(marl: Marl, tmp_path: Path, with_momentum: Path, change: str) -> None:
+    assert_nothing_taken(marl, with_momentum, tmp_path / "run", OF_OPTIMIZERS[change], MOMENTUM)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def test_a_resumed_run_measures_its_new_last_tenth(marl: Marl, tmp_path: Path) -
         (("trainer.critic_optimizer._target_=torch.optim.Adam",), ("plain SGD", "critic=neural")),
         (("+trainer.critic_optimizer.momentum=0.9",), ("plain SGD",)),
         (("+trainer.critic_optimizer.weight_decay=0.1",), ("plain SGD",)),
+        (("+trainer.critic_optimizer.maximize=true",), ("plain SGD",)),
         (("+trainer.actor_optimizer.lr=0.5",), ("trainer.actor_optimizer.lr", "actor_scheduler")),
         (("+trainer.actor_optimizer.nosuch=1",), ("trainer.actor_optimizer", "nosuch")),
         (("trainer.actor_optimizer._target_=torch.optim.LBFGS",), ("trainer.actor_optimizer", "LBFGS")),

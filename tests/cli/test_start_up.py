@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).parents[2]
 def process(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """A process of its own, with this checkout's marl."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    return subprocess.run([*command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([*command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=180, check=False)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "--help"], [], ["fly"]], ids=str)
@@ -45,10 +45,10 @@ def test_help_is_quick(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("engine", ["fused", "autograd"])
 def test_a_compiled_run_does_without_the_compiler_of_torch(tmp_path: Path, engine: str) -> None:
-    """torch loads it with its first optimizer, which takes as long as torch itself; no more in a run with a checkpoint."""
+    """It comes with torch's first optimizer and takes as long as torch itself. Autograd shows that it would be seen."""
     program = (
         f"import sys; sys.argv = ['marl', 'train', 'trainer.engine={engine}', 'steps=5', 'eval.steps=20', 'env.rows=2']; "
-        "from marl.cli import main; main(); print('torch._dynamo' in sys.modules)"
+        "from marl.cli import main; assert main() == 0; print('torch._dynamo' in sys.modules)"
     )
     assert process(sys.executable, "-c", program, cwd=tmp_path).stdout.splitlines()[-1] == str(engine == "autograd")
 

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch.optim import SGD
 
 from marl.core.errors import CheckpointError, ConfigError, DivergedError
+from marl.core.scheduler import Scheduler
 from marl.critics import NeuralCritic, TabularCritic
 from marl.envs import WirelessAccess
 from marl.policies import Aloha, NeuralPolicy, TabularSoftmax
 from marl.schedulers import Constant
-from marl.trainers import ScalableActorCritic
+from marl.trainers import RolloutActorCritic, ScalableActorCritic
 
 SIZES = {"critic_scheduler": Constant(0.1), "actor_scheduler": Constant(3.0)}
 
@@ -134,27 +136,46 @@ def test_optimizers_can_be_exchanged_and_their_state_is_kept(small: WirelessAcce
     assert trainer.policy.weight.abs().max() > 0
 
 
-def test_plain_sgd_keeps_nothing_and_a_checkpoint_that_holds_some_is_read(small: WirelessAccess) -> None:
-    """So it was before such optimizers were made only when needed."""
-    trainer, again = make(small), make(small)
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+def test_plain_sgd_keeps_nothing(small: WirelessAccess, engine: str) -> None:
+    """Checkpoints of former versions hold its empty state, and are read."""
+    trainer, again = make(small, engine=engine), make(small, engine=engine)
     trainer.run(20)
     state = trainer.state_dict()
     assert not any(name.endswith("optimizer") for name in state)
-    again.load_state_dict({**state, "critic_optimizer": torch.optim.SGD(again.critic.parameters(), lr=0.5).state_dict()})
+    again.load_state_dict({**state, "critic_optimizer": SGD(again.critic.parameters(), lr=0.5).state_dict()})
     for resumed in (trainer, again):
         resumed.run(20)
     assert torch.equal(trainer.policy.theta, again.policy.theta)
 
 
-@pytest.mark.parametrize("optimizer", [torch.optim.SGD, functools.partial(torch.optim.SGD, foreach=False)])
-def test_a_critic_refuses_an_optimizer_before_the_first_step(small: WirelessAccess, optimizer: Any) -> None:
+def test_what_another_optimizer_remembers_is_not_passed_over(small: WirelessAccess) -> None:
+    trainer = make(small, actor_optimizer=functools.partial(SGD, momentum=0.9))
+    trainer.run(20)
+    with pytest.raises(CheckpointError, match="its actor_optimizer is not plain SGD"):
+        make(small).load_state_dict(trainer.state_dict())
+
+
+@pytest.mark.parametrize("optimizer", [SGD, functools.partial(SGD, foreach=False)])
+@pytest.mark.parametrize("trainer", [ScalableActorCritic, RolloutActorCritic])
+def test_a_critic_refuses_an_optimizer_before_the_first_step(small: WirelessAccess, trainer: Any, optimizer: Any) -> None:
     class Adaptive(NeuralCritic):
         def check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
             if not isinstance(optimizer, torch.optim.Adam):
                 raise ConfigError("this critic learns with Adam")
 
     with pytest.raises(ConfigError, match="learns with Adam"):
-        ScalableActorCritic(small, TabularSoftmax(small), Adaptive(small), critic_optimizer=optimizer, **SIZES)
+        trainer(small, TabularSoftmax(small), Adaptive(small), critic_optimizer=optimizer, **SIZES)
+
+
+@pytest.mark.parametrize("name", ["critic_scheduler", "actor_scheduler"])
+def test_a_first_step_size_below_zero_is_refused(small: WirelessAccess, name: str) -> None:
+    class Backwards(Scheduler):
+        def _value(self, t: int) -> float:
+            return -0.1
+
+    with pytest.raises(ConfigError, match=f"{name} at step 0 .*-0.1"):
+        make(small, **{name: Backwards()})
 
 
 def test_checkpoints_of_other_configurations_are_refused(small: WirelessAccess) -> None:

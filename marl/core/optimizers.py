@@ -26,12 +26,12 @@ def make(part: str, maker: Any, parameters: Sequence[torch.nn.Parameter], step_s
     return optimizer
 
 
-def can_wait(maker: Any) -> bool:
-    """Whether `maker` is SGD without options: making it cannot fail, and it has nothing to remember."""
+def makes_plain_sgd(maker: Any) -> bool:
+    """Whether `maker` is SGD itself, without options."""
     return maker is SGD or (isinstance(maker, partial) and maker.func is SGD and not maker.args and not maker.keywords)
 
 
-def is_plain(optimizer: Optimizer) -> bool:
+def is_plain_sgd(optimizer: Optimizer) -> bool:
     """Whether a step of it is x <- x - lr gradient, and no more."""
     options = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
     return type(optimizer) is SGD and not any(group[key] for group in optimizer.param_groups for key in options)
