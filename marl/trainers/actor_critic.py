@@ -34,7 +34,7 @@ class ActorCritic(Trainer):
     learns_from_q = True
     """Whether the actor climbs the critic's values of actions, which a critic of states alone does not give."""
     postpones_plain_sgd = False
-    """Whether plain SGD is made only when it is asked for: torch takes seconds over its first optimizer."""
+    """Whether plain SGD is made only when it is asked for: torch takes a second or more over its first optimizer."""
 
     def __init__(
         self,
@@ -89,6 +89,7 @@ class ActorCritic(Trainer):
         return {name: optimizer for name, optimizer in made.items() if not is_plain_sgd(optimizer)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """As any trainer does. Errors: `CheckpointError` also where plain SGD would pass over another optimizer's state."""
         for name in OPTIMIZERS:  # plain SGD stood in checkpoints too, with an empty state
             if name not in self._modules() and name in state and state[name]["state"]:
                 raise CheckpointError(f"the checkpoint is of another configuration: its {name} is not plain SGD")

@@ -3,7 +3,6 @@
 import copy
 import os
 import pickle
-import random
 import signal
 import threading
 from typing import Any
@@ -26,7 +25,7 @@ from tests.conftest import written_out
 from tests.critics.experience import table_of as entries_of
 from tests.oracles import hop_neighborhood, inverse_cdf, legal, neighbors, num_actions, wireless_reset, wireless_step
 from tests.trainers.discounted_oracle import Model, discounted_actor_critic
-from tests.trainers.test_fused import assert_alike_in_float32
+from tests.trainers.test_fused import assert_alike_in_float32, assert_they_grow_together
 
 HORIZON = 7
 ENVIRONMENTS = {
@@ -295,16 +294,9 @@ def test_calls_of_any_length(chunk: int, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_how_a_run_is_cut_is_not_seen_in_its_table() -> None:
     """A hash table grows at the same steps, and every slot is the same; T = 3, so that fresh starts weigh."""
-    env, cuts = ENVIRONMENTS["interior"](), random.Random(5)
+    env = ENVIRONMENTS["interior"]()
     whole, pieces = (make(env, "fused", 1, 2, storage="hash", horizon=3, log_every=10**6) for _ in range(2))
-    widths = []
-    for stop in range(500, 12_001, 500):
-        whole.run(500)
-        while pieces.t < stop:
-            pieces.run(min(stop - pieces.t, cuts.choice((1, 10, 100, 500))))
-        widths.append((tuple(whole.critic.storage.width), tuple(pieces.critic.storage.width)))
-    assert all(one == other for one, other in widths)
-    assert len(set(widths)) > 2
+    assert_they_grow_together(whole, pieces)
     assert_same_bits(whole, pieces)
 
 

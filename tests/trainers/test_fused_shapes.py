@@ -1,7 +1,5 @@
 """The compiled engine against the autograd engine: kinds of tables, numbers of agents and actions, chunks and threads."""
 
-import random
-
 import pytest
 import torch
 
@@ -9,7 +7,14 @@ from marl.core.fused import UNROLLED
 from marl.envs import Coloring, WirelessAccess
 from marl.kernels import workers
 from marl.kernels.softmax import BLOCK
-from tests.trainers.test_fused import ENVIRONMENTS, EXTRAS, assert_alike_in_float32, assert_equal, trainer
+from tests.trainers.test_fused import (
+    ENVIRONMENTS,
+    EXTRAS,
+    assert_alike_in_float32,
+    assert_equal,
+    assert_they_grow_together,
+    trainer,
+)
 
 SMALL = {
     "interior": lambda: WirelessAccess(rows=2, cols=4, deadline=1),
@@ -115,16 +120,9 @@ def test_pieces_and_replicas(kappa: int, chunk: int, monkeypatch: pytest.MonkeyP
 
 def test_how_a_run_is_cut_is_not_seen_in_its_table() -> None:
     """The clock cuts a run into calls: a hash table grows at the same steps, and every slot is the same."""
-    env, cuts = WirelessAccess(rows=2, cols=3), random.Random(5)
+    env = WirelessAccess(rows=2, cols=3)
     whole, pieces = (trainer(env, "fused", 1, 2, storage="hash") for _ in range(2))
-    widths = []
-    for stop in range(500, 12_001, 500):
-        whole.run(500)
-        while pieces.t < stop:
-            pieces.run(min(stop - pieces.t, cuts.choice((1, 10, 100, 500))))
-        widths.append((tuple(whole.critic.storage.width), tuple(pieces.critic.storage.width)))
-    assert all(one == other for one, other in widths)
-    assert len(set(widths)) > 2
+    assert_they_grow_together(whole, pieces)
     for b in range(2):
         assert (whole.critic.storage.row(b) == pieces.critic.storage.row(b)).all()
 
