@@ -5,37 +5,36 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
-from marl.core.fused import FusedTable
 from marl.core.module import Movable
 from marl.core.noise import Initializer, Purpose
-from marl.core.shapes import Actions, ActionValues, Losses, PerReplica, Rewards, States, Values
+from marl.core.objective import Average, Objective
+from marl.core.shapes import Actions, ActionValues, Losses, Rewards, States, Values
+from marl.core.table import Table
 
 
 class Transition(NamedTuple):
-    """Experience, z(t) -> r(t), z(t+1). Shapes: every field [*K, B, n]; discount: what Q(z(t+1)) is worth."""
+    """Experience is a step, z(t) -> r(t), z(t+1). Shapes: every field [*K, B, n]."""
 
     s: States
     a: Actions
     r: Rewards
     next_s: States
     next_a: Actions
-    discount: float = 1.0
 
 
 class Critic(Movable, ABC):
     """Base class. Implement `_q`; everything else is given.
 
-    Attributes: kappa; mu [B, n]; `neighborhood` (index, mask, size of N_i^kappa); `initial`, which makes parameters
-    with the replica axis first.
+    Attributes: kappa; `objective`, what the values are of (the average reward, unless a trainer says otherwise); `table`, the
+    entries of a critic that is a table as in the paper's theorems, None for any other; `neighborhood` (index, mask, size of
+    N_i^kappa); `initial`, which makes parameters with the replica axis first.
     """
 
-    mu: Tensor
-    tabular = False
-    """Whether Q_i is a table, one free number per joint pair, as in the paper's theorems."""
+    objective: Objective
+    table: Table | None
 
     def __init__(
         self,
@@ -53,7 +52,8 @@ class Critic(Movable, ABC):
         self.replicas = replicas
         self.dtype = dtype
         self.initial = Initializer(seed, replicas, dtype, Purpose.CRITIC_INIT)
-        self.register_buffer("mu", torch.zeros(replicas, env.n, dtype=dtype))
+        self.objective = Average(replicas, env.n, dtype)
+        self.table = None
         self._weight = self.neighborhood.mask.to(dtype) / env.n
 
     ignores_actions = False
@@ -68,21 +68,29 @@ class Critic(Movable, ABC):
 
     def q(self, s: States, a: Actions) -> Values:
         """Q_i(z_{N_i^kappa}). Shapes: s, a [*K, B, n] -> [*K, B, n]."""
-        return self._q(s.to(self.mu.device), a.to(self.mu.device))
+        where = self._weight.device
+        return self._q(s.to(where), a.to(where))
+
+    @property
+    def mu(self) -> Tensor:
+        """The estimates mu_i of the average rewards [B, n]. Errors: `ConfigError` if the objective is a discounted sum."""
+        if not isinstance(self.objective, Average):
+            raise ConfigError(f"this {type(self).__name__} has no mu: its objective is a discounted sum")
+        return self.objective.mu
 
     def loss(self, q: Values, step: Transition) -> Losses:
         """sum_i delta_i^2 / 2 with delta_i = r_i - mu_i + Q_i(z(t+1)) - q_i; only `q` = Q(z(t)) is differentiated.
 
-        A gradient step of size alpha on a table is exactly line 6. With a discount below 1 the error is the discounted
-        one, delta_i = r_i + discount Q_i(z(t+1)) - q_i. Shapes: q [*K, B, n] -> [*K, B].
+        A gradient step of size alpha on a table is exactly line 6. Where the objective is a discounted sum, so is the error:
+        delta_i = r_i + gamma Q_i(z(t+1)) - q_i. Shapes: q [*K, B, n] -> [*K, B].
         """
         with torch.no_grad():
-            target = self.centered(step.r, step.discount) + step.discount * self.q(step.next_s, step.next_a)
+            target = self.centered(step.r) + self.objective.gamma * self.q(step.next_s, step.next_a)
         return self.distance(q, target)
 
-    def centered(self, r: Rewards, discount: float) -> Rewards:
-        """What is summed up in a return: r - mu, or r where discount < 1. Shapes: r [*K, B, n] -> [*K, B, n]."""
-        return r.to(self.mu) - self.mu if discount == 1.0 else r.to(self.mu)
+    def centered(self, r: Rewards) -> Rewards:
+        """What is summed up in a return: r - mu, or r of a discounted sum. Shapes: r [*K, B, n] -> [*K, B, n]."""
+        return self.objective.centered(r.to(self._weight))
 
     def distance(self, q: Values, target: Values) -> Losses:
         """sum_i (target_i - q_i)^2 / 2. Shapes: q, target [*K, B, n] -> [*K, B]."""
@@ -90,56 +98,25 @@ class Critic(Movable, ABC):
 
     def track_reward(self, r: Rewards, alpha: float) -> None:
         """Line 5: mu_i <- (1 - alpha) mu_i + alpha r_i. Shapes: r [B, n]."""
-        self.mu.lerp_(r.to(self.mu), alpha)
+        self.objective.track(r.to(self._weight), alpha)
 
     def advantage(self, q: Values) -> Values:
         """Line 7's factor (1/n) sum_{j in N_i^kappa} q_j, detached. Shapes: q [*K, B, n] -> [*K, B, n]."""
         return (q.detach()[..., self.neighborhood.index] * self._weight).sum(dim=-1)
+
+
+class Counterfactual(ABC):
+    """What a critic can say besides: the value of actions that were not taken. Derive from it beside `Critic`."""
 
     def counterfactual(self, s: States, a: Actions) -> ActionValues:
         """(1/n) sum_{j in N_i^kappa} Q_j with a_i replaced by each action of i, detached.
 
         What does not depend on that action may be left out, and illegal actions have any value.
 
-        Shapes: s, a [*K, B, n] -> [*K, B, n, A]. Errors: `ConfigError` if the critic cannot tell.
+        Shapes: s, a [*K, B, n] -> [*K, B, n, A].
         """
-        return self._counterfactual(s.to(self.mu.device), a.to(self.mu.device))
+        return self._counterfactual(s, a)
 
+    @abstractmethod
     def _counterfactual(self, s: Tensor, a: Tensor) -> Tensor:
-        raise ConfigError(
-            f"trainer.gradient=all_actions needs the value of actions that were not taken, which {type(self).__name__} "
-            "does not give; use trainer.gradient=sampled or a critic that does (additive, pairwise, neural)"
-        )
-
-    def visit(self, s: States, a: Actions) -> None:
-        """Called once with every (s(t), a(t)) before it is learned; a growing table makes room here."""
-
-    def updated(self, s: States, a: Actions) -> None:
-        """Called after the entries of (s, a) changed, if the run uses `sup_norm`."""
-
-    def track_sup_norm(self, on: bool) -> None:
-        """Tells whether every step will ask for `sup_norm`. Errors: `ConfigError` if it cannot be known."""
-        if on:
-            self.sup_norm()
-
-    def sup_norm(self) -> PerReplica:
-        """max_i ||Q_i||_inf per replica [B], exact; only critics that can know it implement it."""
-        raise ConfigError(
-            f"trainer.rescale=true needs the largest |Q|, which {type(self).__name__} cannot know; "
-            "set trainer.rescale=false or use critic=tabular"
-        )
-
-    def fused(self, steps: int) -> FusedTable | None:
-        """The table, with room for `steps` more steps, for the fused engine; None (as here) if there is none."""
-        return None
-
-    def growth(self, steps: int) -> int:
-        """Bytes by which the critic can at most grow within `steps` more steps."""
-        return 0
-
-    def check_optimizer(self, optimizer: Optimizer) -> None:
-        """Errors: `ConfigError` if this critic cannot learn with `optimizer`."""
-
-    def metrics(self) -> dict[str, float]:
-        """Numbers worth logging beside the common ones."""
-        return {}
+        """`counterfactual`, of s and a on the critic's device."""

@@ -16,7 +16,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from marl.core.errors import ConfigError
-from marl.core.fused import FusedStep
 from marl.core.indexing import PairIndex
 from marl.core.network import Network
 from marl.core.shapes import ActionMask, Actions, Rewards, States, Uniforms
@@ -71,10 +70,6 @@ class Environment(ABC):
     def reset(self, u: Uniforms) -> States:
         """Start of a run. Shapes: u [B, n, num_uniforms] in [0, 1) -> s [B, n]."""
         return self._reset(u)
-
-    def fused(self) -> FusedStep | None:
-        """The step compiled, for the fused engine; None (as here) where there is none."""
-        return None
 
     def step(self, s: States, a: Actions, u: Uniforms) -> tuple[States, Rewards]:
         """One step of all agents: (s', r). Shapes: s, a [B, n], u [B, n, num_uniforms] -> s' [B, n], r [B, n]."""

@@ -85,3 +85,8 @@ class NeighborhoodKeys:
         """The keys of joint pairs written out, neighbor by neighbor in the order of `Neighborhood.index`."""
         key = (joint * self.stride).sum(dim=-1) + self.base
         return key if self.exact else key & _FINGERPRINT_MASK
+
+
+def last_actions(action_mask: ActionMask) -> Int64[Tensor, "n S"]:
+    """The last legal action of agent i in state s, 0 where there is none. Shapes: action_mask [n, S, A] -> [n, S]."""
+    return (action_mask * torch.arange(action_mask.shape[2])).amax(dim=2)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from marl.core.environment import ALMOST_ONE, Environment
 from marl.core.errors import ConfigError
-from marl.core.fused import FusedNeighborhoodSoftmax, FusedSoftmax, last_actions
+from marl.core.indexing import last_actions
 from marl.core.module import Movable
 from marl.core.noise import Initializer, Purpose
 from marl.core.shapes import Actions, ActionValues, States, Values
@@ -35,7 +35,7 @@ class Policy(Movable, ABC):
         self.initial = Initializer(seed, replicas, dtype, Purpose.POLICY_INIT)
         states, actions = env.action_mask.shape[1:]
         self._illegal = ~env.action_mask.reshape(-1, actions)
-        self._last_legal = last_actions(env.action_mask)
+        self._last_legal = last_actions(env.action_mask).flatten()
         self._row = torch.arange(env.n) * states
 
     @abstractmethod
@@ -44,24 +44,6 @@ class Policy(Movable, ABC):
 
         Shapes: s [B, n] -> [B, n, A]; or [K, B, n] for the K steps of a rollout (axes before B broadcast) -> [K, B, n, A].
         """
-
-    def fused(self) -> FusedSoftmax | None:
-        """The table of a tabular softmax policy, for the fused engine; None (as here) for any other."""
-        return None
-
-    def neighborhood_table(self) -> FusedNeighborhoodSoftmax | None:
-        """The table of a policy over the neighbors' states, for compiled rollouts; None (as here) for any other."""
-        return None
-
-    def natural_gradient(self, s: States, damping: float) -> None:
-        """Turns the gradients of the parameters into natural ones, F^-1 grad, F the Fisher information at the states s.
-
-        Shapes: s [K, B, n], those of the rollout that the gradients are of. Errors: `ConfigError` if the policy cannot.
-        """
-        raise ConfigError(
-            f"trainer.natural needs a policy whose Fisher information is known, which {type(self).__name__} does not give; "
-            "use policy=softmax or trainer.natural=null"
-        )
 
     def log_probs(self, s: States) -> ActionValues:
         """log zeta_i(. | s_i), -inf on illegal actions. Shapes: s [*K, B, n] -> [*K, B, n, A]."""
@@ -126,6 +108,17 @@ class Policy(Movable, ABC):
     def entropy(self, s: States) -> Values:
         """-sum_a zeta log zeta in nats. Shapes: s [*K, B, n] -> [*K, B, n]."""
         return entropy_of(self.log_probs(s))
+
+
+class NaturalGradient(ABC):
+    """What a policy can do besides: say its Fisher information. Derive from it beside `Policy`."""
+
+    @abstractmethod
+    def natural_gradient(self, s: States, damping: float) -> None:
+        """Turns the gradients of the parameters into natural ones, F^-1 grad, F the Fisher information at the states s.
+
+        Shapes: s [K, B, n], those of the rollout that the gradients are of.
+        """
 
 
 def of_actions(log_probs: ActionValues, a: Actions) -> Values:

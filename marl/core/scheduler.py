@@ -6,7 +6,9 @@ import numpy as np
 
 
 class Scheduler(ABC):
-    """Implement `_value`, and `values` if many are wanted at once. Reading a scheduler never changes it.
+    """Implement `_value`, and `values` if many are wanted at once: they are taken from the very class that defines them.
+
+    Reading a scheduler never changes it.
 
     exponent: x if the values fall like t^-x (0 if they do not fall), None if unknown.
     non_increasing: whether values never rise, None if unknown.
@@ -19,10 +21,6 @@ class Scheduler(ABC):
     def __call__(self, t: int) -> float:
         """The step size of environment step t = 0, 1, ..."""
         return self._value(t)
-
-    def __init_subclass__(cls) -> None:
-        if {"_value", "__call__"} & vars(cls).keys() and "values" not in vars(cls):
-            cls.values = Scheduler.values  # type: ignore[method-assign]  # not those of another law that it derives from
 
     def values(self, first: int, steps: int) -> np.ndarray:
         """The step sizes of t = first .. first + steps - 1. Shapes: float64 [steps]."""

@@ -11,29 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marl.core.checks import gib
-from marl.core.errors import NotEnoughMemoryError
-from marl.core.fused import spread
-from marl.core.memory import free
 from marl.core.shapes import Pairs
-
-CELL = 16
-"""Bytes of a slot of a hash table."""
-_FIRST_WIDTH = 2**12
-_RESERVE = 64
-"""How many times wider rows may become before all of them have to be moved, if memory allows."""
 
 
 class Storage(ABC):
-    """A row of `stride` slots per replica, of which the first `width` [B] are in use."""
+    """A row of `stride` slots per replica, of which the first `width` [B] are in use.
 
+    grows: whether slots are made for what is met, or all are there from the start.
+    used: how many entries a replica has, [B].
+    """
+
+    grows: bool
     stride: int
     width: np.ndarray
     used: np.ndarray
-    """Entries per replica [B]."""
 
-    def __init__(self, replicas: int):
-        self.replicas = replicas
+    def __init__(self, replicas: int, dtype: torch.dtype):
+        self.replicas, self.dtype = replicas, dtype
 
     @property
     def missing(self) -> int:
@@ -41,151 +35,85 @@ class Storage(ABC):
         return self.replicas * self.stride
 
     @abstractmethod
-    def values(self, dtype: torch.dtype) -> Tensor:
-        """The value of every slot and of `missing`, to be changed in place, [slots + 1, 1]."""
+    def values(self) -> Tensor:
+        """The value of every slot and of `missing`, to be changed in place, [slots + 1, 1]; anew after the storage changed."""
+
+    @property
+    @abstractmethod
+    def bytes_held(self) -> int:
+        """What it takes of the memory."""
 
     @abstractmethod
     def find(self, keys: Pairs) -> Pairs:
         """Slots of keys [*K, B, n], `missing` where there is none."""
 
     @abstractmethod
-    def entries(self) -> Tensor:
-        """Entries per replica [B]."""
+    def insert(self, keys: Pairs) -> None:
+        """Makes entries for keys [*K, B, n]; the caller has made room."""
+
+    @abstractmethod
+    def growth(self, entries: np.ndarray) -> int:
+        """Bytes by which it is larger once it has room for so many entries [B]."""
+
+    @abstractmethod
+    def make_room(self, entries: np.ndarray) -> bool:
+        """Makes room for so many entries [B], and says whether anything moved. Errors: `NotEnoughMemoryError`."""
+
+    @abstractmethod
+    def rows(self) -> list[Tensor]:
+        """What is in use of every replica, as it stands in memory: B tensors, which `use` takes."""
+
+    @abstractmethod
+    def use(self, rows: Sequence[Tensor]) -> None:
+        """Takes over rows. Errors: ValueError if they do not fit."""
+
+    @abstractmethod
+    def fused(self, keys: Any, maxima: Any) -> Any:
+        """The form that compiled loops change in place, see `marl.kernels.tables`."""
 
 
 class DenseStorage(Storage):
     """A slot for every joint pair; good while all of them fit. `stride` is a multiple of a power of two near its root."""
 
-    def __init__(self, replicas: int, total: int):
-        super().__init__(replicas)
+    grows = False
+
+    def __init__(self, replicas: int, dtype: torch.dtype, total: int):
+        super().__init__(replicas, dtype)
         block = 1 << (total.bit_length() // 2)
         self.stride = -(-total // block) * block
         self.width = np.full(replicas, self.stride)
-        self._row = torch.arange(replicas)[:, None] * self.stride
         self.used = np.full(replicas, total)
+        self._row = torch.arange(replicas)[:, None] * self.stride
+        self._held = torch.zeros(self.missing + 1, 1, dtype=dtype)
 
-    def values(self, dtype: torch.dtype) -> Tensor:
-        """New ones, all zero."""
-        return torch.zeros(self.missing + 1, 1, dtype=dtype)
+    @property
+    def bytes_held(self) -> int:
+        return self._held.nbytes
+
+    def values(self) -> Tensor:
+        return self._held
 
     def find(self, keys: Pairs) -> Pairs:
         return self._row + keys
 
-    def entries(self) -> Tensor:
-        return torch.from_numpy(self.used.copy())
-
-
-class HashStorage(Storage):
-    """A slot for every joint pair visited so far; a row is widened before it is more than two thirds full.
-
-    `cells` [slots + 1, 2]: key and bits of the value, side by side (see `marl.kernels.hash_table`); the last is `missing`.
-    Rows grow in place: behind what is in use they have room that is zero and was never written, which takes no memory yet.
-    """
-
-    cells: Tensor
-
-    def __init__(self, replicas: int, agents: int):
-        super().__init__(replicas)
-        self.width = np.full(replicas, max(_FIRST_WIDTH, 4 << agents.bit_length()))
-        self.used = np.zeros(replicas, dtype=np.int64)
-        self._make_rows(int(self.width[0]))
-        for b in range(replicas):
-            self._kernel.clear(self.row(b))
-
-    @property
-    def _kernel(self) -> Any:
-        from marl.kernels import hash_table  # numba takes its time: only where a table is hashed
-
-        return hash_table
-
-    @property
-    def never_written(self) -> int:
-        """Bytes of `cells` behind what is in use."""
-        return int((self.stride - self.width).sum()) * CELL
-
-    def rows(self) -> np.ndarray:
-        """The cells of every replica, to be changed in place, [B, stride, 2]."""
-        return self.cells[:-1].view(self.replicas, self.stride, 2).numpy()
-
-    def row(self, b: int) -> np.ndarray:
-        """Those of replica b that are in use, [width, 2]."""
-        return self.rows()[b, : self.width[b]]
-
-    def values(self, dtype: torch.dtype) -> Tensor:
-        at = 8 // dtype.itemsize  # float32: the lower half of the word
-        return self.cells.view(dtype)[:, at : at + 1]
-
-    def find(self, keys: Pairs) -> Pairs:
-        slots = torch.empty(keys.shape, dtype=torch.int64)
-        flat = keys.flatten(end_dim=-2).numpy(), self.missing, slots.flatten(end_dim=-2).numpy()
-        self._kernel.find(self.rows(), self.width, *flat)
-        return slots
-
     def insert(self, keys: Pairs) -> None:
-        """Makes entries for keys [*K, B, n]; the caller has made room."""
-        self._kernel.insert(self.rows(), self.width, keys.flatten(end_dim=-2).numpy(), self.used)
+        """Makes nothing: all entries are there."""
 
-    def wider(self, entries: np.ndarray) -> np.ndarray:
-        """The widths [B] that rows need for so many entries [B]: those of now, doubled until two thirds are enough."""
-        wider = self.width.copy()
-        while (short := 3 * entries > 2 * wider).any():
-            wider[short] *= 2
-        return wider
+    def growth(self, entries: np.ndarray) -> int:
+        return 0
 
-    def growth(self, wider: np.ndarray) -> int:
-        """Bytes that `grow` takes besides those held now."""
-        moves = wider.max() > self.stride
-        return int((wider if moves else wider - self.width).sum()) * CELL
+    def make_room(self, entries: np.ndarray) -> bool:
+        return False
 
-    def grow(self, wider: np.ndarray) -> None:
-        """Widens the rows to the widths given [B], at least those of now, moving entries along."""
-        if wider.max() > self.stride:
-            self.use([torch.from_numpy(self.row(b)) for b in range(self.replicas)], int(wider.max()))
-        with spread(self.replicas) as threaded:
-            if threaded:
-                self._kernel.widen(self.rows(), self.width, wider)
-            else:
-                for b, row in enumerate(self.rows()):
-                    self._kernel.widen_one(row, self.width[b], wider[b])
-        self.width = wider
+    def rows(self) -> list[Tensor]:
+        return list(self._held[:-1].view(self.replicas, self.stride))
 
-    def use(self, rows: Sequence[Tensor], room: int = 0) -> None:
-        """Takes over rows [width, 2], with room for as many as `room` each. Errors: ValueError if they do not fit."""
-        widths = [len(row) for row in rows]
-        if len(rows) != self.replicas or any(row.shape[1:] != (2,) or row.dtype != torch.int64 for row in rows):
-            raise ValueError("the saved table is of another number of replicas")
-        if any(width == 0 or width & (width - 1) for width in widths):
-            raise ValueError("the saved table has rows of a length that no table has")
-        missing = self.cells[-1]
-        self._make_rows(max(room, *widths))
-        self.width = np.array(widths)
-        self.cells[-1] = missing
-        for b, row in enumerate(rows):
-            self.row(b)[:] = row.numpy()
-        self.used = np.array([(row[:, 0] >= 0).sum() for row in rows])
+    def use(self, rows: Sequence[Tensor]) -> None:
+        if len(rows) != self.replicas or any(row.shape != (self.stride,) or row.dtype != self.dtype for row in rows):
+            raise ValueError("the saved table is of another number of replicas, size or precision")
+        torch.stack(list(rows), out=self._held[:-1].view(self.replicas, self.stride))
 
-    def entries(self) -> Tensor:
-        return torch.from_numpy(self.used.copy())
+    def fused(self, keys: Any, maxima: Any) -> Any:
+        from marl.kernels.tables import DenseTable  # numba takes its time: only where it is used
 
-    def _make_rows(self, width: int) -> None:
-        """Rows with room for so many cells, and for more of what memory is free; nothing is written but `missing`."""
-        stride, there = width, free() or 0
-        while stride < _RESERVE * width and 4 * self.replicas * stride * CELL <= there:
-            stride *= 2
-        try:
-            cells = np.zeros((self.replicas * stride + 1, 2), dtype=np.int64)
-        except MemoryError:  # even address space may be limited
-            raise NotEnoughMemoryError(
-                f"the table of the critic needs {gib(self.replicas * stride * CELL)} GiB and the system does not give them"
-            ) from None
-        self.stride, self.cells = stride, torch.from_numpy(cells)
-        self.cells[-1] = torch.tensor([self._kernel.EMPTY, 0])
-
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy holds what is in use."""
-        rows = [torch.from_numpy(self.row(b).copy()) for b in range(self.replicas)]
-        return {"replicas": self.replicas, "cells": self.cells[-1:].clone(), "rows": rows}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.replicas, self.cells = state["replicas"], state["cells"]
-        self.use(state["rows"])
+        return DenseTable(keys, self._held[:-1].view(self.replicas, self.stride).numpy(), maxima)

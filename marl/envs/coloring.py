@@ -9,7 +9,7 @@ from torch import Tensor
 from marl.core.checks import integer
 from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
-from marl.core.fused import FusedStep
+from marl.kernels.arguments import FusedStep
 from marl.core.network import Network
 from marl.envs.graph import graph as named_graph
 

@@ -13,7 +13,7 @@ from marl.core.checks import integer
 from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.files import write_atomically
-from marl.core.fused import FusedStep
+from marl.kernels.arguments import FusedStep
 from marl.core.network import Network
 from marl.envs import tables
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from marl.core.checks import choice, integer, integers, probabilities
 from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
-from marl.core.fused import FusedStep
+from marl.kernels.arguments import FusedStep
 from marl.core.network import Network
 from marl.envs.incidence import Access, conflict_edges, grid_access, grid_positions, listed_access
 

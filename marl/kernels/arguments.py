@@ -1,64 +1,64 @@
-"""What the compiled loops of the actor-critics are called with: plain arrays by name."""
+"""What the compiled loops of the actor-critics are called with, beside the forms of policy and critic: arrays by name."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 
-class Layout(NamedTuple):
-    """What stays as it is. Shapes: near, stride [n, m], size, base, dummy, states [n], pair [n S A], last, choice [n S],
+class FusedStep(NamedTuple):
+    """An environment's step: a compiled function of signature `marl.kernels.steps.STEP` and the numbers it works on.
 
-    legal [n, S, A]. dummy: its key, or -1; states: how many an agent has, at most S; last: the last legal action; choice:
-    1 where there are several, else 0; keep: the bits of a key that count (all if keys are exact).
+    ints [any] int64 and floats [any] float64 are read only; work: how many integers it needs to write on.
     """
 
-    near: np.ndarray
-    stride: np.ndarray
-    size: np.ndarray
-    base: np.ndarray
-    dummy: np.ndarray
+    step: Any
+    ints: np.ndarray
+    floats: np.ndarray
+    work: int = 0
+
+
+UNROLLED = 16
+"""Up to this many actions a loop is compiled for their very number."""
+
+
+def action_count(count: int) -> Any:
+    """Something whose length is `count`: a tuple, which a loop is compiled for, or an array if there are many."""
+    return (0,) * count if count <= UNROLLED else np.empty(count)
+
+
+class Layout(NamedTuple):
+    """What stays as it is. Shapes: states [n], pair [n, S, A], last, choice [n, S], near [n, m], size [n].
+
+    states: how many an agent has, at most S; pair: its number, -1 if illegal; last: the last legal action; choice: 1 where
+    there are several, else 0; near, size: the neighborhoods of the critic.
+    """
+
     states: np.ndarray
     pair: np.ndarray
     last: np.ndarray
     choice: np.ndarray
-    legal: np.ndarray
-    keep: int
-
-
-class Learned(NamedTuple):
-    """What is learned. Shapes: policy [B, n S 2 A] (see `marl.kernels.softmax`), values [B, V],
-
-    table [B, 2 W], the same memory as cells (see `marl.kernels.hash_table`), or [B, 0] where a key is the place of its
-    value, width [B], cells of a row that are in use, used [B], mu [B, n], maxima [B, blocks], or [B, 0] where Gamma = 1.
-    """
-
-    policy: np.ndarray
-    values: np.ndarray
-    table: np.ndarray
-    width: np.ndarray
-    used: np.ndarray
-    mu: np.ndarray
-    maxima: np.ndarray
+    near: np.ndarray
+    size: np.ndarray
 
 
 class Span(NamedTuple):
     """Which steps to take: t .. t + len(alpha) - 1, with step sizes alpha, eta [steps].
 
-    summed: steps in the sums of `Progress` already. discount: 1 for the average-reward error r - mu + Q' - Q, below 1 for
-    r + discount Q' - Q.
+    summed: steps in the sums of `Progress` already. gamma: what Q' counts in the error.
     """
 
     t: int
     summed: int
     alpha: np.ndarray
     eta: np.ndarray
-    discount: float
+    gamma: float
 
 
 class Progress(NamedTuple):
-    """Where the run is, and its sums since the last log point. Shapes: s, a, reward [B, n], key, loss, finite,
+    """Where the run is, and its sums since the last log point. Shapes: s, a, reward [B, n], key, loss, finite, done [B].
 
-    done [B]: the steps that a call took, or -1 if the environment gave a state that does not exist.
+    key: the noise of every replica; done: the steps that a call took, `NO_STATE` if the environment gave a state that does not
+    exist, `NO_ROOM` if the critic had no room for an entry.
     """
 
     key: np.ndarray
@@ -68,3 +68,6 @@ class Progress(NamedTuple):
     loss: np.ndarray
     finite: np.ndarray
     done: np.ndarray
+
+
+NO_STATE, NO_ROOM = -1, -2

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from marl.kernels.forms import FAST
 from marl.kernels.noise import ALMOST_ONE
 
-FAST = {"contract", "nsz"}
-"""What the compiler may do to floating-point arithmetic: fuse a product and a sum, forget the sign of zero."""
 LANES = 8
 """Work arrays are as long as the next multiple of this, so that vectors are full."""
 BLOCK = 256
 """And at most so long in large networks, so that they stay in the nearest cache."""
+AHEAD = 16
+"""Agents by which a row is asked for before it is read, in large networks."""
 
 _SHIFT = 1.5 * 2.0**52
 """Adding it to |x| < 2^51 leaves round(x) in the last bits."""

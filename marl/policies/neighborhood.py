@@ -9,7 +9,6 @@ from torch import Tensor
 from marl.core.checks import gib, integer, size
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError, NotEnoughMemoryError
-from marl.core.fused import FusedNeighborhoodSoftmax
 from marl.core.indexing import NeighborhoodKeys
 from marl.core.lookup import summed_rows
 from marl.core.memory import require
@@ -50,9 +49,13 @@ class NeighborhoodSoftmax(NeighborhoodPolicy):
         self._start = torch.arange(self.replicas * n * width).view(self.replicas, n, width) * states**2
         self._scale = self.neighborhood.mask.to(self.dtype) / self.neighborhood.size[:, None].to(self.dtype).sqrt()
 
-    def neighborhood_table(self) -> FusedNeighborhoodSoftmax:
+    def sampled(self) -> Any:
+        """What compiled rollouts draw from, see `marl.kernels.log_linear`."""
+        from marl.kernels.log_linear import LogLinear  # numba takes its time: only where it is used
+
         index, _, size = self.neighborhood
-        return FusedNeighborhoodSoftmax(index, size, self.theta.detach() * self._scale[..., None, None, None])
+        theta = (self.theta.detach() * self._scale[..., None, None, None]).double().cpu().numpy()
+        return LogLinear(index.cpu().numpy(), size.cpu().numpy(), self.env.action_mask.numpy(), theta)
 
     def _logits(self, s: Tensor) -> Tensor:
         states, actions = self.theta.shape[-2:]

@@ -1,18 +1,18 @@
 """The tabular softmax policy of the paper's experiments."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from marl.core.environment import Environment
-from marl.core.fused import FusedSoftmax
-from marl.core.policy import Policy
+from marl.core.policy import NaturalGradient, Policy
 from marl.core.shapes import States
 
 
-class TabularSoftmax(Policy):
+class TabularSoftmax(Policy, NaturalGradient):
     """zeta_i(a | s) proportional to exp(theta_i[s, a]) over the legal a; theta(0) = 0, so the start is uniform.
 
     Shapes: parameter `theta` [B, n, S, A].
@@ -26,8 +26,13 @@ class TabularSoftmax(Policy):
         states = env.action_mask.shape[1]
         self._rows = torch.arange(replicas * env.n).reshape(replicas, env.n) * states
 
-    def fused(self) -> FusedSoftmax | None:
-        return FusedSoftmax(self.theta.detach()) if self.theta.requires_grad else None
+    def fused(self) -> Any:
+        """The table as compiled loops know it, see `marl.kernels.softmax_table`; None if it is frozen."""
+        if not self.theta.requires_grad:
+            return None
+        from marl.kernels.softmax_table import SoftmaxTable  # numba takes its time: only where it is used
+
+        return SoftmaxTable(self.theta.detach().numpy(), self.env.action_mask.numpy())
 
     @torch.no_grad()
     def natural_gradient(self, s: States, damping: float) -> None:

@@ -13,19 +13,23 @@ from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
 from marl.core.logger import Logger
-from marl.core.optimizers import is_plain_sgd, make, makes_plain_sgd
+from marl.core.objective import Average, Discounted
+from marl.trainers.optimizers import is_plain_sgd, make, makes_plain_sgd
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
-from marl.core.trainer import Trainer
+from marl.core.shapes import Actions, States
+from marl.trainers.trainer import Trainer
 
 OPTIMIZERS = ("critic_optimizer", "actor_optimizer")
+_NEW_TRAINER = "some were replaced or added after the trainer was made; make a new one"
 
 
 class ActorCritic(Trainer):
     """Base class. Implement `_advance`.
 
     critic_scheduler, actor_scheduler: alpha_t and eta_t, the learning rates of the two optimizers.
-    discount: 1 for the average-reward error r - mu + Q' - Q; below 1 for r + discount Q' - Q.
+    discount: 1 for the average reward, the error r - mu + Q' - Q; below 1 for the discounted sum, r + discount Q' - Q. It
+    says what the critic estimates, `critic.objective`.
     critic_optimizer, actor_optimizer: parameters -> torch optimizer; its learning rate is set before each step.
     device: where policy and critic live and learn; the environment and the rollouts stay on the processor.
     Errors: `ConfigError`, also for a device that is not there, or for a tabular critic on any but `cpu`.
@@ -57,11 +61,15 @@ class ActorCritic(Trainer):
                 f"{type(critic).__name__} does not see actions, so it cannot say which were good; "
                 "use it with trainer=independent_ppo, or take another critic"
             )
+        discount = number("trainer.discount", discount, 0.0, 1.0)
+        if discount < 1.0:
+            critic.objective = Discounted(discount)
+        elif not isinstance(critic.objective, Average):
+            critic.objective = Average(critic.replicas, env.n, critic.dtype)
         _move(device, policy, critic)
         super().__init__(env, policy, seed=seed, log_every=log_every, loggers=loggers)
-        self.critic = critic
+        self.critic = self._fixed["critic"] = critic
         self.alpha, self.eta = critic_scheduler, actor_scheduler
-        self.discount = number("trainer.discount", discount, 0.0, 1.0)
         if critic.replicas != policy.replicas:
             raise ConfigError(
                 f"the policy has {policy.replicas} replicas and the critic {critic.replicas}; give both the same"
@@ -83,10 +91,9 @@ class ActorCritic(Trainer):
         """Steps on the parameters of the policy, see `critic_optimizer`."""
         return self._make_actor_optimizer(SGD)
 
-    def special_optimizers(self) -> dict[str, Optimizer]:
-        """name -> optimizer, those that are more than plain SGD, which has no state to keep."""
-        made = {name: vars(self)[name] for name in OPTIMIZERS if name in vars(self)}
-        return {name: optimizer for name, optimizer in made.items() if not is_plain_sgd(optimizer)}
+    def made_optimizers(self) -> dict[str, Optimizer]:
+        """The optimizers that have been made so far, by name."""
+        return {name: vars(self)[name] for name in OPTIMIZERS if name in vars(self)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """As any trainer does. Errors: `CheckpointError` also where plain SGD would pass over another optimizer's state."""
@@ -95,9 +102,21 @@ class ActorCritic(Trainer):
                 raise CheckpointError(f"the checkpoint is of another configuration: its {name} is not plain SGD")
         super().load_state_dict(state)
 
+    def _check_parts(self) -> None:
+        super()._check_parts()
+        for name, optimizer in self.made_optimizers().items():
+            part = self.policy if name == "actor_optimizer" else self.critic
+            stepped = {id(x) for group in optimizer.param_groups for x in group["params"]}
+            if not {id(x) for x in part.parameters()} <= stepped:
+                raise ConfigError(f"{name} does not step on all parameters of the {type(part).__name__}: {_NEW_TRAINER}")
+
     def _make_critic_optimizer(self, maker: Any) -> Optimizer:
         optimizer = make("critic", maker, list(self.critic.parameters()), self.alpha(0))
-        self.critic.check_optimizer(optimizer)
+        if self.critic.table is not None and not is_plain_sgd(optimizer):
+            raise ConfigError(
+                f"{type(self.critic).__name__} is a table, which learns with plain SGD only (no momentum, no weight decay, "
+                "not maximizing); leave trainer.critic_optimizer as it is or use another critic"
+            )
         return optimizer
 
     def _make_actor_optimizer(self, maker: Any) -> Optimizer:
@@ -105,7 +124,16 @@ class ActorCritic(Trainer):
         return make("actor", maker, list(self.policy.parameters()) or nothing, self.eta(0))
 
     def will_take(self, steps: int) -> tuple[int, int]:
-        return 0, self.critic.growth(steps)
+        return 0, self._growth(steps)
+
+    def _growth(self, visits: int) -> int:
+        """Bytes by which the critic can at most grow within so many visits."""
+        return 0 if self.critic.table is None else self.critic.table.growth(visits)
+
+    def _visit(self, s: States, a: Actions) -> None:
+        """Makes entries for pairs that are about to be learned, if the critic is a table."""
+        if self.critic.table is not None:
+            self.critic.table.visit(s, a)
 
     def _differentiate(self, loss: torch.Tensor) -> None:
         """Sets the gradients of all parameters to those of `loss`."""
@@ -114,14 +142,16 @@ class ActorCritic(Trainer):
         loss.backward()
 
     def _modules(self) -> dict[str, Any]:
-        return {"policy": self.policy, "critic": self.critic, **self.special_optimizers()}
+        kept = {name: made for name, made in self.made_optimizers().items() if not is_plain_sgd(made)}  # it has no state
+        return {"policy": self.policy, "critic": self.critic, **kept}
 
     def _metrics(self) -> dict[str, float | np.ndarray]:
         with torch.no_grad():
             entropy = self.policy.entropy(self.s).mean(dim=1)
+        table = self.critic.table
+        known = {**self.critic.objective.metrics(), **(table.metrics() if table is not None else {})}
         return {
-            "critic/mu": self.critic.mu.mean(dim=1).double().cpu().numpy(),
-            **{f"critic/{name}": value for name, value in self.critic.metrics().items()},
+            **{f"critic/{name}": value for name, value in known.items()},
             "actor/entropy": entropy.double().cpu().numpy(),
             "schedule/alpha": self.alpha(self.t - 1),
             "schedule/eta": self.eta(self.t - 1),
@@ -133,7 +163,7 @@ def _move(device: str, policy: Policy, critic: Critic) -> None:
         where = torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ConfigError(f"trainer.device={device!r} cannot be used: {str(error).splitlines()[0]}") from None
-    if critic.tabular and where.type != "cpu":
+    if critic.table is not None and where.type != "cpu":
         raise ConfigError(f"a tabular critic lives in main memory; set trainer.device=cpu, got {device!r}")
     policy.to(where)
     critic.to(where)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from marl.core.noise import Purpose, stream_keys, uniforms
-from marl.core.rollout import Rollout
+from marl.trainers.rollout import Rollout
 
 
 class RolloutBuffer:

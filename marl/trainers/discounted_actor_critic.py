@@ -13,15 +13,16 @@ from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
 from marl.core.memory import require
 from marl.core.noise import Noise, Purpose
-from marl.core.optimizers import apply
+from marl.trainers.optimizers import apply
 from marl.core.policy import Policy
 from marl.core.shapes import PerReplica, States, Values
-from marl.trainers.compiled import CompiledActorCritic
+from marl.trainers.engines import TwoEngineActorCritic
 from marl.trainers.episode import Episode
 from marl.trainers.fused import FusedEngine
+from marl.trainers.fused_episodes import FusedEpisodes
 
 
-class DiscountedActorCritic(CompiledActorCritic):
+class DiscountedActorCritic(TwoEngineActorCritic):
     """Maximises E[sum_t gamma^t r(t)], r the mean reward of the agents, with a fresh start in every episode.
 
     Episode m = 0, 1, ... has T steps under theta(m). z(0) is fresh; the critic goes on learning where it was.
@@ -33,15 +34,13 @@ class DiscountedActorCritic(CompiledActorCritic):
 
     horizon: T. discount: gamma, above 0 and below 1.
     critic_scheduler: alpha, asked at the environment step k. actor_scheduler: eta, asked at the number of the episode, m.
-    The optimizers (plain SGD is the algorithm) are those of `ActorCritic`, the engine that of `CompiledActorCritic`.
+    The optimizers (plain SGD is the algorithm) are those of `ActorCritic`, the engine that of `TwoEngineActorCritic`.
     A run may stop anywhere in an episode and goes on there. Logged besides what every trainer logs:
     `train/discounted_return` (see `Episode.mean_return`).
 
     Errors: `ConfigError` if the horizon or the discount is out of range; `NotEnoughMemoryError` if the pairs of an episode
     would not fit.
     """
-
-    replaced = ("_step", "_improve", "_learn", "_differentiate", "starts")
 
     def __init__(
         self,
@@ -61,7 +60,7 @@ class DiscountedActorCritic(CompiledActorCritic):
             )
         require(16 * self.horizon * policy.replicas * env.n, f"trainer.horizon={self.horizon}")
         super().__init__(env, policy, critic, discount=discount, **common)
-        self.episode = Episode(self.horizon, self.discount, self.replicas, env.n)
+        self.episode = Episode(self.horizon, critic.objective.gamma, self.replicas, env.n)
         self._fresh = Noise(self.seed, self.replicas, env.n, env.num_uniforms + 1, Purpose.EPISODE)
 
     def starts(self, first: int, count: int) -> tuple[States, Values]:
@@ -96,8 +95,8 @@ class DiscountedActorCritic(CompiledActorCritic):
         u = self.noise(self.t + 1)
         next_s, r = self.env.step(s, a, u[..., :-1])  # s(t+1), r(t)
         next_a = policy.sample(next_s, u[..., -1])  # a(t+1) from theta(m)
-        critic.visit(next_s, next_a)
-        step = Transition(s, a, r.to(critic.mu), next_s, next_a, self.discount)
+        self._visit(next_s, next_a)
+        step = Transition(s, a, r, next_s, next_a)
         critic_loss = critic.loss(critic.q(s, a), step)
         self._learn(critic_loss, self.critic_optimizer, self.alpha(self.t))  # Q_i(z_N(t)) += alpha_k delta_i
 
@@ -118,7 +117,7 @@ class DiscountedActorCritic(CompiledActorCritic):
         self._learn(-objective, self.actor_optimizer, self.eta(m))  # theta(m + 1)
         (self.s,), (u,) = self.starts(m + 1, 1)
         self.a = policy.sample(self.s, u)
-        critic.visit(self.s, self.a)
+        self._visit(self.s, self.a)
         return objective
 
     def _learn(self, loss: Tensor, optimizer: Optimizer, step_size: float) -> None:
@@ -127,16 +126,12 @@ class DiscountedActorCritic(CompiledActorCritic):
             self._differentiate(loss.sum())
             apply(optimizer, step_size)
 
-    def _compile(self) -> FusedEngine:
-        from marl.trainers.fused_episodes import EpisodicEngine  # it knows this class
-
-        return EpisodicEngine(self)
+    def fused(self) -> FusedEngine:
+        return FusedEpisodes(self)
 
     def _metrics(self) -> dict[str, float | np.ndarray]:
-        metrics = super()._metrics()
-        del metrics["critic/mu"]  # there is no average reward in the error
         return {
-            **metrics,
+            **super()._metrics(),
             "schedule/eta": self.eta((self.t - 1) // self.horizon),
             "train/discounted_return": self.episode.mean_return(self.t, self.interval.steps).numpy(),
         }

@@ -1,96 +1,77 @@
-"""The compiled engine of `ScalableActorCritic`: the same state, many steps per call, equal up to rounding."""
+"""The fused engine of `ScalableActorCritic`: the same state, many steps per call, equal up to rounding."""
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.optim import SGD
 
 from marl.core.errors import ConfigError
-from marl.core.fused import FusedSoftmax, FusedTable, action_count, arguments, check_states, last_actions, refusal, spread
+from marl.core.indexing import last_actions
 from marl.core.scheduler import Scheduler
+from marl.core.threads import spread
+from marl.kernels.arguments import Layout, Progress, Span, action_count
+from marl.trainers.fusing import as_arguments, check_done, form_of
 
 if TYPE_CHECKING:
-    from marl.trainers.compiled import CompiledActorCritic
-
-Form = TypeVar("Form", FusedTable, FusedSoftmax)
+    from marl.trainers.engines import TwoEngineActorCritic
 
 CHUNK = 4096
-"""Most steps for which a hash table makes room at a time; a power of two."""
+"""Most steps for which a growing table makes room at a time; a power of two."""
 CALL = 2**20
 """About how many agent-steps one call takes: Ctrl-C is heard between calls."""
 SHORTEST = 64
-"""A hash table makes room for at least so many steps at a time, if `ENTRIES` allows."""
+"""A growing table makes room for at least so many steps at a time, if `ENTRIES` allows."""
 ENTRIES = 2**17
-"""Most entries that a hash table makes room for at a time."""
-
-
-def obstacle(trainer: "CompiledActorCritic") -> str | None:
-    """Why the steps of `trainer` cannot be compiled, or None."""
-    if special := list(trainer.special_optimizers().values()):
-        kind = type(special[0])
-        return f"{kind.__name__}{' with options' if kind is SGD else ''} is not plain SGD"
-    forms = (trainer.policy, trainer.policy.fused()), (trainer.critic, trainer.critic.fused(0))
-    for part, form in forms:
-        if reason := refusal(part, form):
-            return reason
-    return refusal(trainer.env, trainer.env.fused())
+"""Most entries that a growing table makes room for at a time."""
 
 
 class FusedEngine:
-    """Steps of one trainer, compiled. What does not change is laid out once; everything else stays in the trainer.
+    """Steps of one trainer, compiled. Sizes are laid out once; everything else is asked of the trainer at every `advance`.
 
     It holds no trainer, so that a trainer that is let go takes its table along at once.
     """
 
-    def __init__(self, trainer: "CompiledActorCritic"):
+    def __init__(self, trainer: "TwoEngineActorCritic"):
         from marl.kernels import actor_critic, workers  # numba takes its time: only where it is used
-        from marl.kernels.arguments import Layout
+        from marl.kernels.softmax import BLOCK
 
-        env, critic = trainer.env, trainer.critic
-        table, theta = _unfrozen(critic.fused(0)), _unfrozen(trainer.policy.fused()).theta.numpy()
+        env, critic, mask = trainer.env, trainer.critic, trainer.env.action_mask
         self._kernel: Any = actor_critic
-        self._workers = workers
-        self._step, self._numbers = arguments(env)
-        self._actions = action_count(env.action_mask.shape[2])
+        self._workers, self._block = workers, min(env.n, BLOCK)
+        self._replicas = trainer.replicas
+        self._actions = action_count(mask.shape[2])
         self._layout = Layout(
-            near=critic.neighborhood.index.numpy().view(np.uint64),
-            stride=table.keys.stride.numpy(),
-            size=critic.neighborhood.size.numpy(),
-            base=table.keys.base.numpy(),
-            dummy=table.dummy,
             states=env.num_states.numpy(),
-            pair=env.pair_index.flatten().int().numpy(),
-            last=last_actions(env.action_mask).numpy(),
-            choice=(env.action_mask.sum(dim=2) > 1).flatten().to(torch.int8).numpy(),
-            legal=env.action_mask.numpy(),
-            keep=-1 if table.keys.exact else 2**63 - 1,
+            pair=env.pair_index.int().numpy(),
+            last=last_actions(mask).numpy(),
+            choice=(mask.sum(dim=2) > 1).to(torch.int8).numpy(),
+            near=critic.neighborhood.index.numpy().view(np.uint64),
+            size=critic.neighborhood.size.numpy(),
         )
-        self._policy = np.empty((trainer.replicas, 2 * env.action_mask.numel()), dtype=theta.dtype)
-        self._no_maxima = np.empty((trainer.replicas, 0), dtype=theta.dtype)
-        self._grows = table.table.size > 0
+        self._work = as_arguments(form_of(env), env)[1]
+        self._laid_out = trainer.policy.fused().laid_out()
+        self._grows = critic.table is not None and critic.table.grows
         self._longest = 1 << (max(1, min(CHUNK, ENTRIES // env.n)).bit_length() - 1)
         self._longest_call = self._longest if self._grows else max(1, CALL // env.n)
 
     @property
     def workspace(self) -> int:
         """Bytes that the threads need while they work: 17 numbers and U + 1 uniforms per agent, and a block of rows."""
-        n, _, actions = self._layout.legal.shape
-        block = min(n, self._kernel.BLOCK) * (2 * actions + 2)
-        each = n * (17 + self._numbers.uniforms + 1) + block + self._numbers.work
-        return 8 * self._workers.working(len(self._policy)) * each
+        n, _, actions = self._layout.pair.shape
+        each = n * (17 + self._work.uniforms + 1) + self._block * (2 * actions + 2) + self._work.work
+        return 8 * self._workers.working(self._replicas) * each
 
-    def advance(self, trainer: "CompiledActorCritic", steps: int) -> None:
+    def advance(self, trainer: "TwoEngineActorCritic", steps: int) -> None:
         """Moves `trainer`, the one it was made for, `steps` steps ahead, in calls of a bounded number of steps."""
-        theta = _unfrozen(trainer.policy.fused()).theta.numpy()
-        with spread(len(self._policy)) as threaded:
-            self._kernel.begin(self._actions, theta, self._layout.legal, self._policy)
+        policy, step = _unfrozen(trainer.policy.fused()), as_arguments(form_of(trainer.env), trainer.env)
+        with spread(self._replicas) as threaded:
+            self._kernel.lay_out(policy, self._actions, self._laid_out)
             try:
                 end = trainer.t + steps
                 while trainer.t < end:
-                    self._call(trainer, min(end, self._call_until(trainer.t)) - trainer.t, threaded)
+                    self._call(trainer, step, min(end, self._call_until(trainer.t)) - trainer.t, threaded)
             finally:
-                self._kernel.finish(theta, self._layout.legal, self._policy)
+                self._kernel.take_back(policy, self._laid_out)
 
     def _call_until(self, t: int) -> int:
         return self.room_until(t) if self._grows else t + self._longest_call
@@ -104,62 +85,55 @@ class FusedEngine:
         cell = min(self._longest, max(SHORTEST, 1 << max(0, t.bit_length() - 1)))
         return (t // cell + 1) * cell
 
-    def _call(self, trainer: "CompiledActorCritic", steps: int, threaded: bool) -> None:
-        interval = trainer.interval
-        progress = self._kernel.Progress(
+    def _call(self, trainer: "TwoEngineActorCritic", step: tuple[Any, Any], steps: int, threaded: bool) -> None:
+        interval, critic = trainer.interval, trainer.critic
+        if critic.table is not None:
+            critic.table.make_room(trainer.visits(self.room_until(trainer.t)))
+        progress = Progress(
             key=trainer.noise.keys,
             s=np.array(trainer.s.numpy(), dtype=np.int64, order="C"),
             a=np.array(trainer.a.numpy(), dtype=np.int64, order="C"),
             reward=interval.reward.numpy(),
             loss=interval.loss.numpy(),
             finite=interval.finite.numpy(),
-            done=np.zeros(len(self._policy), dtype=np.int64),
+            done=np.zeros(self._replicas, dtype=np.int64),
         )
-        learned = self._learned(trainer, trainer.visits(self.room_until(trainer.t)))
-        parts = self._step, self._numbers, self._actions, self._layout, learned, progress
+        parts = *step, self._actions, self._layout, self._laid_out, _unfrozen(critic.fused())
         try:
-            self._take(trainer, steps, threaded, parts)
+            self._take(trainer, steps, threaded, parts, progress)
         finally:  # Ctrl-C is heard when the kernel returns: what it did is done
             done = max(0, int(progress.done[-1]))
             trainer.s, trainer.a = torch.from_numpy(progress.s), torch.from_numpy(progress.a)
             interval.steps += done
             interval.taught += done
             trainer.t += done
-        check_states(trainer.env, progress.done)
-        if (learned.used > learned.width).any():
-            raise AssertionError("the table of the critic was full: entries may be lost; please report this")
+        check_done(trainer.env, progress.done)
 
-    def _take(self, trainer: Any, steps: int, threaded: bool, parts: tuple[Any, ...]) -> None:
+    def _take(self, trainer: Any, steps: int, threaded: bool, parts: tuple[Any, ...], progress: Progress) -> None:
         """Takes so many steps; parts: what every kernel is called with."""
         sizes = step_sizes(trainer.alpha, trainer.t, steps), step_sizes(trainer.eta, trainer.t, steps)
-        span = self._kernel.Span(trainer.t, trainer.interval.steps, *sizes, trainer.discount)
+        objective = trainer.critic.objective
+        span = Span(trainer.t, trainer.interval.steps, *sizes, objective.gamma)
         advance = self._kernel.advance if threaded else self._kernel.advance_in_turn
-        advance(*parts, span)
+        advance(*parts, objective.fused(), progress, span)
 
-    def _learned(self, trainer: "CompiledActorCritic", visits: int) -> Any:
-        """What is learned, with room in the table for so many visits."""
-        table = _unfrozen(trainer.critic.fused(visits))
-        return self._kernel.Learned(
-            policy=self._policy,
-            values=table.values,
-            table=table.table,
-            width=table.width,
-            used=table.used,
-            mu=trainer.critic.mu.numpy(),
-            maxima=self._no_maxima if table.maxima is None else table.maxima.numpy(),
-        )
+
+def _unfrozen(form: Any) -> Any:
+    if form is None:
+        raise ConfigError("what was to be learned has been frozen; make the trainer anew")
+    return form
 
 
 def step_sizes(scheduler: Scheduler, first: int, steps: int) -> np.ndarray:
-    """`Scheduler.values`, of a length that a compiled loop may rely on. Errors: `ConfigError` if it is not."""
-    values = np.ascontiguousarray(scheduler.values(first, steps), dtype=np.float64)
+    """The step sizes of t = first .. first + steps - 1, of a length that a compiled loop may rely on.
+
+    `Scheduler.values` is taken where the class itself defines it and the object was left as it is, else one value at a time.
+    Errors: `ConfigError` if their number is wrong.
+    """
+    at_once = "values" in vars(type(scheduler)) and not {"_value", "__call__"} & vars(scheduler).keys()
+    listed = scheduler.values(first, steps) if at_once else Scheduler.values(scheduler, first, steps)
+    values = np.ascontiguousarray(listed, dtype=np.float64)
     if values.shape != (steps,):
         name = type(scheduler).__name__
         raise ConfigError(f"{name}.values was asked for {steps} step sizes and gave an array of shape {list(values.shape)}")
     return values
-
-
-def _unfrozen(form: Form | None) -> Form:
-    if form is None:
-        raise ConfigError("what was to be learned has been frozen; make the trainer anew")
-    return form

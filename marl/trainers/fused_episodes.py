@@ -1,14 +1,15 @@
-"""The compiled engine of `DiscountedActorCritic`: episodes in one loop, equal up to rounding."""
+"""The fused engine of `DiscountedActorCritic`: episodes in one loop, equal up to rounding."""
 
 from typing import TYPE_CHECKING, Any
 
+from marl.kernels.arguments import Progress, Span
 from marl.trainers.fused import FusedEngine, step_sizes
 
 if TYPE_CHECKING:
     from marl.trainers.discounted_actor_critic import DiscountedActorCritic
 
 
-class EpisodicEngine(FusedEngine):
+class FusedEpisodes(FusedEngine):
     """`FusedEngine` with a kernel of its own. Fresh starts of a call are drawn before it: there is no compiled reset."""
 
     def __init__(self, trainer: "DiscountedActorCritic"):
@@ -21,18 +22,20 @@ class EpisodicEngine(FusedEngine):
     @property
     def workspace(self) -> int:
         """That of every engine, 5 numbers per pair of an episode, rows of all agents, and the fresh starts of a call."""
-        replicas, (n, _, actions) = len(self._policy), self._layout.legal.shape
-        pairs = self._workers.working(replicas) * (5 * (self._horizon + 1) + 2 * actions + 2)
-        starts = replicas * (self._numbers.uniforms + 2) * (self._longest_call // self._horizon + 1)
+        n, _, actions = self._layout.pair.shape
+        pairs = self._workers.working(self._replicas) * (5 * (self._horizon + 1) + 2 * actions + 2)
+        starts = self._replicas * (self._work.uniforms + 2) * (self._longest_call // self._horizon + 1)
         return super().workspace + 8 * n * (pairs + starts)
 
-    def _take(self, trainer: "DiscountedActorCritic", steps: int, threaded: bool, parts: tuple[Any, ...]) -> None:
-        m, end = trainer.t // self._horizon, (trainer.t + steps) // self._horizon
+    def _take(
+        self, trainer: "DiscountedActorCritic", steps: int, threaded: bool, parts: tuple[Any, ...], progress: Progress
+    ) -> None:
+        m, end = trainer.t // trainer.horizon, (trainer.t + steps) // trainer.horizon
         sizes = step_sizes(trainer.alpha, trainer.t, steps), step_sizes(trainer.eta, m, end - m)
-        span = self._kernel.Span(trainer.t, trainer.interval.steps, *sizes, trainer.discount)
+        span = Span(trainer.t, trainer.interval.steps, *sizes, trainer.critic.objective.gamma)
         fresh_s, fresh_u = trainer.starts(m + 1, max(1, end - m))  # at least one, so that there is an array to hand over
         episode = trainer.episode
         held = (part.numpy() for part in (episode.weight, episode.s, episode.a, episode.running, episode.ended))
         episodes = self._episodes.Episodes(*held, fresh_s.numpy(), fresh_u.contiguous().numpy())
         advance = self._episodes.advance if threaded else self._episodes.advance_in_turn
-        advance(*parts, span, episodes)
+        advance(*parts, progress, span, episodes)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
@@ -13,9 +12,10 @@ from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.noise import Noise, Purpose
-from marl.core.optimizers import apply
+from marl.core.objective import Average
+from marl.trainers.optimizers import apply
 from marl.core.policy import Policy, entropy_of, of_actions
-from marl.core.rollout import Rollout
+from marl.trainers.rollout import Rollout
 from marl.core.shapes import Values
 from marl.trainers.batched import BatchedActorCritic
 from marl.trainers.returns import lambda_returns
@@ -71,7 +71,7 @@ class IndependentPPO(BatchedActorCritic):
             actor_optimizer=actor_optimizer,
             **common,
         )
-        if self.discount == 1.0:
+        if isinstance(critic.objective, Average):
             raise ConfigError("trainer.discount must be below 1 for IndependentPPO, which sums discounted rewards")
         self.epochs = integer("trainer.epochs", epochs, 1)
         self.minibatches = integer("trainer.minibatches", minibatches, 1)
@@ -87,7 +87,7 @@ class IndependentPPO(BatchedActorCritic):
     def _update(self, rollout: Rollout) -> None:
         began = self.t - self.buffer.length
         alpha, eta, first = self.alpha(began), self.eta(began), began // self.buffer.length * self.epochs
-        self.critic.visit(rollout.s, rollout.a)
+        self._visit(rollout.s, rollout.a)
         td_loss, batch = self._batch(rollout)
         check = torch.zeros_like(td_loss)
         for epoch in range(first, first + self.epochs):
@@ -106,9 +106,9 @@ class IndependentPPO(BatchedActorCritic):
         """(sum of delta^2 / 2 over steps and agents [B], what the rollout teaches)."""
         values = self.critic.q(rollout.s, rollout.a)
         present, following = values[:-1], values[1:]
-        reward = rollout.r.to(values)
-        target = lambda_returns(reward, following, self.discount, self.trace_decay)
-        delta = reward + self.discount * following - present
+        reward, gamma = rollout.r.to(values), self.critic.objective.gamma
+        target = lambda_returns(reward, following, gamma, self.trace_decay)
+        delta = reward + gamma * following - present
         s, a = rollout.s[:-1].to(values.device), rollout.a[:-1].to(values.device)
         batch = Batch(s, a, self.policy.log_prob(s, a), normalized(target - present), target)
         return 0.5 * delta.square().sum(dim=(0, 2)), batch
@@ -121,9 +121,6 @@ class IndependentPPO(BatchedActorCritic):
         if self.entropy:
             surrogate = surrogate + self.entropy * entropy_of(log_probs)
         return (value_loss - surrogate).mean(dim=(0, 2))
-
-    def _metrics(self) -> dict[str, float | np.ndarray]:
-        return {name: value for name, value in super()._metrics().items() if name != "critic/mu"}  # it has no such estimate
 
 
 class Batch(NamedTuple):

@@ -10,9 +10,9 @@ from marl.core.checks import choice, integer, number
 from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
-from marl.core.optimizers import apply
+from marl.trainers.optimizers import apply
 from marl.core.policy import Policy, entropy_of, of_actions
-from marl.core.rollout import Rollout
+from marl.trainers.rollout import Rollout
 from marl.core.scheduler import Scheduler
 from marl.trainers.batched import BatchedActorCritic
 from marl.trainers.buffer import Replay

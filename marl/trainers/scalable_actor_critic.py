@@ -5,19 +5,20 @@ from typing import Any
 from marl.core.checks import boolean
 from marl.core.critic import Critic, Transition
 from marl.core.environment import Environment
-from marl.core.optimizers import apply
+from marl.core.errors import ConfigError
+from marl.trainers.optimizers import apply
 from marl.core.policy import Policy
-from marl.trainers.compiled import CompiledActorCritic
+from marl.trainers.engines import TwoEngineActorCritic
 from marl.trainers.fused import FusedEngine
 
 
-class ScalableActorCritic(CompiledActorCritic):
+class ScalableActorCritic(TwoEngineActorCritic):
     """One trajectory, never reset; every agent learns from its kappa-hop neighborhood.
 
     critic_scheduler, actor_scheduler: alpha_t of lines 5-6 and eta_t of line 8. They, discount (on the same trajectory)
     and the optimizers (plain SGD is Algorithm 1) are those of `ActorCritic`.
     rescale: Gamma = 1 / (1 + max_j ||Q_j||_inf) of line 8 if true, 1 if false (as in the paper's experiments).
-    engine: that of `CompiledActorCritic`.
+    engine: that of `TwoEngineActorCritic`.
     """
 
     def __init__(
@@ -29,11 +30,26 @@ class ScalableActorCritic(CompiledActorCritic):
         rescale: bool = False,
         **common: Any,
     ):
-        self.rescale = boolean("trainer.rescale", rescale)
-        critic.track_sup_norm(self.rescale)
         super().__init__(env, policy, critic, **common)
+        self.rescale = rescale
 
-    def _compile(self) -> FusedEngine:
+    @property
+    def rescale(self) -> bool:
+        """Whether Gamma is 1 / (1 + max_j ||Q_j||_inf). Errors: `ConfigError` if the critic is no table, which knows that."""
+        return self._rescale
+
+    @rescale.setter
+    def rescale(self, on: bool) -> None:
+        self._rescale, table = boolean("trainer.rescale", on), self.critic.table
+        if table is not None:
+            table.track_sup_norm(self._rescale)
+        elif self._rescale:
+            raise ConfigError(
+                "trainer.rescale=true needs the largest |Q|, which only a table knows, and "
+                f"{type(self.critic).__name__} is none; set trainer.rescale=false or use a tabular critic"
+            )
+
+    def fused(self) -> FusedEngine:
         return FusedEngine(self)
 
     def _step(self) -> None:
@@ -42,22 +58,22 @@ class ScalableActorCritic(CompiledActorCritic):
         u = self.noise(self.t + 1)
         next_s, r = self.env.step(s, a, u[..., :-1])  # line 3, first half of 4
         next_a = policy.sample(next_s, u[..., -1])  # line 4: a(t+1) from theta(t)
-        critic.visit(next_s, next_a)
-        step = Transition(s, a, r.to(critic.mu), next_s, next_a, self.discount)
+        self._visit(next_s, next_a)
+        step = Transition(s, a, r, next_s, next_a)
 
         q = critic.q(s, a)  # Q^t(z(t)), before line 6
         critic_loss = critic.loss(q, step)  # line 6, with mu before line 5
         score = policy.log_prob(s, a)  # at theta(t)
         objective = (score * critic.advantage(q)).sum(dim=-1)  # line 7
-        if self.rescale:
-            objective = objective / (1.0 + critic.sup_norm())  # Gamma of line 8
+        if self.rescale and critic.table is not None:
+            objective = objective / (1.0 + critic.table.sup_norm())  # Gamma of line 8
         self._differentiate(critic_loss.sum() - objective.sum())
 
-        critic.track_reward(step.r, alpha)  # line 5
+        critic.track_reward(r, alpha)  # line 5
         apply(self.critic_optimizer, alpha)  # line 6
         apply(self.actor_optimizer, eta)  # line 8
-        if self.rescale:
-            critic.updated(s, a)
+        if self.rescale and critic.table is not None:
+            critic.table.updated(s, a)
         self.interval.add(r)
         self.interval.learned(critic_loss.detach(), objective.detach())
         self.s, self.a = next_s, next_a

@@ -9,7 +9,7 @@ from marl.core.checks import integer
 from marl.core.environment import Environment
 from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
-from marl.core.rollout import Collector
+from marl.trainers.rollout import Collector
 
 BATCHES = 20
 _T_QUANTILE = 2.093  # Student's t, 19 degrees of freedom, 97.5 %

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from marl.core.checks import integer
 from marl.core.environment import Environment
-from marl.core.errors import CheckpointError, DivergedError
-from marl.core.evaluation import Evaluation, evaluate
+from marl.core.errors import CheckpointError, ConfigError, DivergedError
 from marl.core.logger import Logger
 from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
 from marl.core.shapes import PerReplica
+from marl.trainers.evaluation import Evaluation, evaluate
 
 
 class Interval:
@@ -68,6 +68,7 @@ class Trainer(ABC):
         loggers: Sequence[Logger] = (),
     ):
         self.env, self.policy = env, policy
+        self._fixed: dict[str, object] = {"env": env, "policy": policy}
         self.seed = integer("seed", seed, 0)
         self.log_every = integer("log_every", log_every, 1)
         self.loggers = loggers
@@ -84,9 +85,11 @@ class Trainer(ABC):
     def run(self, steps: int) -> None:
         """Advances `steps` environment steps, logging whenever t is a multiple of `log_every`.
 
-        Errors: `DivergedError`, with the step, as soon as a log point or the end is reached.
+        Errors: `DivergedError`, with the step, as soon as a log point or the end is reached; `ConfigError` if a part was
+        replaced since the trainer was made.
         """
         end = self.t + integer("steps", steps, 1)
+        self._check_parts()
         while self.t < end:
             self._timed_advance(min(end, self.t - self.t % self.log_every + self.log_every) - self.t)
             self._check_finite()
@@ -96,7 +99,7 @@ class Trainer(ABC):
                 self.interval = Interval(self.replicas, self.env.n)
 
     def evaluate(self, steps: int, burn_in: int | None = None) -> Evaluation:
-        """Long-run averages of the present policy, frozen, on noise of its own. See `marl.core.evaluation`."""
+        """Long-run averages of the present policy, frozen, on noise of its own. See `marl.trainers.evaluation`."""
         return evaluate(self.env, self.policy, steps=steps, burn_in=burn_in, seed=self.seed)
 
     @property
@@ -132,6 +135,14 @@ class Trainer(ABC):
         self.t, self.s, self.a = state["t"], state["s"], state["a"]
         self._logged_reward = state["logged_reward"].clone()
         vars(self.interval).update(copy.deepcopy(state["interval"]))
+
+    def _check_parts(self) -> None:
+        for name, part in self._fixed.items():
+            if getattr(self, name) is not part:
+                raise ConfigError(
+                    f"the {name} of this trainer was replaced, and much was made for the one that it had; make a new trainer, "
+                    "which load_state_dict(state_dict()) of this one takes to where it is"
+                )
 
     def _check_belongs(self, state: dict[str, Any]) -> None:
         """Before anything is taken over: a compiled loop does not look whether a state exists."""

@@ -11,28 +11,27 @@ from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
 from marl.trainers.actor_critic import ActorCritic
-from marl.trainers.fused import FusedEngine, obstacle
+from marl.trainers.fused import FusedEngine
+from marl.trainers.fusing import changed, not_declared, obstacle
 
 ENGINES = ("auto", "autograd", "fused")
 
 log = logging.getLogger(__name__)
 
 
-class CompiledActorCritic(ActorCritic):
-    """Base class. Implement `_step`, the algorithm, and `_compile`, the same compiled; `visits`, if steps visit more pairs.
+class TwoEngineActorCritic(ActorCritic):
+    """Base class. Implement `_step`, the algorithm, and `fused`, the same compiled; `visits`, if steps visit more pairs.
 
-    engine: `autograd` takes every gradient with torch autograd; `fused` is the same algorithm compiled, for a tabular
-    softmax policy, a tabular critic and an environment with a compiled step, equal up to rounding; `auto` is `fused`
-    where that is possible.
+    engine: `autograd` takes every gradient with torch autograd; `fused` is the same algorithm compiled, for policies,
+    critics and environments that can be fused, equal up to rounding; `auto` is `fused` where that is possible. A class that
+    derives from a trainer with `fused` and does not define its own is not compiled.
     """
 
-    postpones_plain_sgd = True  # compiled steps need none
-    replaced: tuple[str, ...] = ("_step", "_differentiate")
-    """The methods that the compiled engine stands for; a subclass that changes one of them is not compiled."""
+    postpones_plain_sgd = True  # fused steps need none
 
     def __init__(self, env: Environment, policy: Policy, critic: Critic, *, engine: str = "auto", **common: Any):
         super().__init__(env, policy, critic, **common)
-        critic.visit(self.s, self.a)
+        self._visit(self.s, self.a)
         self.engine = self._choose_engine(choice("trainer.engine", engine, ENGINES))
         if self.engine == "autograd":  # now, so that no step is said to take that long
             _ = self.critic_optimizer, self.actor_optimizer
@@ -43,11 +42,17 @@ class CompiledActorCritic(ActorCritic):
 
     def will_take(self, steps: int) -> tuple[int, int]:
         if self.engine != "fused":
-            return 0, self.critic.growth(self.visits(self.t + steps))
-        return self._fused.workspace, self.critic.growth(self.visits(self._fused.room_until(self.t + steps - 1)))
+            return 0, self._growth(self.visits(self.t + steps))
+        return self._fused.workspace, self._growth(self.visits(self._fused.room_until(self.t + steps - 1)))
+
+    @abstractmethod
+    def fused(self) -> FusedEngine:
+        """The same algorithm compiled, for this trainer."""
 
     def _advance(self, steps: int) -> None:
         if self.engine == "fused":
+            if reason := self._changed():
+                raise ConfigError(f"trainer.engine=fused cannot go on: {reason}; make the trainer with engine=autograd")
             self._fused.advance(self, steps)
             return
         for _ in range(steps):
@@ -57,26 +62,26 @@ class CompiledActorCritic(ActorCritic):
     def _step(self) -> None:
         """One environment step, with whatever is learned from it."""
 
-    @abstractmethod
-    def _compile(self) -> FusedEngine:
-        """The compiled engine for this trainer."""
-
     @functools.cached_property
     def _fused(self) -> FusedEngine:
-        return self._compile()
+        return self.fused()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the compiled engine, which is made anew when it is needed."""
+        """Without the fused engine, which is made anew when it is needed."""
         return {name: value for name, value in vars(self).items() if name != "_fused"}
 
     def _choose_engine(self, engine: str) -> str:
         if engine == "autograd":
             return engine
-        owner = next(cls for cls in type(self).__mro__ if "_compile" in vars(cls))
-        own = any(getattr(type(self), name) is not getattr(owner, name) for name in self.replaced)
-        reason = f"{type(self).__name__} has a step of its own" if own else obstacle(self)
+        parts = self.policy, self.critic, self.env
+        reason = not_declared(self) or self._changed() or obstacle(*parts)
         if engine == "fused" and reason is not None:
             raise ConfigError(f"trainer.engine=fused cannot run this: {reason}; use auto or autograd")
         if engine == "auto":
             log.info("engine: %s", "fused" if reason is None else f"autograd, because {reason}")
         return "fused" if reason is None else "autograd"
+
+    def _changed(self) -> str | None:
+        """What was done to an object of this run that only the autograd engine would notice, or None."""
+        parts = self, self.policy, self.critic, self.env, *self.made_optimizers().values()
+        return next((reason for part in parts if (reason := changed(part))), None)

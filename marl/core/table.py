@@ -1,0 +1,48 @@
+"""What the paper's theorems and Algorithm 1 need of a critic that is a table: one free number for every joint pair."""
+
+from abc import ABC, abstractmethod
+
+from torch import nn
+
+from marl.core.shapes import Actions, PerReplica, States
+
+
+class Table(nn.Module, ABC):
+    """The entries of a tabular critic, which it holds as `critic.table`. Every other critic has None there.
+
+    A table may grow: entries are made for the pairs that are met, and everything else counts as 0. It learns by plain
+    gradient steps alone, and lives in main memory.
+    """
+
+    @abstractmethod
+    def visit(self, s: States, a: Actions) -> None:
+        """Makes entries for the pair, and room for them. Shapes: s, a [*K, B, n]."""
+
+    @property
+    @abstractmethod
+    def grows(self) -> bool:
+        """Whether entries are made for what is visited, or all are there from the start."""
+
+    @abstractmethod
+    def make_room(self, visits: int) -> None:
+        """Makes room for so many more visited pairs of every agent. Errors: `NotEnoughMemoryError`."""
+
+    @abstractmethod
+    def growth(self, visits: int) -> int:
+        """Bytes by which the table can at most grow within so many more visits."""
+
+    @abstractmethod
+    def track_sup_norm(self, on: bool) -> None:
+        """Keeps `sup_norm` at hand from now on, because every step will ask for it, or no longer."""
+
+    @abstractmethod
+    def sup_norm(self) -> PerReplica:
+        """max_i ||Q_i||_inf per replica [B], exact."""
+
+    @abstractmethod
+    def updated(self, s: States, a: Actions) -> None:
+        """Keeps `sup_norm` exact after the entries of (s, a) [B, n] have changed."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, float]:
+        """Numbers worth logging: how many entries there are, and how many bytes."""

@@ -1,0 +1,144 @@
+"""What the compiled loops ask of the form of a policy, of a critic and of an objective.
+
+A form is a `NamedTuple` of arrays, one class for each kind of policy, critic or objective. The functions below are empty: the file of a
+form fills them in with `@implements(function, Form)`, and numba picks the one for the class of the form when it compiles a
+loop. So a new form is one new file, and no loop knows any of them. None is a form too: that of what nobody asks for.
+
+Names in all of them: i an agent, s, a [n] states and actions, `row` [n] and `slot` [n] (uint64) numbers that a form may keep
+for every agent between two calls, `actions` anything whose length is A (a tuple, if the compiler is to know it).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+FAST = {"contract", "nsz"}
+"""What the compiler may do to floating-point arithmetic: fuse a product and a sum, forget the sign of zero."""
+_INLINED = {"forceinline": True, "error_model": "numpy", "fastmath": FAST}
+
+
+def implements(function: Callable[..., Any], form: type | None, *, inline: bool = True) -> Callable[..., Any]:
+    """Makes the decorated function be `function` wherever its first argument is of the class `form`, or None."""
+    options = _INLINED if inline else {key: value for key, value in _INLINED.items() if key != "forceinline"}
+
+    def decorate(implementation: Callable[..., Any]) -> Callable[..., Any]:
+        @overload(function, jit_options=options, strict=False)
+        def choose(first: Any, *rest: Any) -> Callable[..., Any] | None:
+            given = first.instance_class if isinstance(first, types.BaseNamedTuple) else None
+            fits = given is form and (form is not None or first is types.none)
+            return implementation if fits else None
+
+        return implementation
+
+    return decorate
+
+
+# Every form.
+
+
+def of_replica(form: Any, b: int) -> Any:
+    """What the form is for replica b alone: the argument `policy`, `critic` or `goal` of the functions below."""
+
+
+# Objectives.
+
+
+def error_of(goal: Any, i: int, r: float, following: float, present: float) -> float:
+    """delta_i of line 6 from r_i, gamma Q_i(z(t+1)) and Q_i(z(t))."""
+
+
+def track(goal: Any, i: int, r: float, alpha: float) -> None:
+    """Line 5."""
+
+
+# Policy forms.
+
+
+def begin(form: Any, actions: Any, laid_out: Any) -> None:
+    """Lays the policies out in the arrays `laid_out`, itself a form: the one that the loops are called with."""
+
+
+def finish(form: Any, laid_out: Any) -> None:
+    """Takes back into the form what has been learned in `laid_out`."""
+
+
+def row_of(policy: Any, actions: Any, s: np.ndarray, i: int) -> int:
+    """Where the policy of agent i in s begins."""
+
+
+def fetch_row(policy: Any, actions: Any, s: np.ndarray, i: int) -> None:
+    """Asks for the cache lines from which an action of agent i will be drawn."""
+
+
+def draw_action(policy: Any, actions: Any, s: np.ndarray, i: int, row: int, last: int, u: float) -> int:
+    """The action of agent i by inverse CDF on u in [0, 1); see `Policy.sample`. last: the last legal action."""
+
+
+def room_to_climb(policy: Any, actions: Any, agents: int) -> Any:
+    """Arrays that `climb` works in, for so many agents."""
+
+
+def climb(
+    policy: Any,
+    actions: Any,
+    s: np.ndarray,
+    a: np.ndarray,
+    row: np.ndarray,
+    chooser: np.ndarray,
+    ascent: np.ndarray,
+    room: Any,
+) -> float:
+    """Line 8: theta_i += ascent[c] grad log zeta_i(a_i | s), i = chooser[c], for every agent that has a choice.
+
+    Returns a number that is finite iff all of it is.
+    """
+
+
+def add_score(policy: Any, actions: Any, s: np.ndarray, i: int, row: int, a: int, ascent: float) -> float:
+    """theta_i += ascent grad log zeta_i(a | s), while probabilities stay as they are until `renew`; returns zeta_i(a | s)."""
+
+
+def renew(policy: Any, actions: Any, s: np.ndarray, row: np.ndarray, room: Any) -> None:
+    """Makes the probabilities of all agents in s those of theta."""
+
+
+# Critic forms.
+
+
+def mark(critic: Any, near: np.ndarray, size: np.ndarray, z: np.ndarray, key: np.ndarray) -> None:
+    """key[i] <- a number for the joint pair z that agent i's neighborhood sees; near, size: N_i^kappa."""
+
+
+def fetch(critic: Any, key: np.ndarray, slot: np.ndarray) -> None:
+    """slot[i] <- where the search for key[i] starts; all cache lines are asked for, to be there when `settle` comes."""
+
+
+def settle(critic: Any, key: np.ndarray, slot: np.ndarray) -> int:
+    """slot[i] <- where Q_i of key[i] stands, from where `fetch` said; makes entries, and returns how many."""
+
+
+def is_learned(critic: Any, i: int, key: int) -> bool:
+    """Whether line 6 changes Q_i there."""
+
+
+def room_for_values(critic: Any, agents: int) -> np.ndarray:
+    """An array for one number per agent, of the precision of the critic."""
+
+
+def value(critic: Any, i: int, slot: np.ndarray) -> float:
+    """Q_i."""
+
+
+def learn(critic: Any, i: int, slot: np.ndarray, before: float, change: float) -> None:
+    """Line 6: the parameters of Q_i, which is `before`, move by `change` times their gradient."""
+
+
+def largest(critic: Any) -> float:
+    """max_i ||Q_i||_inf, or 0 where nobody asks for it."""
+
+
+def count_entries(form: Any, b: int, made: int) -> bool:
+    """Counts entries made for replica b; False if there was no room for them."""

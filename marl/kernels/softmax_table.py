@@ -1,0 +1,140 @@
+"""The policy form of a tabular softmax over own states: zeta_i(a|s_i) proportional to exp(theta_i[s_i, a])."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from marl.kernels import forms
+from marl.kernels.forms import implements
+from marl.kernels.prefetch import prefetch
+from marl.kernels.softmax import AHEAD, BLOCK, LANES, draw, normalize, read_back, refresh, workspace
+
+
+class SoftmaxTable(NamedTuple):
+    """The parameters, changed in place. Shapes: theta [B, n, S, A], legal [n, S, A]."""
+
+    theta: np.ndarray
+    legal: np.ndarray
+
+    def laid_out(self) -> "SoftmaxRows":
+        """Arrays for the rows of these policies, with anything in them."""
+        replicas, agents, states, actions = self.theta.shape
+        return SoftmaxRows(np.empty((replicas, agents * states * 2 * actions), self.theta.dtype), states)
+
+
+class SoftmaxRows(NamedTuple):
+    """The policies as loops read them: a row for every agent and state, see `marl.kernels.softmax`.
+
+    Shapes: rows [B, n S 2 A], or [n S 2 A] of one replica; states: S.
+    """
+
+    rows: np.ndarray
+    states: int
+
+
+class SoftmaxRow(NamedTuple):
+    """`SoftmaxRows` of one replica. Shapes: rows [n S 2 A]."""
+
+    rows: np.ndarray
+    states: int
+
+
+@implements(forms.begin, SoftmaxTable, inline=False)
+def _begin(form: SoftmaxTable, actions: Any, laid_out: SoftmaxRows) -> None:
+    for b in range(len(form.theta)):
+        refresh(actions, form.theta[b], form.legal, laid_out.rows[b])
+
+
+@implements(forms.finish, SoftmaxTable, inline=False)
+def _finish(form: SoftmaxTable, laid_out: SoftmaxRows) -> None:
+    for b in range(len(form.theta)):
+        read_back(laid_out.rows[b], form.legal, form.theta[b])
+
+
+@implements(forms.of_replica, SoftmaxRows)
+def _of_replica(form: SoftmaxRows, b: int) -> SoftmaxRow:
+    return SoftmaxRow(form.rows[b], form.states)
+
+
+@implements(forms.row_of, SoftmaxRow)
+def _row_of(policy: SoftmaxRow, actions: Any, s: np.ndarray, i: int) -> Any:
+    return np.uint64(i * policy.states + s[i]) * np.uint64(2 * len(actions))
+
+
+@implements(forms.fetch_row, SoftmaxRow)
+def _fetch_row(policy: SoftmaxRow, actions: Any, s: np.ndarray, i: int) -> None:
+    start = np.uint64(i * policy.states + s[i]) * np.uint64(2 * len(actions)) + np.uint64(len(actions))
+    prefetch(policy.rows, start)  # type: ignore[call-arg]
+    prefetch(policy.rows, start + np.uint64(len(actions) - 1))  # type: ignore[call-arg]
+
+
+@implements(forms.draw_action, SoftmaxRow)
+def _draw_action(policy: SoftmaxRow, actions: Any, s: np.ndarray, i: int, row: int, last: int, u: float) -> int:
+    return draw(actions, policy.rows, row, last, u)
+
+
+@implements(forms.room_to_climb, SoftmaxRow)
+def _room_to_climb(policy: SoftmaxRow, actions: Any, agents: int) -> Any:
+    return workspace(agents, len(actions), policy.rows.dtype)
+
+
+@implements(forms.climb, SoftmaxRow)
+def _climb(
+    policy: SoftmaxRow,
+    actions: Any,
+    s: np.ndarray,
+    a: np.ndarray,
+    row: np.ndarray,
+    chooser: np.ndarray,
+    ascent: np.ndarray,
+    room: Any,
+) -> float:
+    """Agents by the block, in work arrays that stay in the nearest cache."""
+    rows, (logits, p, top, total), check = policy.rows, room, 0.0
+    count = len(actions)
+    for first in range(0, len(chooser), BLOCK):
+        agents, ascents = chooser[first:][:BLOCK], ascent[first:][:BLOCK]
+        lanes = -(-len(agents) // LANES) * LANES
+        for c in range(len(agents)):
+            start, g = row[agents[c]], rows.dtype.type(ascents[c])
+            if len(a) > BLOCK:
+                soon = row[agents[min(c + AHEAD, len(agents) - 1)]]
+                prefetch(rows, soon)  # type: ignore[call-arg]
+                prefetch(rows, soon + np.uint64(2 * count - 1))  # type: ignore[call-arg]
+            for x in range(len(actions)):
+                at = start + np.uint64(x)
+                logits[x * lanes + c] = rows[at] - g * rows[at + np.uint64(count)]
+        for c in range(len(agents)):
+            x, g = a[agents[c]], rows.dtype.type(ascents[c])
+            check += g * rows[row[agents[c]] + np.uint64(count + x)]
+            logits[x * lanes + c] += g
+        normalize(actions, lanes, logits, p, top, total)
+        for c in range(len(agents)):
+            start, inverse = row[agents[c]], total[c]
+            for x in range(len(actions)):
+                at = start + np.uint64(x)
+                rows[at] = logits[x * lanes + c]
+                rows[at + np.uint64(count)] = p[x * lanes + c] * inverse
+    return check
+
+
+@implements(forms.add_score, SoftmaxRow)
+def _add_score(policy: SoftmaxRow, actions: Any, s: np.ndarray, i: int, row: Any, a: int, ascent: float) -> float:
+    rows, count = policy.rows, np.uint64(len(actions))
+    for x in range(len(actions)):
+        at = row + np.uint64(x)
+        rows[at] -= ascent * rows[at + count]
+    rows[row + np.uint64(a)] += ascent
+    return rows[row + count + np.uint64(a)]
+
+
+@implements(forms.renew, SoftmaxRow)
+def _renew(policy: SoftmaxRow, actions: Any, s: np.ndarray, row: np.ndarray, room: Any) -> None:
+    rows, (logits, p, top, total), lanes = policy.rows, room, len(room[2])
+    for i in range(len(row)):
+        for x in range(len(actions)):
+            logits[x * lanes + i] = rows[row[i] + np.uint64(x)]
+    normalize(actions, lanes, logits, p, top, total)
+    for i in range(len(row)):
+        for x in range(len(actions)):
+            rows[row[i] + np.uint64(len(actions) + x)] = p[x * lanes + i] * total[i]

@@ -1,0 +1,101 @@
+"""Which parts of a run can be fused, and what they hand to the compiled loops.
+
+Exactly the class that defines `fused()` is compiled: it says so of itself, and a class that derives from it may change
+anything, so it has to say so, too. What is changed on an object afterwards is looked for before every call.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import SGD, Optimizer
+
+from marl.core.environment import Environment
+from marl.core.errors import ConfigError, ContractError
+from marl.kernels.arguments import NO_ROOM, NO_STATE, FusedStep
+from marl.trainers.optimizers import is_plain_sgd
+
+
+def obstacle(*parts: Any) -> str | None:
+    """Why the first of `parts` that cannot be fused cannot, or None. Errors: `ConfigError`, see `form_of`."""
+    for part in parts:
+        if reason := not_declared(part) or changed(part):
+            return reason
+        if form_of(part) is None:
+            return f"{type(part).__name__} {'is frozen' if isinstance(part, nn.Module) else 'has no compiled form'}"
+    return None
+
+
+def form_of(part: Any) -> Any:
+    """What `part`, which defines `fused`, hands over now. Errors: `ConfigError` if it is a step of another signature."""
+    form = part.fused()
+    if isinstance(form, FusedStep):
+        _check_step(type(part).__name__, form)
+    return form
+
+
+def as_arguments(form: FusedStep, env: Environment) -> tuple[Any, Any]:
+    """(step, numbers): the step of an environment as kernels take it."""
+    from marl.kernels.steps import Numbers, StepArgument  # numba takes its time: only where it is used
+
+    return StepArgument(form.step), Numbers(form.ints, form.floats, form.work, env.num_uniforms)
+
+
+def check_done(env: Environment, done: np.ndarray) -> None:
+    """Errors: `ContractError` if a kernel says in done [B] that it was given a state that does not exist."""
+    if (done == NO_ROOM).any():
+        raise AssertionError("the table of the critic was full: entries may be lost; please report this")
+    if (done == NO_STATE).any():
+        raise ContractError(
+            f"the compiled step of {type(env).__name__} gave a state that does not exist; "
+            "hold it against the environment with marl.testing.check_fused_step"
+        )
+
+
+def not_declared(part: object) -> str | None:
+    """Why the class of `part` is not one that can be fused, or None."""
+    kind = type(part)
+    if "fused" in vars(kind):
+        return None
+    inherited = getattr(kind, "fused", None)
+    if inherited is None:
+        return f"{kind.__name__} has no compiled form"
+    parent = inherited.__qualname__.partition(".")[0]
+    return (
+        f"{kind.__name__} does not say whether the compiled form of {parent} is its own, too "
+        f"(if it changes no number, write `fused = {parent}.fused` into it)"
+    )
+
+
+def changed(part: Any) -> str | None:
+    """What was done to the object that only the autograd engine would notice, or None."""
+    name, kind, own = type(part).__name__, type(part), vars(part)
+    replaced = sorted(key for key, held in own.items() if callable(held) and callable(getattr(kind, key, None)))
+    if replaced:
+        return f"{', '.join(replaced)} of this {name} was replaced"
+    if isinstance(part, nn.Module) and _hooked(part.parameters()):
+        return f"a parameter of this {name} has hooks"
+    if isinstance(part, Optimizer):
+        if not is_plain_sgd(part):
+            return f"{name}{' with options' if isinstance(part, SGD) else ''} is not plain SGD"
+        if part._optimizer_step_pre_hooks or part._optimizer_step_post_hooks:
+            return f"an optimizer ({name}) has hooks"
+    return None
+
+
+def _hooked(parameters: Iterable[torch.Tensor]) -> bool:
+    return any(x._backward_hooks or getattr(x, "_post_accumulate_grad_hooks", None) for x in parameters)
+
+
+def _check_step(name: str, form: FusedStep) -> None:
+    from marl.kernels.steps import STEP  # numba takes its time: only where it is used
+
+    for word, array, kind in ("ints", form.ints, np.int64), ("floats", form.floats, np.float64):
+        if not isinstance(array, np.ndarray) or array.dtype != kind or array.ndim != 1 or not array.flags.carray:
+            raise ConfigError(f"{word} of the compiled step of {name} must be a plain 1-d array of {kind.__name__}")
+    if [given.args for given in getattr(form.step, "nopython_signatures", [])] != [STEP.args]:
+        raise ConfigError(
+            f"the compiled step of {name} must be decorated with @njit(STEP, cache=True), marl.kernels.steps.STEP"
+        )

@@ -1,0 +1,100 @@
+"""Steps of an environment under a policy that stays as it is: compiled where both can be, eager where not."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from marl.core.environment import Environment
+from marl.core.indexing import last_actions
+from marl.core.noise import Noise
+from marl.core.policy import Policy
+from marl.core.shapes import Actions, Rewards, States
+from marl.core.threads import spread
+from marl.kernels.arguments import FusedStep, action_count
+from marl.trainers.fusing import as_arguments, changed, check_done, form_of, not_declared
+
+CHUNK = 4096
+"""Most steps of one call."""
+MAX_TABLE = 2**25
+"""Largest replicas x agents x states x actions whose probabilities are laid out as a table."""
+_BYTES = 2**27
+"""Most that one call should write down."""
+
+
+class Rollout(NamedTuple):
+    """K consecutive steps z(t) .. z(t + K). Shapes: s, a [K + 1, B, n], r [K, B, n]."""
+
+    s: States
+    a: Actions
+    r: Rewards
+
+
+class Collector:
+    """This draws rollouts of one environment and one policy; the numbers are the same whether it is compiled or not.
+
+    It is compiled where the environment has a compiled step, and the policy draws actions as every policy does and either
+    gives its probabilities as a table of own states, or says how they follow from those of its neighbors (`sampled()`).
+    longest: the most steps to ask for at a time.
+    """
+
+    def __init__(self, env: Environment, policy: Policy):
+        self.env, self.policy = env, policy
+        self.longest = max(1, min(CHUNK, _BYTES // (24 * policy.replicas * env.n)))
+
+    @torch.no_grad()
+    def __call__(self, noise: Noise, s: States, a: Actions, t: int, steps: int) -> Rollout:
+        """The steps from t on, where the agents are in s [B, n] and have drawn a [B, n] already.
+
+        Errors: `ContractError` if the compiled step gave a state that does not exist.
+        """
+        record = Rollout(
+            s=torch.empty(steps + 1, *s.shape, dtype=s.dtype),
+            a=torch.empty(steps + 1, *a.shape, dtype=a.dtype),
+            r=torch.empty(steps, *s.shape[:2], dtype=torch.float64),
+        )
+        record.s[0], record.a[0] = s, a
+        step = self.compiled_step()
+        if step is None:
+            self._eager(noise, t, record)
+        else:
+            self._compiled(step, noise, t, record)
+        return record
+
+    def compiled_step(self) -> FusedStep | None:
+        """The step of the next rollout, if it will be compiled, with the environment and the policy as they are now."""
+        env, policy = self.env, self.policy
+        if not_declared(env) or changed(env) or changed(policy) or type(policy).sample is not Policy.sample:
+            return None
+        small = policy.replicas * env.action_mask.numel() <= MAX_TABLE
+        return form_of(env) if (small if policy.localized else "sampled" in vars(type(policy))) else None
+
+    def _eager(self, noise: Noise, t: int, record: Rollout) -> None:
+        for k in range(len(record.r)):
+            u = noise(t + k + 1)
+            record.s[k + 1], record.r[k] = self.env.step(record.s[k], record.a[k], u[..., :-1])
+            record.a[k + 1] = self.policy.sample(record.s[k + 1], u[..., -1])
+
+    def _compiled(self, step: FusedStep, noise: Noise, t: int, record: Rollout) -> None:
+        from marl.kernels import rollout as kernel  # numba takes its time: only where it is used
+
+        env, replicas = self.env, self.policy.replicas
+        sizes = kernel.Sizes(env.num_states.numpy(), last_actions(env.action_mask).numpy())
+        done = np.zeros(replicas, dtype=np.int64)
+        written = kernel.Record(record.s.numpy(), record.a.numpy(), record.r.numpy(), done)
+        given = action_count(env.action_mask.shape[2]), sizes, self._form(), noise.keys, t, written
+        with spread(replicas) as threaded:
+            run: Any = kernel.rollout if threaded else kernel.rollout_in_turn
+            run(*as_arguments(step, env), *given)
+        check_done(env, done)
+
+    def _form(self) -> Any:
+        """The policy as compiled loops draw from it: its own form, or probabilities beside logits that are not read."""
+        if not self.policy.localized:
+            return self.policy.sampled()
+        from marl.kernels.softmax_table import SoftmaxRows  # numba takes its time: only where it is used
+
+        table = self.policy.probability_table().cpu()
+        laid_out = torch.zeros(*table.shape[:-1], 2, table.shape[-1], dtype=table.dtype)
+        laid_out[..., 1, :] = table
+        return SoftmaxRows(laid_out.flatten(1).numpy(), table.shape[2])
