@@ -60,7 +60,7 @@ def measure(side: int, kappa: int, steps: int, replicas: int) -> dict[str, float
         "steps": steps,
         "replicas": replicas,
         "foretold_bytes_per_agent": round(foretold / agents, 1),
-        "table_bytes_per_agent": round(run.critic.metrics()["bytes"] / agents, 1),
+        "table_bytes_per_agent": round(run.critic.table.metrics()["bytes"] / agents, 1),
         "measured_bytes_per_agent": round(taken / agents, 1),
         "measured_to_foretold": round(taken / foretold, 3),
     }

@@ -18,7 +18,7 @@ import time
 TRAIN = """
 import sys, time
 from marl.cli import main
-from marl.core.trainer import Trainer
+from marl.trainers.trainer import Trainer
 
 def advance(trainer, steps, plain=Trainer._timed_advance):
     plain(trainer, steps)

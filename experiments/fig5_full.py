@@ -76,7 +76,7 @@ def learn_side_by_side(
     trainer.run(steps)
     seconds = time.perf_counter() - began
     held = arrays.arrays()
-    return held["step"], held["train/average_reward"], seconds, np.full(replicas, trainer.critic.metrics()["entries"])
+    return held["step"], held["train/average_reward"], seconds, np.full(replicas, trainer.critic.table.metrics()["entries"])
 
 
 def curve(path: Path, placement: str, kappa: int, sizes: str, arguments: argparse.Namespace) -> dict[str, np.ndarray]:

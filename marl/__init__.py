@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from marl.core.critic import Critic, Transition
     from marl.core.environment import Environment, NetworkedMDP
     from marl.core.errors import CheckpointError, ConfigError, ContractError, DivergedError, MarlError, NetworkError
-    from marl.core.evaluation import Evaluation, evaluate
+    from marl.trainers.evaluation import Evaluation, evaluate
     from marl.core.logger import Logger
     from marl.core.network import Network
     from marl.core.policy import Policy
     from marl.core.scheduler import Scheduler
-    from marl.core.trainer import Trainer
+    from marl.trainers.trainer import Trainer
     from marl.critics import (
         AdditiveCritic,
         GraphCritic,
@@ -53,12 +53,12 @@ _CONTENTS = {
     "marl.core.critic": ("Critic", "Transition"),
     "marl.core.environment": ("Environment", "NetworkedMDP"),
     "marl.core.errors": ("CheckpointError", "ConfigError", "ContractError", "DivergedError", "MarlError", "NetworkError"),
-    "marl.core.evaluation": ("Evaluation", "evaluate"),
+    "marl.trainers.evaluation": ("Evaluation", "evaluate"),
     "marl.core.logger": ("Logger",),
     "marl.core.network": ("Network",),
     "marl.core.policy": ("Policy",),
     "marl.core.scheduler": ("Scheduler",),
-    "marl.core.trainer": ("Trainer",),
+    "marl.trainers.trainer": ("Trainer",),
     "marl.critics": (
         "AdditiveCritic",
         "GraphCritic",

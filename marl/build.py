@@ -16,7 +16,7 @@ from marl.core.errors import ConfigError
 from marl.core.logger import Logger
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
-from marl.core.trainer import Trainer
+from marl.trainers.trainer import Trainer
 
 Config = Mapping[str, Any]
 
@@ -78,7 +78,7 @@ def observed(config: Config, trainer: Trainer, loggers: list[Logger]) -> list[Lo
     if isinstance(config["callback"], Mapping) and config["callback"].get("_target_") is None:
         return loggers
     critic = getattr(trainer, "critic", None)
-    kappa = critic.kappa if isinstance(critic, Critic) and critic.tabular else None
+    kappa = critic.kappa if isinstance(critic, Critic) and critic.table is not None else None
     given = {"env": trainer.env, "policy": trainer.policy, "critic_kappa": kappa, "loggers": loggers}
     return [instantiate("callback", config["callback"], Logger, **given)]
 

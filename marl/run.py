@@ -15,11 +15,11 @@ from marl import build
 from marl.core import checkpoint
 from marl.core.checks import boolean, integer
 from marl.core.errors import CheckpointError, ConfigError, DivergedError, MarlError, NotEnoughMemoryError, RunFailedError
-from marl.core.evaluation import BATCHES, Evaluation, evaluate
+from marl.trainers.evaluation import BATCHES, Evaluation, evaluate
 from marl.core.logger import Logger
 from marl.core.memory import forecast
 from marl.core.policy import Policy
-from marl.core.trainer import Trainer
+from marl.trainers.trainer import Trainer
 from marl.interruption import heard
 from marl.loggers import ArrayLogger, ProgressLogger
 from marl.rundir import RunDirectory, differences, fingerprint

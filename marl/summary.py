@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from marl.core.evaluation import Evaluation
-from marl.core.trainer import Trainer
+from marl.trainers.evaluation import Evaluation
+from marl.trainers.trainer import Trainer
 
 PACKAGES = ("marl", "torch", "numpy", "numba", "networkx", "hydra-core", "tensorboard")
 

@@ -6,7 +6,7 @@ import torch
 from marl.core.checks import integer
 from marl.core.environment import ALMOST_ONE, Environment
 from marl.core.errors import ContractError
-from marl.core.fused import refusal
+from marl.trainers.fusing import form_of, not_declared
 
 
 def check_fused_step(env: Environment, *, samples: int = 1000, seed: int = 0) -> None:
@@ -18,10 +18,11 @@ def check_fused_step(env: Environment, *, samples: int = 1000, seed: int = 0) ->
     Errors: `ContractError` that says what differs and where, or that there is nothing to check.
     """
     samples = integer("samples", samples, 1)
-    form = env.fused()
-    reason = refusal(env, form)
-    if form is None or reason is not None:
+    if reason := not_declared(env):
         raise ContractError(f"there is no compiled step to check: {reason}")
+    form = form_of(env)
+    if form is None:
+        raise ContractError(f"there is no compiled step to check: {type(env).__name__} has no compiled form")
     s, a, u = random_inputs(env, samples, seed)
     wanted_s, wanted_r = (part.numpy() for part in env.step(s, a, u))
     for k in range(samples):

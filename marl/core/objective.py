@@ -86,5 +86,7 @@ class Discounted(Objective):
     def metrics(self) -> dict[str, np.ndarray]:
         return {}
 
-    def fused(self) -> None:
-        return None
+    def fused(self) -> Any:
+        from marl.kernels.objectives import DiscountedSum  # numba takes its time: only where it is used
+
+        return DiscountedSum(self.gamma)

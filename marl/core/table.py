@@ -1,6 +1,7 @@
 """What the paper's theorems and Algorithm 1 need of a critic that is a table: one free number for every joint pair."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch import nn
 
@@ -42,6 +43,10 @@ class Table(nn.Module, ABC):
     @abstractmethod
     def updated(self, s: States, a: Actions) -> None:
         """Keeps `sup_norm` exact after the entries of (s, a) [B, n] have changed."""
+
+    @abstractmethod
+    def fused_sup_norm(self) -> Any:
+        """The form in which compiled loops keep `sup_norm` exact, see `marl.kernels.rescaling`; None if it is not tracked."""
 
     @abstractmethod
     def metrics(self) -> dict[str, float]:

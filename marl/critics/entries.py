@@ -99,14 +99,16 @@ class Entries(Table):
         """The form of what is in it now; None if it is frozen."""
         if not self.values.requires_grad:
             return None
-        from marl.kernels.tables import Keys, Maxima  # numba takes its time: only where it is used
-
         kept = -1 if self.keys.exact else 2**63 - 1
-        keys = Keys(self.keys.stride.numpy(), self.keys.base.numpy(), self._dummy.numpy(), kept)
-        if self._tracked and self._maxima is None:
-            self.sup_norm()
-        held = self._maxima
-        return self.storage.fused(keys, None if held is None else Maxima(held.maxima.numpy(), held.block))
+        return self.storage.fused(self.keys.stride.numpy(), self.keys.base.numpy(), self._dummy.numpy(), kept)
+
+    def fused_sup_norm(self) -> Any:
+        if not self._tracked:
+            return None
+        from marl.kernels.rescaling import Maxima  # numba takes its time: only where it is used
+
+        kept = self._maxima = self._maxima or BlockMaxima(self._rows(), self.storage.width)
+        return Maxima(kept.maxima.numpy(), kept.block)
 
     def updated(self, s: States, a: Actions) -> None:
         if self._maxima is not None:
@@ -116,11 +118,10 @@ class Entries(Table):
         self._tracked, self._maxima = on, None
 
     def sup_norm(self) -> PerReplica:
-        if not self._tracked:
-            return BlockMaxima(self._rows(), self.storage.width).largest()
-        if self._maxima is None:
-            self._maxima = BlockMaxima(self._rows(), self.storage.width)
-        return self._maxima.largest()
+        found = self._maxima or BlockMaxima(self._rows(), self.storage.width)
+        if self._tracked:
+            self._maxima = found
+        return found.largest()
 
     @property
     def collision_bound(self) -> float:

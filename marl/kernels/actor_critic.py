@@ -21,10 +21,11 @@ from marl.kernels.forms import (
     fetch_row,
     finish,
     is_learned,
-    largest,
     learn,
+    learned,
     mark,
     of_replica,
+    rescaled,
     room_for_values,
     room_to_climb,
     row_of,
@@ -48,14 +49,16 @@ def advance_one(
     policies: Any,
     critics: Any,
     goals: Any,
+    scales: Any,
     progress: Progress,
     span: Span,
 ) -> None:
     """`advance` for replica b alone."""
     (n, states), count = layout.last.shape, len(actions)
     pair, last, choice = layout.pair.reshape(-1), layout.last.reshape(-1), layout.choice.reshape(-1)
-    policy, critic, goal = of_replica(policies, b), of_replica(critics, b), of_replica(goals, b)
-    t, summed, alpha, eta, gamma = span
+    policy, critic = of_replica(policies, b), of_replica(critics, b)
+    goal, scale = of_replica(goals, b), of_replica(scales, b)
+    t, summed, alpha, eta = span
     uniforms, reward = numbers.uniforms, progress.reward[b]
     s, a = progress.s[b].copy(), progress.a[b].copy()
     next_s, next_a, z, key, scratch = s.copy(), a.copy(), s.copy(), s.copy(), np.zeros(numbers.work, np.int64)
@@ -103,7 +106,7 @@ def advance_one(
 
         for i in range(n):
             q[i] = value(critic, i, slot)  # Q^t, before line 6
-        ascent = eta[k] / n / (1.0 + largest(critic))  # with Gamma of line 8
+        ascent = rescaled(scale, eta[k] / n)  # with Gamma of line 8
         rate, loss = alpha[k], 0.0
         for c in range(choosing):  # line 7, for the agents that have a choice: the others' theta stays as it is
             i = chooser[c]
@@ -116,13 +119,14 @@ def advance_one(
         made += settle(critic, key, next_slot)
         for i in range(n):  # agent i's two places may coincide: both are read before line 6 writes
             reward[i] += r[i]
-            delta[i] = error_of(goal, i, r[i], gamma * value(critic, i, next_slot), q[i])
+            delta[i] = error_of(goal, i, r[i], value(critic, i, next_slot), q[i])
             track(goal, i, r[i], rate)  # line 5
             next_learns[i] = is_learned(critic, i, key[i])
         for i in range(n):
             loss += 0.5 * (delta[i] * delta[i])
             if learns[i]:
                 learn(critic, i, slot, q[i], rate * delta[i])  # line 6, with mu before line 5
+                learned(scale, critic, slot[i], q[i])
 
         loss_sum += loss
         if np.isfinite(loss + check) and finite == summed + k:
@@ -157,15 +161,16 @@ def advance(
     policies: Any,
     critics: Any,
     goals: Any,
+    scales: Any,
     progress: Progress,
     span: Span,
 ) -> None:
     """The steps of `span` for every replica, between `lay_out` and `take_back`; the critic has room for them.
 
-    step, numbers: the environment (see `marl.kernels.steps`); actions, policies, critics, goals: see `marl.kernels.forms`.
+    step, numbers: the environment (see `marl.kernels.steps`); actions, policies, critics, goals, scales: see `marl.kernels.forms`.
     """
     for b in prange(progress.s.shape[0]):
-        advance_one(b, step, numbers, actions, layout, policies, critics, goals, progress, span)
+        advance_one(b, step, numbers, actions, layout, policies, critics, goals, scales, progress, span)
 
 
 @njit(cache=True)
@@ -177,9 +182,10 @@ def advance_in_turn(
     policies: Any,
     critics: Any,
     goals: Any,
+    scales: Any,
     progress: Progress,
     span: Span,
 ) -> None:
     """`advance`, one replica after the other: no thread has to be woken."""
     for b in range(progress.s.shape[0]):
-        advance_one(b, step, numbers, actions, layout, policies, critics, goals, progress, span)
+        advance_one(b, step, numbers, actions, layout, policies, critics, goals, scales, progress, span)

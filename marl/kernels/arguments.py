@@ -44,14 +44,13 @@ class Layout(NamedTuple):
 class Span(NamedTuple):
     """Which steps to take: t .. t + len(alpha) - 1, with step sizes alpha, eta [steps].
 
-    summed: steps in the sums of `Progress` already. gamma: what Q' counts in the error.
+    summed: steps in the sums of `Progress` already.
     """
 
     t: int
     summed: int
     alpha: np.ndarray
     eta: np.ndarray
-    gamma: float
 
 
 class Progress(NamedTuple):

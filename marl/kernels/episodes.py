@@ -15,6 +15,7 @@ from marl.kernels.forms import (
     add_score,
     count_entries,
     draw_action,
+    error_of,
     fetch,
     is_learned,
     learn,
@@ -116,13 +117,15 @@ def advance_one(
     layout: Layout,
     policies: Any,
     critics: Any,
+    goals: Any,
     progress: Progress,
     span: Span,
     episodes: Episodes,
 ) -> None:
     """`advance` for replica b alone."""
-    n, policy, critic = len(layout.states), of_replica(policies, b), of_replica(critics, b)
-    first, summed, alpha, eta, gamma = span
+    n, goal = len(layout.states), of_replica(goals, b)
+    policy, critic = of_replica(policies, b), of_replica(critics, b)
+    first, summed, alpha, eta = span
     weight, horizon, fresh, uniforms = episodes.weight, len(episodes.weight), 0, numbers.uniforms
     trace = Trace(
         np.empty((horizon + 1, n), np.int64),
@@ -162,7 +165,7 @@ def advance_one(
         loss, check, earned, rate = 0.0, 0.0, 0.0, alpha[k]
         for i in range(n):  # Q at both pairs, before the update
             q[i] = value(critic, i, slot)
-            delta[i] = r[i] + gamma * value(critic, i, next_slot) - q[i]
+            delta[i] = error_of(goal, i, r[i], value(critic, i, next_slot), q[i])
             reward[i] += r[i]
             earned += r[i]
         for i in range(n):
@@ -201,16 +204,17 @@ def advance(
     layout: Layout,
     policies: Any,
     critics: Any,
+    goals: Any,
     progress: Progress,
     span: Span,
     episodes: Episodes,
 ) -> None:
     """The steps of `span` for every replica, between `lay_out` and `take_back`; the critic has room for them.
 
-    step, numbers: the environment (see `marl.kernels.steps`); actions, policies, critics: see `marl.kernels.forms`.
+    step, numbers: the environment (see `marl.kernels.steps`); actions, policies, critics, goals: see `marl.kernels.forms`.
     """
     for b in prange(progress.s.shape[0]):
-        advance_one(b, step, numbers, actions, layout, policies, critics, progress, span, episodes)
+        advance_one(b, step, numbers, actions, layout, policies, critics, goals, progress, span, episodes)
 
 
 @njit(cache=True)
@@ -221,10 +225,11 @@ def advance_in_turn(
     layout: Layout,
     policies: Any,
     critics: Any,
+    goals: Any,
     progress: Progress,
     span: Span,
     episodes: Episodes,
 ) -> None:
     """`advance`, one replica after the other: no thread has to be woken."""
     for b in range(progress.s.shape[0]):
-        advance_one(b, step, numbers, actions, layout, policies, critics, progress, span, episodes)
+        advance_one(b, step, numbers, actions, layout, policies, critics, goals, progress, span, episodes)

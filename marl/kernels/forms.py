@@ -1,8 +1,8 @@
-"""What the compiled loops ask of the form of a policy, of a critic and of an objective.
+"""What the compiled loops ask of the forms of a policy, a critic, an objective and Gamma.
 
-A form is a `NamedTuple` of arrays, one class for each kind of policy, critic or objective. The functions below are empty: the file of a
+A form is a `NamedTuple` of arrays and numbers, not nested, one class for each kind of policy, critic and so on. The functions below are empty: the file of a
 form fills them in with `@implements(function, Form)`, and numba picks the one for the class of the form when it compiles a
-loop. So a new form is one new file, and no loop knows any of them. None is a form too: that of what nobody asks for.
+loop. So a new form is one new file, and no loop knows any of them.
 
 Names in all of them: i an agent, s, a [n] states and actions, `row` [n] and `slot` [n] (uint64) numbers that a form may keep
 for every agent between two calls, `actions` anything whose length is A (a tuple, if the compiler is to know it).
@@ -20,15 +20,14 @@ FAST = {"contract", "nsz"}
 _INLINED = {"forceinline": True, "error_model": "numpy", "fastmath": FAST}
 
 
-def implements(function: Callable[..., Any], form: type | None, *, inline: bool = True) -> Callable[..., Any]:
-    """Makes the decorated function be `function` wherever its first argument is of the class `form`, or None."""
+def implements(function: Callable[..., Any], form: type, *, inline: bool = True) -> Callable[..., Any]:
+    """Makes the decorated function be `function` wherever its first argument is of the class `form`."""
     options = _INLINED if inline else {key: value for key, value in _INLINED.items() if key != "forceinline"}
 
     def decorate(implementation: Callable[..., Any]) -> Callable[..., Any]:
         @overload(function, jit_options=options, strict=False)
         def choose(first: Any, *rest: Any) -> Callable[..., Any] | None:
-            given = first.instance_class if isinstance(first, types.BaseNamedTuple) else None
-            fits = given is form and (form is not None or first is types.none)
+            fits = isinstance(first, types.BaseNamedTuple) and first.instance_class is form
             return implementation if fits else None
 
         return implementation
@@ -40,18 +39,29 @@ def implements(function: Callable[..., Any], form: type | None, *, inline: bool 
 
 
 def of_replica(form: Any, b: int) -> Any:
-    """What the form is for replica b alone: the argument `policy`, `critic` or `goal` of the functions below."""
+    """What the form is for replica b alone: the argument `policy`, `critic`, `goal` or `scale` of the functions below."""
 
 
 # Objectives.
 
 
 def error_of(goal: Any, i: int, r: float, following: float, present: float) -> float:
-    """delta_i of line 6 from r_i, gamma Q_i(z(t+1)) and Q_i(z(t))."""
+    """delta_i of line 6 from r_i, Q_i(z(t+1)) and Q_i(z(t))."""
 
 
 def track(goal: Any, i: int, r: float, alpha: float) -> None:
     """Line 5."""
+
+
+# Gamma.
+
+
+def rescaled(scale: Any, ascent: float) -> float:
+    """Gamma ascent, before line 6."""
+
+
+def learned(scale: Any, critic: Any, slot: int, before: float) -> None:
+    """Takes note of the value in slot of the critic, which was `before` until line 6."""
 
 
 # Policy forms.
@@ -134,10 +144,6 @@ def value(critic: Any, i: int, slot: np.ndarray) -> float:
 
 def learn(critic: Any, i: int, slot: np.ndarray, before: float, change: float) -> None:
     """Line 6: the parameters of Q_i, which is `before`, move by `change` times their gradient."""
-
-
-def largest(critic: Any) -> float:
-    """max_i ||Q_i||_inf, or 0 where nobody asks for it."""
 
 
 def count_entries(form: Any, b: int, made: int) -> bool:

@@ -1,4 +1,4 @@
-"""The forms of what is maximized: `AverageReward`, or None for a discounted sum, where nothing is estimated."""
+"""The forms of what is maximized: the average reward, or a discounted sum."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from marl.kernels.forms import implements
 
 
 class AverageReward(NamedTuple):
-    """The estimate of the average reward, changed in place. Shapes: mu [B, n]."""
+    """The estimates of the average rewards, changed in place. Shapes: mu [B, n]."""
 
     mu: np.ndarray
 
@@ -20,9 +20,20 @@ class AverageRewardOne(NamedTuple):
     mu: np.ndarray
 
 
+class DiscountedSum(NamedTuple):
+    """Rewards as they are, and values of the next step times gamma."""
+
+    gamma: float
+
+
 @implements(forms.of_replica, AverageReward)
-def _of_replica(form: AverageReward, b: int) -> AverageRewardOne:
+def _average_of_replica(form: AverageReward, b: int) -> AverageRewardOne:
     return AverageRewardOne(form.mu[b])
+
+
+@implements(forms.of_replica, DiscountedSum)
+def _discounted_of_replica(form: DiscountedSum, b: int) -> DiscountedSum:
+    return form
 
 
 @implements(forms.error_of, AverageRewardOne)
@@ -30,9 +41,9 @@ def _average_error(goal: AverageRewardOne, i: int, r: float, following: float, p
     return r - goal.mu[i] + following - present
 
 
-@implements(forms.error_of, None)
-def _discounted_error(goal: None, i: int, r: float, following: float, present: float) -> float:
-    return r + following - present
+@implements(forms.error_of, DiscountedSum)
+def _discounted_error(goal: DiscountedSum, i: int, r: float, following: float, present: float) -> float:
+    return r + goal.gamma * following - present
 
 
 @implements(forms.track, AverageRewardOne)
@@ -40,6 +51,6 @@ def _track(goal: AverageRewardOne, i: int, r: float, alpha: float) -> None:
     goal.mu[i] += alpha * (r - goal.mu[i])
 
 
-@implements(forms.track, None)
-def _nothing_to_track(goal: None, i: int, r: float, alpha: float) -> None:
+@implements(forms.track, DiscountedSum)
+def _nothing_to_track(goal: DiscountedSum, i: int, r: float, alpha: float) -> None:
     pass

@@ -14,122 +14,96 @@ from marl.kernels.hash_table import EMPTY, home
 from marl.kernels.prefetch import prefetch
 
 
-class Keys(NamedTuple):
-    """How a joint pair becomes a key: base_i + sum_j stride_ij z_j, of which the bits in `keep` count.
+class DenseTable(NamedTuple):
+    """A key is the place of its value: key = base_i + sum_j stride_ij z_j, of which the bits in `keep` count.
 
-    Shapes: stride [n, m], base [n], dummy [n], the key that is never learned, or -1. keep: all bits if keys are exact.
+    Shapes: stride [n, m], base [n], dummy [n], the key that is never learned, or -1; values [B, V]. keep: all bits if keys are
+    exact.
     """
 
     stride: np.ndarray
     base: np.ndarray
     dummy: np.ndarray
     keep: int
-
-
-class Maxima(NamedTuple):
-    """The largest |value| of every block of cells (or else of values) in use. Shapes: largest [B, blocks]; block: its size."""
-
-    largest: np.ndarray
-    block: int
-
-
-class DenseTable(NamedTuple):
-    """A key is the place of its value. Shapes: values [B, V]; maxima: `Maxima`, or None where nobody asks for them."""
-
-    keys: Keys
     values: np.ndarray
-    maxima: Any
 
 
 class HashTable(NamedTuple):
-    """Cells of key and value side by side, see `marl.kernels.hash_table`.
+    """Cells of key and value side by side, see `marl.kernels.hash_table`; keys as in `DenseTable`.
 
-    Shapes: words [B, 2 W], the cells; values [B, V], the same memory as numbers of the table's precision; width [B], how many
-    cells of a row are in use; used [B], how many of them hold an entry. maxima: as for `DenseTable`.
+    Shapes: values [B, V], words [B, 2 W], the same memory as numbers of the table's precision and as cells; width [B], how
+    many cells of a row are in use; used [B], how many of them hold an entry.
     """
 
-    keys: Keys
+    stride: np.ndarray
+    base: np.ndarray
+    dummy: np.ndarray
+    keep: int
     values: np.ndarray
     words: np.ndarray
     width: np.ndarray
     used: np.ndarray
-    maxima: Any
 
 
 class DenseRow(NamedTuple):
-    """`DenseTable` of one replica. Shapes: values [V]."""
+    """`DenseTable` of one replica. Shapes: values [V]. spacing: 1, how many values lie between one and the next."""
 
-    keys: Keys
+    stride: np.ndarray
+    base: np.ndarray
+    dummy: np.ndarray
+    keep: int
     values: np.ndarray
-    maxima: Any
+    spacing: int
 
 
 class HashRow(NamedTuple):
-    """`HashTable` of one replica. Shapes: words [2 width], values [V].
+    """`HashTable` of one replica. Shapes: values [V], words [2 width].
 
     spacing: how many values have room in a cell, of which its own is the one in the middle.
     """
 
-    keys: Keys
+    stride: np.ndarray
+    base: np.ndarray
+    dummy: np.ndarray
+    keep: int
     values: np.ndarray
-    words: np.ndarray
     spacing: int
-    maxima: Any
-
-
-class MaximaRow(NamedTuple):
-    """`Maxima` of one replica. Shapes: largest [blocks]."""
-
-    largest: np.ndarray
-    block: int
+    words: np.ndarray
 
 
 @implements(forms.of_replica, DenseTable)
 def _dense_of_replica(form: DenseTable, b: int) -> DenseRow:
-    return DenseRow(form.keys, form.values[b], forms.of_replica(form.maxima, b))
+    return DenseRow(form.stride, form.base, form.dummy, form.keep, form.values[b], 1)
 
 
 @implements(forms.of_replica, HashTable)
 def _hash_of_replica(form: HashTable, b: int) -> HashRow:
-    spacing = 2 * form.values.shape[1] // form.words.shape[1]
-    return HashRow(
-        form.keys, form.values[b], form.words[b][: 2 * form.width[b]], spacing, forms.of_replica(form.maxima, b)
-    )
-
-
-@implements(forms.of_replica, Maxima)
-def _maxima_of_replica(form: Maxima, b: int) -> MaximaRow:
-    return MaximaRow(form.largest[b], form.block)
-
-
-@implements(forms.of_replica, None)
-def _nothing_of_replica(form: None, b: int) -> None:
-    return None
+    spacing, words = 2 * form.values.shape[1] // form.words.shape[1], form.words[b][: 2 * form.width[b]]
+    return HashRow(form.stride, form.base, form.dummy, form.keep, form.values[b], spacing, words)
 
 
 def _mark(critic: Any, near: np.ndarray, size: np.ndarray, z: np.ndarray, key: np.ndarray) -> None:
-    keys = critic.keys
     for i in range(len(z)):
-        total = keys.base[i]
+        total = critic.base[i]
         for j in range(size[i]):
-            total += keys.stride[i, j] * z[near[i, j]]
-        key[i] = total & keys.keep
+            total += critic.stride[i, j] * z[near[i, j]]
+        key[i] = total & critic.keep
 
 
 def _is_learned(critic: Any, i: int, key: int) -> bool:
-    return key != critic.keys.dummy[i]
+    return key != critic.dummy[i]
 
 
 def _room_for_values(critic: Any, agents: int) -> np.ndarray:
     return np.empty(agents, critic.values.dtype)
 
 
+def _learn(critic: Any, i: int, slot: np.ndarray, before: float, change: float) -> None:
+    critic.values[slot[i]] = before + change
+
+
 def _value(critic: Any, i: int, slot: np.ndarray) -> Any:
     return critic.values[slot[i]]  # that of a dummy is 0
-
-
-def _largest_of(critic: Any) -> Any:
-    return forms.largest(critic.maxima)
 
 
 for _row in (DenseRow, HashRow):
@@ -137,7 +111,7 @@ for _row in (DenseRow, HashRow):
     implements(forms.is_learned, _row)(_is_learned)
     implements(forms.room_for_values, _row)(_room_for_values)
     implements(forms.value, _row)(_value)
-    implements(forms.largest, _row)(_largest_of)
+    implements(forms.learn, _row)(_learn)
 
 
 @implements(forms.fetch, DenseRow)
@@ -179,49 +153,6 @@ def _hash_settle(critic: HashRow, key: np.ndarray, slot: np.ndarray) -> int:
             made += len(words)
         slot[i] = (at + np.uint64(1)) * spacing >> np.uint64(1)
     return made
-
-
-@implements(forms.learn, DenseRow)
-def _dense_learn(critic: DenseRow, i: int, slot: np.ndarray, before: float, change: float) -> None:
-    critic.values[slot[i]] = before + change
-    _moved(critic.maxima, critic.values, 1, slot[i], before)
-
-
-@implements(forms.learn, HashRow)
-def _hash_learn(critic: HashRow, i: int, slot: np.ndarray, before: float, change: float) -> None:
-    critic.values[slot[i]] = before + change
-    _moved(critic.maxima, critic.values, critic.spacing, slot[i], before)
-
-
-def _moved(maxima: Any, values: np.ndarray, spacing: int, slot: int, before: float) -> None:
-    """Keeps maxima exact after values[slot] changed from `before`: a block is scanned anew only if its largest shrank."""
-
-
-@implements(_moved, None)
-def _no_maxima_moved(maxima: None, values: np.ndarray, spacing: int, slot: int, before: float) -> None:
-    pass
-
-
-@implements(_moved, MaximaRow, inline=False)
-def _maxima_moved(maxima: MaximaRow, values: np.ndarray, spacing: int, slot: int, before: float) -> None:
-    block = maxima.block * spacing
-    k = slot // np.uint64(block)
-    now = abs(values[slot])
-    if now >= maxima.largest[k]:
-        maxima.largest[k] = now
-    elif abs(before) == maxima.largest[k]:
-        first = np.int64(k) * block
-        maxima.largest[k] = np.abs(values[first + spacing // 2 : first + block : spacing]).max()
-
-
-@implements(forms.largest, None)
-def _no_largest(form: None) -> float:
-    return 0.0
-
-
-@implements(forms.largest, MaximaRow)
-def _largest(form: MaximaRow) -> Any:
-    return form.largest.max()
 
 
 @implements(forms.count_entries, DenseTable)

@@ -33,12 +33,13 @@ class FusedEngine:
 
     def __init__(self, trainer: "TwoEngineActorCritic"):
         from marl.kernels import actor_critic, workers  # numba takes its time: only where it is used
+        from marl.kernels.rescaling import Fixed
         from marl.kernels.softmax import BLOCK
 
         env, critic, mask = trainer.env, trainer.critic, trainer.env.action_mask
         self._kernel: Any = actor_critic
         self._workers, self._block = workers, min(env.n, BLOCK)
-        self._replicas = trainer.replicas
+        self._replicas, self._unscaled = trainer.replicas, Fixed(1.0)
         self._actions = action_count(mask.shape[2])
         self._layout = Layout(
             states=env.num_states.numpy(),
@@ -98,7 +99,7 @@ class FusedEngine:
             finite=interval.finite.numpy(),
             done=np.zeros(self._replicas, dtype=np.int64),
         )
-        parts = *step, self._actions, self._layout, self._laid_out, _unfrozen(critic.fused())
+        parts = *step, self._actions, self._layout, self._laid_out, _unfrozen(critic.fused()), critic.objective.fused()
         try:
             self._take(trainer, steps, threaded, parts, progress)
         finally:  # Ctrl-C is heard when the kernel returns: what it did is done
@@ -112,10 +113,11 @@ class FusedEngine:
     def _take(self, trainer: Any, steps: int, threaded: bool, parts: tuple[Any, ...], progress: Progress) -> None:
         """Takes so many steps; parts: what every kernel is called with."""
         sizes = step_sizes(trainer.alpha, trainer.t, steps), step_sizes(trainer.eta, trainer.t, steps)
-        objective = trainer.critic.objective
-        span = Span(trainer.t, trainer.interval.steps, *sizes, objective.gamma)
+        table = trainer.critic.table
+        scales = self._unscaled if table is None else table.fused_sup_norm() or self._unscaled
+        span = Span(trainer.t, trainer.interval.steps, *sizes)
         advance = self._kernel.advance if threaded else self._kernel.advance_in_turn
-        advance(*parts, objective.fused(), progress, span)
+        advance(*parts, scales, progress, span)
 
 
 def _unfrozen(form: Any) -> Any:

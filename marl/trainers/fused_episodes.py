@@ -32,7 +32,7 @@ class FusedEpisodes(FusedEngine):
     ) -> None:
         m, end = trainer.t // trainer.horizon, (trainer.t + steps) // trainer.horizon
         sizes = step_sizes(trainer.alpha, trainer.t, steps), step_sizes(trainer.eta, m, end - m)
-        span = Span(trainer.t, trainer.interval.steps, *sizes, trainer.critic.objective.gamma)
+        span = Span(trainer.t, trainer.interval.steps, *sizes)
         fresh_s, fresh_u = trainer.starts(m + 1, max(1, end - m))  # at least one, so that there is an array to hand over
         episode = trainer.episode
         held = (part.numpy() for part in (episode.weight, episode.s, episode.a, episode.running, episode.ended))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from marl.core.trainer import Trainer
+from marl.trainers.trainer import Trainer
 from marl.trainers import ScalableActorCritic
 from tests.cli.command import SMALL, Marl, Outcome, assert_same_numbers, contents, state_of, summary_of
 

@@ -15,7 +15,7 @@ from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
-from marl.core.trainer import Trainer
+from marl.trainers.trainer import Trainer
 from marl.envs import random_local_mdp
 from marl.run import train
 

@@ -10,7 +10,7 @@ from marl.core.contract import random_inputs
 from marl.core.critic import Critic, Transition
 from marl.core.environment import Environment
 from marl.critics import TabularCritic
-from marl.critics.storage import HashStorage
+from marl.critics.hash_storage import HashStorage
 
 REPLICAS = 2
 ALPHA = 0.3
@@ -32,13 +32,15 @@ def experience(env: Environment, steps: int, seed: int = 0) -> Iterator[Transiti
 
 def learn(critic: Critic, step: Transition) -> None:
     optimizer = SGD(critic.parameters(), lr=ALPHA)
-    critic.visit(step.s, step.a)
-    critic.visit(step.next_s, step.next_a)
+    if critic.table is not None:
+        critic.table.visit(step.s, step.a)
+        critic.table.visit(step.next_s, step.next_a)
     optimizer.zero_grad()
     critic.loss(critic.q(step.s, step.a), step).sum().backward()
     critic.track_reward(step.r, ALPHA)
     optimizer.step()
-    critic.updated(step.s, step.a)
+    if critic.table is not None:
+        critic.table.updated(step.s, step.a)
 
 
 def neighborhood_pairs(critic: Critic, s: Tensor, a: Tensor, b: int) -> list[tuple[int, ...]]:
@@ -50,7 +52,7 @@ def neighborhood_pairs(critic: Critic, s: Tensor, a: Tensor, b: int) -> list[tup
 
 def table_of(critic: TabularCritic, b: int) -> dict[int, float]:
     """Key -> value of every entry of replica b."""
-    storage = critic.storage
+    storage = critic.table.storage
     keys = storage.row(b)[:, 0].tolist() if isinstance(storage, HashStorage) else range(storage.stride)
-    values = critic.values.detach()[:-1].view(critic.replicas, -1)[b, : storage.width[b]].tolist()
+    values = critic.table.values.detach()[:-1].view(critic.replicas, -1)[b, : storage.width[b]].tolist()
     return {key: value for key, value in zip(keys, values, strict=True) if key >= 0}

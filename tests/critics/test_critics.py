@@ -138,11 +138,11 @@ def test_loss_differentiates_the_present_value_only(small: WirelessAccess, kind:
     delta = step.r - critic.mu + next_q - q
     torch.testing.assert_close(loss, delta.square().sum(dim=1) / 2)
     loss.sum().backward()
-    assert critic.values.grad is not None
-    touched = critic.values.grad.coalesce()
+    assert critic.table.values.grad is not None
+    touched = critic.table.values.grad.coalesce()
     gradient = {int(slot): value.item() for slot, value in zip(touched.indices()[0], touched.values(), strict=True)}
     assert gradient == pytest.approx(
-        dict(zip(critic.slots(step.s, step.a).flatten().tolist(), (-delta).flatten().tolist(), strict=True))
+        dict(zip(critic.table.slots(step.s, step.a).flatten().tolist(), (-delta).flatten().tolist(), strict=True))
     )
 
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from marl.core import memory
 from marl.core.errors import ConfigError
-from marl.critics import TabularCritic, storage
-from marl.critics.storage import DenseStorage, HashStorage
+from marl.critics import TabularCritic, hash_storage
+from marl.critics.hash_storage import HashStorage
+from marl.critics.storage import DenseStorage
 from marl.envs import WirelessAccess
 from marl.policies import TabularSoftmax
 from marl.schedulers import Constant, PowerLaw
@@ -24,7 +25,7 @@ from tests.critics.experience import experience, learn, neighborhood_pairs, tabl
 @pytest.fixture
 def tiny_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hash tables start with so few slots that they grow many times."""
-    monkeypatch.setattr(storage, "_FIRST_WIDTH", 8)
+    monkeypatch.setattr(hash_storage, "_FIRST_WIDTH", 8)
 
 
 def saved(critic: TabularCritic) -> io.BytesIO:
@@ -36,8 +37,8 @@ def saved(critic: TabularCritic) -> io.BytesIO:
 
 
 def scanned(critic: TabularCritic) -> Tensor:
-    rows = critic.values.detach()[:-1].view(critic.replicas, -1)
-    return torch.stack([row[:width].abs().max() for row, width in zip(rows, critic.storage.width, strict=True)])
+    rows = critic.table.values.detach()[:-1].view(critic.replicas, -1)
+    return torch.stack([row[:width].abs().max() for row, width in zip(rows, critic.table.storage.width, strict=True)])
 
 
 @pytest.mark.parametrize("kappa", [0, 1, 2])
@@ -49,22 +50,22 @@ def test_hash_equals_dense_while_it_grows(tiny_rows: None, small: WirelessAccess
     for step in experience(small, 150):
         for critic in (dense, hashed):
             learn(critic, step)
-            assert torch.equal(critic.sup_norm(), scanned(critic))
-        for row, width in zip(hashed.storage.rows(), hashed.storage.width, strict=True):
+            assert torch.equal(critic.table.sup_norm(), scanned(critic))
+        for row, width in zip(hashed.table.storage.cells_by_replica(), hashed.table.storage.width, strict=True):
             row[width:] = 99  # what is not in use may hold anything
         for b in range(B):
             visited[b] |= {
                 *neighborhood_pairs(dense, step.s, step.a, b),
                 *neighborhood_pairs(dense, step.next_s, step.next_a, b),
             }
-        assert hashed.storage.entries().tolist() == [len(pairs) for pairs in visited]
-        assert torch.equal(hashed.sup_norm(), dense.sup_norm())
-        widths.add(tuple(hashed.storage.width))
+        assert hashed.table.storage.used.tolist() == [len(pairs) for pairs in visited]
+        assert torch.equal(hashed.table.sup_norm(), dense.table.sup_norm())
+        widths.add(tuple(hashed.table.storage.width))
     assert len(widths) >= (4 if kappa else 3)
     for step in [*experience(small, 150), *experience(small, 20, seed=1)]:
         assert torch.equal(hashed.q(step.s, step.a), dense.q(step.s, step.a))
     assert torch.equal(hashed.mu, dense.mu)
-    assert hashed.values[-1] == dense.values[-1] == 0.0
+    assert hashed.table.values[-1] == dense.table.values[-1] == 0.0
 
 
 def test_rows_grow_each_at_its_own_time(tiny_rows: None, small: WirelessAccess) -> None:
@@ -74,29 +75,29 @@ def test_rows_grow_each_at_its_own_time(tiny_rows: None, small: WirelessAccess) 
     for step in experience(small, 150):
         for s, a in ((step.s, step.a), (step.next_s, step.next_a)):
             s[1], a[1] = 0, 0
-            critic.visit(s, a)
-            for row, width in zip(critic.storage.rows(), critic.storage.width, strict=True):
+            critic.table.visit(s, a)
+            for row, width in zip(critic.table.storage.cells_by_replica(), critic.table.storage.width, strict=True):
                 row[width:] = 99
-        strides.add(critic.storage.stride)
-    assert critic.storage.entries().tolist() == [len(table_of(critic, 0)), small.n]
-    assert critic.storage.width[0] > 32 * critic.storage.width[1]
+        strides.add(critic.table.storage.stride)
+    assert critic.table.storage.used.tolist() == [len(table_of(critic, 0)), small.n]
+    assert critic.table.storage.width[0] > 32 * critic.table.storage.width[1]
     assert len(strides) > 1
-    assert critic.metrics()["bytes"] == (critic.storage.width.sum() + 1) * 16
+    assert critic.table.metrics()["bytes"] == (critic.table.storage.width.sum() + 1) * 16
 
 
 def test_what_was_never_written_is_neither_held_nor_saved(small: WirelessAccess) -> None:
     critic = TabularCritic(small, kappa=1, storage="hash", replicas=B)
     learn(critic, next(iter(experience(small, 1))))
-    assert critic.storage.cells.nbytes > 32 * critic.metrics()["bytes"]
+    assert critic.table.storage.cells.nbytes > 32 * critic.table.metrics()["bytes"]
     for size in (memory.held(critic), len(pickle.dumps(critic)), saved(critic).getbuffer().nbytes):
-        assert critic.metrics()["bytes"] <= size < critic.metrics()["bytes"] + 50_000
+        assert critic.table.metrics()["bytes"] <= size < critic.table.metrics()["bytes"] + 50_000
 
 
 def test_unseen_pairs_read_zero_and_asking_makes_no_entry(small: WirelessAccess) -> None:
     critic = TabularCritic(small, kappa=1, storage="hash", replicas=B)
     steps = list(experience(small, 30))
     learn(critic, steps[0])
-    entries = critic.storage.entries().tolist()
+    entries = critic.table.storage.used.tolist()
     seen = [{*neighborhood_pairs(critic, steps[0].s, steps[0].a, b)} for b in range(B)]
     assert (critic.q(steps[0].s, steps[0].a) != 0.0).all()
     for step in steps[1:]:
@@ -105,30 +106,30 @@ def test_unseen_pairs_read_zero_and_asking_makes_no_entry(small: WirelessAccess)
         for b in range(B):
             for i, pairs in enumerate(neighborhood_pairs(critic, step.s, step.a, b)):
                 assert q[b, i] == 0.0 or pairs in seen[b]
-    assert critic.storage.entries().tolist() == entries
+    assert critic.table.storage.used.tolist() == entries
 
 
 @pytest.mark.parametrize(("dtype", "size"), [(torch.float64, 8), (torch.float32, 4)])
 def test_metrics_count_entries_and_bytes(mixed: WirelessAccess, dtype: torch.dtype, size: int) -> None:
     dense = TabularCritic(mixed, kappa=1, storage="dense", replicas=3, dtype=dtype)
-    assert dense.metrics() == {"entries": 252.0, "bytes": (3 * 256 + 1) * size}
+    assert dense.table.metrics() == {"entries": 252.0, "bytes": (3 * 256 + 1) * size}
     hashed = TabularCritic(mixed, kappa=1, storage="hash", replicas=3, dtype=dtype)
-    assert hashed.metrics() == {"entries": 0.0, "bytes": (3 * 4096 + 1) * 16}
+    assert hashed.table.metrics() == {"entries": 0.0, "bytes": (3 * 4096 + 1) * 16}
     s = torch.tensor([[0, 0, 0], [0, 0, 0], [1, 1, 1]])
-    hashed.visit(s, torch.zeros_like(s))
-    hashed.visit(torch.zeros_like(s), torch.zeros_like(s))
-    assert hashed.metrics()["entries"] == (3 + 3 + 6) / 3
+    hashed.table.visit(s, torch.zeros_like(s))
+    hashed.table.visit(torch.zeros_like(s), torch.zeros_like(s))
+    assert hashed.table.metrics()["entries"] == (3 + 3 + 6) / 3
 
 
 def test_auto_storage_goes_by_size(mixed: WirelessAccess) -> None:
-    assert isinstance(TabularCritic(mixed, kappa=1).storage, DenseStorage)
-    assert isinstance(TabularCritic(WirelessAccess(), kappa=1).storage, HashStorage)
+    assert isinstance(TabularCritic(mixed, kappa=1).table.storage, DenseStorage)
+    assert isinstance(TabularCritic(WirelessAccess(), kappa=1).table.storage, HashStorage)
 
 
 def test_a_dense_table_that_cannot_be_held_is_refused_with_its_size() -> None:
     env = WirelessAccess(access_points="corners")  # 1 + 3 * 5 = 16 pairs each; 3 x 3 neighborhoods, cut at the border
     size = 2 * sum(16 ** ((3 - (row in (0, 4))) * (3 - (col in (0, 4)))) for row in range(5) for col in range(5))
-    words = rf"critic.storage=dense at kappa=1 would need {size:.3g} entries \({4 * size:.3g} bytes\)".replace("+", r"\+")
+    words = rf"critic.table.storage=dense at kappa=1 would need {size:.3g} entries \({4 * size:.3g} bytes\)".replace("+", r"\+")
     with pytest.raises(ConfigError, match=words):
         TabularCritic(env, kappa=1, storage="dense", replicas=2, dtype=torch.float32)
 
@@ -142,19 +143,19 @@ def test_a_run_continued_from_a_checkpoint_is_the_run(
     for step in steps[:60]:
         learn(written, step)
     file = saved(written)
-    monkeypatch.setattr(storage, "_FIRST_WIDTH", first_width)
+    monkeypatch.setattr(hash_storage, "_FIRST_WIDTH", first_width)
     read = TabularCritic(small, kappa=1, storage=kind, replicas=B)
-    assert (read.storage.width != written.storage.width).all() == (kind == "hash")
+    assert (read.table.storage.width != written.table.storage.width).all() == (kind == "hash")
     learn(read, steps[-1])  # something to be forgotten, its largest value too
-    assert read.sup_norm().max() > 0.0
+    assert read.table.sup_norm().max() > 0.0
     read.load_state_dict(torch.load(file, weights_only=True))
-    assert torch.equal(read.sup_norm(), scanned(written))
+    assert torch.equal(read.table.sup_norm(), scanned(written))
     for step in steps[60:]:
         learn(read, step)
         learn(written, step)
     for step in steps:
         assert torch.equal(read.q(step.s, step.a), written.q(step.s, step.a))
-    assert torch.equal(read.sup_norm(), scanned(written))
+    assert torch.equal(read.table.sup_norm(), scanned(written))
     assert torch.equal(read.mu, written.mu)
 
 
@@ -165,8 +166,8 @@ def test_a_loaded_table_is_a_copy(small: WirelessAccess) -> None:
     read.load_state_dict(written.state_dict())
     learn(written, second)
     assert (read.q(second.s, second.a) == 0.0).all()
-    assert read.storage.entries().tolist() == [2 * small.n] * B
-    assert sum(int((row[:, 0] >= 0).sum()) for row in read.get_extra_state()["rows"]) == 2 * small.n * B
+    assert read.table.storage.used.tolist() == [2 * small.n] * B
+    assert sum(int((row[:, 0] >= 0).sum()) for row in read.table.get_extra_state()["rows"]) == 2 * small.n * B
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda critic: pickle.loads(pickle.dumps(critic))])
@@ -182,16 +183,16 @@ def test_a_copy_keeps_its_values_beside_its_keys(
     assert torch.equal(other.q(first.s, first.a), held)
     learn(other, first)
     learn(other, second)
-    cells = other.storage.cells
-    assert other.values.untyped_storage().data_ptr() == cells.untyped_storage().data_ptr()
+    cells = other.table.storage.cells
+    assert other.table.values.untyped_storage().data_ptr() == cells.untyped_storage().data_ptr()
     assert torch.equal(critic.q(first.s, first.a), held)
     assert not torch.equal(other.q(first.s, first.a), held)
-    assert critic.storage.entries().tolist() == [2 * small.n] * B
+    assert critic.table.storage.used.tolist() == [2 * small.n] * B
 
 
 def test_values_of_another_dtype_are_refused(small: WirelessAccess) -> None:
     single, double = (TabularCritic(small, kappa=1, storage="hash", dtype=d) for d in (torch.float32, torch.float64))
-    with pytest.raises(ValueError, match="another kappa, storage or dtype"):
+    with pytest.raises(ValueError, match="another kappa or dtype"):
         double.load_state_dict(single.state_dict())
 
 
@@ -203,7 +204,7 @@ def test_a_checkpoint_of_another_table_is_refused(
     monkeypatch: pytest.MonkeyPatch, mixed: WirelessAccess, kind: str, other: str, kappa: int
 ) -> None:
     """The keys would be read as those of other joint pairs."""
-    monkeypatch.setattr(storage, "_FIRST_WIDTH", 256)  # as wide as the dense table: the shapes do not tell
+    monkeypatch.setattr(hash_storage, "_FIRST_WIDTH", 256)  # as wide as the dense table: the shapes do not tell
     written = TabularCritic(mixed, kappa=1, storage=kind)
     with pytest.raises((RuntimeError, KeyError, ValueError)):
         TabularCritic(mixed, kappa=kappa, storage=other).load_state_dict(written.state_dict())
@@ -221,11 +222,11 @@ def test_fingerprints_train_and_state_their_collision_probability() -> None:
         rescale=True,
     )
     trainer.run(25)
-    entries = int(critic.storage.entries()[0])
-    assert not critic.keys.exact
+    entries = int(critic.table.storage.used[0])
+    assert not critic.table.keys.exact
     assert 49 * 20 < entries <= 49 * 26
-    assert critic.collision_bound == 0.5 * entries**2 * critic.keys.pair_collision_bound < 1e-11
-    assert critic.values.isfinite().all()
-    assert torch.equal(critic.sup_norm(), scanned(critic))
+    assert critic.table.collision_bound == 0.5 * entries**2 * critic.table.keys.pair_collision_bound < 1e-11
+    assert critic.table.values.isfinite().all()
+    assert torch.equal(critic.table.sup_norm(), scanned(critic))
     assert scanned(critic) > 0.0
-    assert TabularCritic(env, kappa=1, storage="hash").collision_bound == 0.0
+    assert TabularCritic(env, kappa=1, storage="hash").table.collision_bound == 0.0

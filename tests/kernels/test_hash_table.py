@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import pytest
 
-from marl.kernels import actor_critic, hash_table
+from marl.kernels import forms, hash_table, tables
 
 MISSING = -7
 
@@ -186,11 +186,15 @@ def test_the_fused_search_makes_no_cell_of_another_key() -> None:
 def searched(row: np.ndarray, keys: np.ndarray) -> tuple[int, np.ndarray]:
     """(entries made, where the values stand) of a search by the fused loop for keys in one row of cells, laid out flat."""
     slot = np.empty(len(keys), np.uint64)
-    made = _search_all(row, row.view(np.float64), keys, slot)
+    no_keys = np.empty((0, 0), np.int64), np.empty(0, np.int64), np.empty(0, np.int64), -1
+    width, used = np.array([len(row) // 2]), np.zeros(1, np.int64)
+    table = tables.HashTable(*no_keys, row.view(np.float64)[None], row[None], width, used)
+    made = _search_all(table, keys, slot)
     return made, slot.astype(np.int64)
 
 
 @numba.njit
-def _search_all(row, values, keys, slot):
-    actor_critic._ask(row, values, keys, slot)
-    return actor_critic._search(row, 2, keys, slot)
+def _search_all(table, keys, slot):
+    row = forms.of_replica(table, 0)
+    forms.fetch(row, keys, slot)
+    return forms.settle(row, keys, slot)

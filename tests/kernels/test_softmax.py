@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from marl import TabularSoftmax, WirelessAccess
-from marl.core.fused import UNROLLED, action_count
+from marl.kernels.arguments import UNROLLED, action_count
 from marl.kernels import softmax
 
 

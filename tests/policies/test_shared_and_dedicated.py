@@ -9,8 +9,8 @@ import torch
 
 from marl.core.contract import random_inputs
 from marl.core.errors import ConfigError
-from marl.core.evaluation import evaluate
-from marl.core.rollout import Collector
+from marl.trainers.evaluation import evaluate
+from marl.trainers.rollout import Collector
 from marl.envs import WirelessAccess
 from marl.envs.wireless_limits import dedicated_matching
 from marl.policies import DedicatedMatching, SharedPolicy

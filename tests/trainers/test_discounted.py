@@ -14,7 +14,7 @@ import torch
 from marl.core.environment import Environment, NetworkedMDP
 from marl.core.errors import CheckpointError, ConfigError, DivergedError, NotEnoughMemoryError
 from marl.core.noise import Noise, Purpose
-from marl.core.rollout import Collector
+from marl.trainers.rollout import Collector
 from marl.critics import NeuralCritic, TabularCritic
 from marl.envs import Coloring, WirelessAccess, random_local_mdp
 from marl.loggers import ArrayLogger
@@ -136,7 +136,7 @@ def test_equals_the_loops(name: str, kappa: int, extra: str, engine: str) -> Non
                 s[0, j], a[0, j] = s_j, a_j
             assert trainer.critic.q(s, a)[0, i].item() == pytest.approx(value, rel=0, abs=1e-10)
     if table["storage"] == "hash":
-        assert trainer.critic.metrics()["entries"] == sum(map(len, oracle.met))
+        assert trainer.critic.table.metrics()["entries"] == sum(map(len, oracle.met))
     returns = logged.arrays()["train/discounted_return"][:, 0]
     assert returns.tolist() == pytest.approx(oracle.returns, rel=0, abs=1e-12)
 
@@ -304,12 +304,12 @@ def test_room_is_made_for_fresh_starts() -> None:
     """Episodes of one step at 25 agents visit two pairs a step, nearly all of them new: no row is ever filled."""
     env = WirelessAccess(arrival=0.5)
     fused, autograd = (make(env, engine, 2, 1, horizon=1) for engine in ("fused", "autograd"))
-    assert fused.will_take(1000)[1] >= autograd.will_take(1000)[1] == autograd.critic.growth(2000) > 0
+    assert fused.will_take(1000)[1] >= autograd.will_take(1000)[1] == autograd.critic.table.growth(2000) > 0
     for run in (fused, autograd):
         run.run(700)
-        assert run.critic.storage.used[0] <= 2 / 3 * run.critic.storage.width[0]
+        assert run.critic.table.storage.used[0] <= 2 / 3 * run.critic.table.storage.width[0]
     assert_equal(fused, autograd)
-    assert fused.critic.storage.used.max() > 1.5 * 25 * 700
+    assert fused.critic.table.storage.used.max() > 1.5 * 25 * 700
 
 
 def test_engines_take_over_from_each_other_in_an_episode() -> None:
@@ -372,8 +372,8 @@ def test_what_is_not_learned_stays() -> None:
     for run in (fixed, frozen):
         assert run.engine == "autograd"
         run.run(25)
-    assert fixed.critic.values.abs().max() > 0.01
-    assert (frozen.critic.values == 0.0).all()
+    assert fixed.critic.table.values.abs().max() > 0.01
+    assert (frozen.critic.table.values == 0.0).all()
     assert (frozen.policy.theta == 0.0).all()
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from marl.core.errors import ConfigError
-from marl.core.evaluation import evaluate
+from marl.trainers.evaluation import evaluate
 from marl.core.noise import Noise, Purpose
 from marl.envs import WirelessAccess
 from marl.policies import Aloha, TabularSoftmax, Uniform

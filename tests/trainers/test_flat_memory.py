@@ -36,9 +36,9 @@ def test_a_million_compiled_steps(tmp_path: Path) -> None:
 def test_a_table_that_grows_leaves_nothing_behind(tmp_path: Path) -> None:
     """kappa = 1: the table doubles; what it was copied from goes back, and no more than 4 MiB come besides."""
     trainer = trained(tmp_path, 1)
-    before, small = resident(), trainer.critic.metrics()["bytes"]
+    before, small = resident(), trainer.critic.table.metrics()["bytes"]
     trainer.run(800_000)
-    large = trainer.critic.metrics()["bytes"]
+    large = trainer.critic.table.metrics()["bytes"]
     assert large > 1.9 * small
     assert resident() - before - (large - small) < 4 * 2**20
     trainer.loggers[0].close()

@@ -70,7 +70,7 @@ def assert_alike_in_float32(fused: Any, autograd: Any) -> None:
     """After 100 steps of both: the same states, and theta to the precision of float32."""
     for run in (fused, autograd):
         run.run(100)
-        assert run.policy.theta.dtype == run.critic.mu.dtype == run.critic.values.dtype == torch.float32
+        assert run.policy.theta.dtype == run.critic.mu.dtype == run.critic.table.values.dtype == torch.float32
     assert torch.equal(fused.s, autograd.s)
     assert torch.allclose(fused.policy.theta, autograd.policy.theta, atol=1e-4)
 
@@ -83,7 +83,7 @@ def assert_they_grow_together(whole: Any, pieces: Any) -> None:
         whole.run(500)
         while pieces.t < stop:
             pieces.run(min(stop - pieces.t, cuts.choice((1, 10, 100, 500))))
-        widths.append((tuple(whole.critic.storage.width), tuple(pieces.critic.storage.width)))
+        widths.append((tuple(whole.critic.table.storage.width), tuple(pieces.critic.table.storage.width)))
     assert all(one == other for one, other in widths)
     assert len(set(widths)) > 2
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from marl.core.fused import UNROLLED
+from marl.kernels.arguments import UNROLLED
 from marl.envs import Coloring, WirelessAccess
 from marl.kernels import workers
 from marl.kernels.softmax import BLOCK
@@ -90,7 +90,7 @@ def test_one_and_two_worker_threads() -> None:
         runs.append(run)
     workers.use(most)
     assert torch.equal(runs[0].policy.theta, runs[1].policy.theta)
-    assert torch.equal(runs[0].critic.values, runs[1].critic.values)
+    assert torch.equal(runs[0].critic.table.values, runs[1].critic.table.values)
     assert torch.equal(runs[0].critic.mu, runs[1].critic.mu)
 
 
@@ -124,7 +124,7 @@ def test_how_a_run_is_cut_is_not_seen_in_its_table() -> None:
     whole, pieces = (trainer(env, "fused", 1, 2, storage="hash") for _ in range(2))
     assert_they_grow_together(whole, pieces)
     for b in range(2):
-        assert (whole.critic.storage.row(b) == pieces.critic.storage.row(b)).all()
+        assert (whole.critic.table.storage.row(b) == pieces.critic.table.storage.row(b)).all()
 
 
 def test_a_growing_table_loses_nothing() -> None:
@@ -133,4 +133,4 @@ def test_a_growing_table_loses_nothing() -> None:
     for run in (fused, autograd):
         run.run(400)
     assert_equal(fused, autograd)
-    assert fused.critic.metrics()["entries"] == autograd.critic.metrics()["entries"] > 2**11
+    assert fused.critic.table.metrics()["entries"] == autograd.critic.table.metrics()["entries"] > 2**11

@@ -21,7 +21,7 @@ from marl import (
     WirelessAccess,
     evaluate,
 )
-from marl.core.fused import FusedStep
+from marl.kernels.arguments import FusedStep
 from tests.critics.experience import table_of
 from tests.trainers.test_fused import assert_equal, trainer
 
@@ -40,10 +40,10 @@ def test_a_norm_that_is_asked_for_changes_nothing(env: WirelessAccess) -> None:
     runs = both(env)
     for run in runs:
         run.run(100)
-        run.critic.sup_norm()
+        run.critic.table.sup_norm()
         run.run(300)
         largest = [max(map(abs, table_of(run.critic, b).values())) for b in range(run.replicas)]
-        assert run.critic.sup_norm().tolist() == largest
+        assert run.critic.table.sup_norm().tolist() == largest
     assert_equal(*runs)
 
 

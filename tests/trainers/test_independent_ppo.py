@@ -12,9 +12,9 @@ from torch import Tensor
 
 from marl.core.critic import Critic
 from marl.core.errors import CheckpointError, ConfigError, DivergedError
-from marl.core.evaluation import evaluate
+from marl.trainers.evaluation import evaluate
 from marl.core.noise import Noise, Purpose, stream_keys, uniforms
-from marl.core.rollout import Collector, Rollout
+from marl.trainers.rollout import Collector, Rollout
 from marl.critics import NeuralCritic, SharedCritic, StateValue, TabularCritic
 from marl.envs import WirelessAccess
 from marl.policies import Aloha, NeuralPolicy, SharedPolicy, TabularSoftmax, Uniform

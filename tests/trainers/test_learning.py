@@ -6,7 +6,7 @@ import torch
 
 from marl import build
 from marl.cli.train import compose
-from marl.core.evaluation import evaluate
+from marl.trainers.evaluation import evaluate
 from marl.critics import TabularCritic
 from marl.envs import WirelessAccess
 from marl.envs.wireless_limits import dedicated_matching

@@ -12,7 +12,7 @@ from torch.optim import Adam
 from marl.core.contract import random_inputs
 from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
-from marl.core.rollout import Collector
+from marl.trainers.rollout import Collector
 from marl.critics import AdditiveCritic, NeuralCritic, PairwiseCritic, StateValue, TabularCritic
 from marl.envs import WirelessAccess, random_local_mdp
 from marl.loggers import ArrayLogger
