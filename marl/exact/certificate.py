@@ -7,7 +7,7 @@ probability that they differ at agent i, then (Lemma 4 of the paper, kept agent 
 
 delta_j(r_i) the variation of the expected reward in z_j; for private rewards its span, at j = i. It is finite if the
 spectral radius of gamma C is below 1, which is weaker than Theorem 1's row sums. With discount gamma < 1 rewards after
-time kappa are worth at most span(r_i) gamma^(kappa + 1) / (1 - gamma), whatever the influence; the smaller one counts.
+time kappa change Q_i by at most span(r_i) gamma^(kappa + 1) / (1 - gamma), whatever the influence; the smaller one counts.
 """
 
 import math
@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from marl.core.checks import integer, number
-from marl.core.environment import Environment
+from marl.core.environment import NetworkedMDP
 from marl.core.network import Network
 from marl.exact.influence import Influence, tails
 from marl.exact.interaction import NeighborMatrix, interaction_matrix, reward_variation
@@ -75,8 +75,8 @@ def certificate(
     change = reward_variation(laws).transposed()
     bounds = tails(laws.env.network, influence, change.__matmul__, agents, kappas) if influence.finite else None
     if gamma < 1.0:
-        worth = discounted(laws.env, [float(np.ptp(table)) for table in laws.reward], agents, kappas, gamma)
-        bounds = worth if bounds is None else torch.minimum(bounds, worth)
+        by_discounting = discounted(laws.env, [float(np.ptp(table)) for table in laws.reward], agents, kappas, gamma)
+        bounds = by_discounting if bounds is None else torch.minimum(bounds, by_discounting)
     if bounds is None:
         return nothing._replace(reason=_why_not(scaled, influence.radius, gamma))
     if row_sum < 1.0 and laws.env.private_rewards:
@@ -117,9 +117,9 @@ def _why_not(matrix: NeighborMatrix, radius: float, gamma: float) -> str:
 
 
 def discounted(
-    env: Environment, spans: Sequence[float], agents: Sequence[int], kappas: int, gamma: float
+    env: NetworkedMDP, spans: Sequence[float], agents: Sequence[int], kappas: int, gamma: float
 ) -> Float[Tensor, "K C"]:
-    """What rewards after the first possible difference are worth at all: span(r_i) gamma^t / (1 - gamma).
+    """Bounds what rewards from the first possible difference on can change Q_i by: span(r_i) gamma^t / (1 - gamma).
 
     t = kappa + 1, or kappa where rewards see the neighbors; 0 where nobody who can be reached is outside.
     """

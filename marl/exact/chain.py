@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from marl.core import checks
-from marl.core.environment import Environment
+from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
 from marl.exact import dense
@@ -42,7 +42,7 @@ class Chain:
 
     def __init__(
         self,
-        env: Environment,
+        env: NetworkedMDP,
         policy: Policy,
         *,
         replica: int = 0,

@@ -45,13 +45,13 @@ def linear_fixed_point(
     mean = torch.zeros(chain.num_states, phi.shape[1], dtype=torch.float64)
     mean.index_add_(0, state, zeta[:, None] * phi)  # E[phi(s, a) | s]
     following = next_value(chain, mean.numpy(), s, a)  # E[phi' | z]
-    gained = chain.laws.env.reward(s, a)[:, agent]
+    reward = chain.laws.env.reward(s, a)[:, agent]
     if discount == 1.0:
-        gained = gained - joint.values.J[agent]
+        reward = reward - joint.values.J[agent]
     weighted = (joint.stationary[:, None] * phi).T
     left, size, right = torch.linalg.svd(weighted @ (phi - discount * following))
     matter = size > RANK * torch.linalg.matrix_norm(weighted @ phi, 2)
-    return right.T[:, matter] @ ((left.T @ (weighted @ gained))[matter] / size[matter])
+    return right.T[:, matter] @ ((left.T @ (weighted @ reward))[matter] / size[matter])
 
 
 def _checked(joint: JointPairs, features: Tensor) -> Float[Tensor, "Z F"]:

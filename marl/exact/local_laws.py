@@ -28,6 +28,16 @@ class TooManyPairsError(ConfigError):
     """A neighborhood has more joint pairs than can be listed."""
 
 
+def stating_its_law(env: Environment) -> NetworkedMDP:
+    """Returns the environment if it states its law. Errors: `ConfigError` if it does not."""
+    if not isinstance(env, NetworkedMDP):
+        raise ConfigError(
+            "exact results need an environment that states its law, a NetworkedMDP with `_transition` and `_reward`; "
+            f"{type(env).__name__} can only be sampled"
+        )
+    return env
+
+
 class LocalLaws:
     """Tables of all agents.
 
@@ -41,12 +51,8 @@ class LocalLaws:
     `TooManyPairsError` if a neighborhood has too many joint pairs.
     """
 
-    def __init__(self, env: Environment):
-        if not isinstance(env, NetworkedMDP):
-            raise ConfigError(
-                f"exact results need an environment that states its law; {type(env).__name__} can only be sampled"
-            )
-        self.env = env
+    def __init__(self, env: NetworkedMDP):
+        self.env = stating_its_law(env)
         self.n = env.n
         index, mask, _ = env.network.neighborhood(1)
         self.neighbors = [index[i, mask[i]].tolist() for i in range(env.n)]
@@ -105,7 +111,7 @@ class LocalLaws:
         shapes = {i: [len(axis) for axis in grids[i]] for i in group}
         counts = {i: math.prod(shapes[i]) for i in group}
         law = {i: np.empty((counts[i], self.num_states[i])) for i in group}
-        paid = {i: np.empty(counts[i]) for i in group}
+        reward = {i: np.empty(counts[i]) for i in group}
         rows = max(1, _CHUNK // (self.n * (max(self.num_states) + 2)))
         for start in range(0, max(counts.values()), rows):
             asked = np.arange(start, min(start + rows, max(counts.values())))
@@ -117,27 +123,27 @@ class LocalLaws:
                     z = axis[place]
                     s[: len(own), j], a[: len(own), j] = self.pair_state[j][z], self.pair_action[j][z]
             states, actions = torch.from_numpy(s), torch.from_numpy(a)
-            told, reward = self.env.transition(states, actions).numpy(), self.env.reward(states, actions).numpy()
+            next_law, mean_reward = self.env.transition(states, actions).numpy(), self.env.reward(states, actions).numpy()
             for i in group:
                 own = asked[asked < counts[i]]
-                law[i][own] = told[: len(own), i, : self.num_states[i]]
-                paid[i][own] = reward[: len(own), i]
+                law[i][own] = next_law[: len(own), i, : self.num_states[i]]
+                reward[i][own] = mean_reward[: len(own), i]
         for i in group:
-            self._keep(i, _normalised(i, law[i]).reshape(*shapes[i], -1), paid[i].reshape(shapes[i]))
+            self._keep(i, _normalized(i, law[i]).reshape(*shapes[i], -1), reward[i].reshape(shapes[i]))
 
-    def _keep(self, i: int, law: np.ndarray, paid: np.ndarray) -> None:
+    def _keep(self, i: int, law: np.ndarray, reward: np.ndarray) -> None:
         """Drops the axes and entries that law and reward do not depend on."""
         if self.env.private_actions and not self.env.private_rewards:  # the law needs one pair per state of the others
             law = law[np.ix_(*self._states_only(i), np.arange(self.num_states[i]))]
         if self.env.private_rewards:
-            paid = paid[tuple(slice(None) if j == i else 0 for j in self.neighbors[i])]
-        self.law[i], self.reward[i] = np.ascontiguousarray(law), np.ascontiguousarray(paid)
+            reward = reward[tuple(slice(None) if j == i else 0 for j in self.neighbors[i])]
+        self.law[i], self.reward[i] = np.ascontiguousarray(law), np.ascontiguousarray(reward)
 
     def _states_only(self, i: int) -> list[np.ndarray]:
         return [np.arange(self.num_pairs[j]) if j == i else self.first[j][:-1] for j in self.neighbors[i]]
 
 
-def _normalised(i: int, law: np.ndarray) -> np.ndarray:
+def _normalized(i: int, law: np.ndarray) -> np.ndarray:
     """Rows that sum to one exactly. Errors: `ConfigError` if they are off by more than single precision."""
     total = law.sum(axis=1, keepdims=True)
     if not (np.abs(total - 1.0) <= TOLERANCE).all() or not (law >= 0.0).all():

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from marl.core.checks import number
-from marl.core.environment import Environment
+from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.logger import Logger, Metrics
 from marl.core.policy import Policy
@@ -37,7 +37,7 @@ class ExactMonitor:
 
     def __init__(
         self,
-        env: Environment,
+        env: NetworkedMDP,
         policy: Policy,
         critic_kappa: int | None,
         loggers: Sequence[Logger],

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from marl.core.checks import integer, number
-from marl.core.environment import Environment, NetworkedMDP
+from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
 from marl.exact import dense
@@ -23,7 +23,7 @@ from marl.exact.ergodicity import Ergodicity, ergodicity
 from marl.exact.interaction import least_interaction
 from marl.exact.local_laws import LocalLaws, TooManyPairsError
 from marl.exact.truncation import JointPairs
-from marl.exact.values import Values
+from marl.exact.values import AverageValues
 
 FEW_PAIRS = 2**14
 """Joint pairs up to which the left side of (4) is measured at all of them."""
@@ -63,7 +63,7 @@ class Survey:
 
 
 def survey(
-    env: Environment,
+    env: NetworkedMDP,
     policy: Policy,
     *,
     gamma: float = 1.0,
@@ -82,7 +82,6 @@ def survey(
     try:
         laws = LocalLaws(env)
     except TooManyPairsError as error:
-        assert isinstance(env, NetworkedMDP)
         same = "the laws cannot be listed (see the first line)"
         return Survey(_without_tables(env, gamma, agents, str(error)), same, same, same)
     wanted = laws.checked(agents)
@@ -110,7 +109,7 @@ def measured(chain: Chain, agents: Sequence[int], samples: int, seed: int = 0) -
     if JointPairs.count(chain) <= FEW_PAIRS:
         joint = JointPairs(chain)
         return Measured(agents, torch.stack([worst_decay(joint, i)[:kappas] for i in agents], dim=1), 0, None)
-    curves = torch.stack([sampled_decay(Values(chain, [i]), i, samples, seed)[:, :kappas] for i in agents])
+    curves = torch.stack([sampled_decay(AverageValues(chain, [i]), i, samples, seed)[:, :kappas] for i in agents])
     return Measured(agents, curves.amax(dim=1).T, samples, curves)
 
 
