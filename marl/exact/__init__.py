@@ -1,4 +1,4 @@
-"""Every statement of the paper as numbers, on the same environment objects that the trainers sample.
+"""This package gives every statement of the paper as numbers, on the same environment objects that the trainers sample.
 
     chain = Chain(env, policy)              # P_theta on the joint state, dense or matrix-free by size
     AverageValues(chain).J, .V, .q(s, a)    # (2), (3)

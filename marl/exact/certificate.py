@@ -1,4 +1,4 @@
-"""Certificates of exponential decay: bounds on the left side of (4) that need no simulation and no joint state.
+"""Certificates of exponential decay bound the left side of (4) and need no simulation and no joint state.
 
 Two copies start from z and z' that differ outside N_i^kappa only. If e_i(t + 1) <= sum_j C_ij e_j(t) bounds the
 probability that they differ at agent i, then (Lemma 4 of the paper, kept agent by agent)
@@ -28,7 +28,7 @@ from marl.exact.local_laws import LocalLaws
 
 
 class Certificate(NamedTuple):
-    """What can be promised about the decay of influence.
+    """This says what can be promised about the decay of influence.
 
     reason: what the promise rests on, or why there is none. bounds [K, C]: for kappa = 0..K-1 and every asked agent a
     number that the left side of (4) cannot exceed; None where nothing is promised. agents: those of the columns.
@@ -46,11 +46,11 @@ class Certificate(NamedTuple):
 
     @property
     def certified(self) -> bool:
-        """Whether anything is promised."""
+        """Says whether anything is promised."""
         return self.bounds is not None
 
     def kappa_for(self, accuracy: float) -> int | None:
-        """The smallest kappa whose bounds are all at most `accuracy`, or None."""
+        """Finds the smallest kappa whose bounds are all at most `accuracy`, or None."""
         if self.bounds is None:
             return None
         enough = (self.bounds.amax(dim=1) <= accuracy).nonzero()
@@ -60,7 +60,7 @@ class Certificate(NamedTuple):
 def certificate(
     laws: LocalLaws, agents: Sequence[int] | None = None, *, kappas: int | None = None, gamma: float = 1.0, form: str = "z"
 ) -> Certificate:
-    """For every policy at once: Theorem 1, Lemma 4 and, with gamma < 1, Corollary 1.
+    """Promises for every policy at once, by Theorem 1, Lemma 4 and, with gamma < 1, Corollary 1, how influence decays.
 
     agents: which (None = all); kappas: how many radii (None = up to where the whole network is inside). form: see
     `interaction_matrix`. Errors: `ConfigError`, also for the paper's form where it does not apply.
@@ -90,12 +90,12 @@ def certificate(
 
 
 def radii(network: Network, agents: Sequence[int]) -> int:
-    """1 + the largest eccentricity of the agents: at the last kappa nobody is outside."""
+    """Returns 1 + the largest eccentricity of the agents: at the last kappa nobody is outside."""
     return 1 + max(int(network.distances(i).max()) for i in agents)
 
 
 def rounded_up(x: float) -> str:
-    """A bound in few digits that is still a bound, and below 1 if x is."""
+    """Writes a bound in few digits that is still a bound, and below 1 if x is."""
     for digits in range(3, 10):
         up = math.ceil(x * 10**digits) / 10**digits
         if x >= 1.0 or up < 1.0:

@@ -1,4 +1,4 @@
-"""The discounted setting on small networks: values, the gradient of J^gamma, and what truncation and decay need.
+"""The discounted setting on small networks has its values, the gradient of J^gamma, and what decay needs here.
 
     Q_i(s, a) = sum_t gamma^t E[r_i(t) | s, a] (12),  V_i(s) = sum_a zeta(a|s) Q_i(s, a),  J^gamma = E_start[sum_i V_i] / n
 

@@ -1,4 +1,4 @@
-"""Where TD(0) with a frozen policy ends for a critic Q_i = w . phi(z_{N_i^kappa}) that is linear in its parameters.
+"""TD(0) with a frozen policy ends here for a critic Q_i = w . phi(z_{N_i^kappa}) that is linear in its parameters.
 
 The expected step vanishes, A w = b, under the stationary law of z(t), with phi' the features of z(t+1):
 
@@ -30,7 +30,7 @@ RANK = 1e-12
 def linear_fixed_point(
     chain: Chain, agent: int, features: Float[Tensor, "Z F"], discount: float = 1.0
 ) -> Float[Tensor, "F"]:
-    """w of agent i. Its Q_i at every joint pair is features @ w.
+    """Solves for w of agent i. Its Q_i at every joint pair is features @ w.
 
     features: phi at every joint pair, in the order of `JointPairs(chain).pairs`.
     Errors: `ConfigError` for features that are misshapen, not finite or more than 4096, as `JointPairs`, and for an

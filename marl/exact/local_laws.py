@@ -1,4 +1,4 @@
-"""The local laws of an environment as tables, read off by asking it; the one source of everything exact.
+"""The local laws of an environment are read off as tables by asking it; they are the one source of everything exact.
 
 Agent i's law P_i(. | z_{N_i}) sees of each neighbor j either the pair z_j or, where actions are private (equation (1)
 of the paper) and j is not i, only the state s_j. Pairs are the compact numbers of `env.index`.
@@ -39,7 +39,7 @@ def stating_its_law(env: Environment) -> NetworkedMDP:
 
 
 class LocalLaws:
-    """Tables of all agents.
+    """This holds the tables of all agents.
 
     env: the environment. neighbors[i]: N_i in increasing order, i included. own[i]: the place of i in it.
     pair_state[i], pair_action[i] [|Z_i|]: the legal pairs in their compact order; first[i] [S_i + 1]: where the pairs
@@ -71,7 +71,7 @@ class LocalLaws:
             self._read(group)
 
     def checked(self, agents: Sequence[int] | None) -> list[int]:
-        """The agents asked for, all if None. Errors: `ConfigError` for one that does not exist."""
+        """Returns the agents asked for, all if None. Errors: `ConfigError` for one that does not exist."""
         wanted = list(range(self.n)) if agents is None else list(agents)
         if not wanted:
             raise ConfigError("no agent is asked for; name at least one")
@@ -81,11 +81,11 @@ class LocalLaws:
         return [int(i) for i in wanted]
 
     def seen(self, i: int, j: int, z: np.ndarray) -> np.ndarray:
-        """What agent i's law sees of the pairs z of its neighbor j: the pairs, or their states."""
+        """Returns what agent i's law sees of the pairs z of its neighbor j: the pairs, or their states."""
         return z if self.sees_pairs or i == j else self.pair_state[j][z]
 
     def _grid(self, i: int) -> list[np.ndarray]:
-        """For each neighbor the pair numbers that are tried: all, or one per state where that says everything."""
+        """Lists for each neighbor the pair numbers that are tried: all, or one per state where that says everything."""
         thin = self.env.private_actions and self.env.private_rewards
         return [self.first[j][:-1] if thin and j != i else np.arange(self.num_pairs[j]) for j in self.neighbors[i]]
 
@@ -144,7 +144,7 @@ class LocalLaws:
 
 
 def _normalized(i: int, law: np.ndarray) -> np.ndarray:
-    """Rows that sum to one exactly. Errors: `ConfigError` if they are off by more than single precision."""
+    """Returns rows that sum to one exactly. Errors: `ConfigError` if they are off by more than single precision."""
     total = law.sum(axis=1, keepdims=True)
     if not (np.abs(total - 1.0) <= TOLERANCE).all() or not (law >= 0.0).all():
         worst = int(np.argmax(np.abs(np.nan_to_num(total[:, 0], nan=np.inf) - 1.0) - np.minimum(law.min(axis=1), 0.0)))
@@ -156,7 +156,7 @@ def _normalized(i: int, law: np.ndarray) -> np.ndarray:
 
 
 def far_apart(neighbors: list[list[int]]) -> list[list[int]]:
-    """Greedy grouping of the agents such that those of one group share no neighbor."""
+    """Groups the agents greedily such that those of one group share no neighbor."""
     groups: list[list[int]] = []
     color = [-1] * len(neighbors)
     for i, near in enumerate(neighbors):

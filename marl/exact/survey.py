@@ -1,4 +1,4 @@
-"""What can be said of a network and a policy at once: promises, measurements, and why one is missing."""
+"""A survey says all that can be said of a network and a policy: promises, measurements, and why one is missing."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ Found = TypeVar("Found")
 
 @dataclass
 class Measured:
-    """Left sides of (4) under one policy.
+    """This holds left sides of (4) under one policy.
 
     agents: which. largest [K, C]: for kappa = 0..K-1 and every agent the largest seen. samples: at how many random
     (z, z') each, 0 = at all. curves [C, M, K]: the samples, None if at all.
@@ -47,14 +47,14 @@ class Measured:
     curves: Float[Tensor, "C M K"] | None
 
     def kappa_for(self, accuracy: float) -> int:
-        """The smallest kappa from which on no measured left side exceeds `accuracy`."""
+        """Finds the smallest kappa from which on no measured left side exceeds `accuracy`."""
         above = (self.largest.amax(dim=1) > accuracy).nonzero()
         return int(above[-1]) + 1 if len(above) else 0
 
 
 @dataclass
 class Survey:
-    """Results, or the sentence that says why there is none."""
+    """This holds each result, or the sentence that says why there is none."""
 
     one_step: Certificate | str
     coupling: Certificate | str
@@ -73,7 +73,7 @@ def survey(
     seed: int = 0,
     memory: float = 4.0,
 ) -> Survey:
-    """Certificates for every policy and, from blocks of up to `horizon` steps, for this one; the measured decay; mixing.
+    """Collects certificates for every policy and, from blocks of up to `horizon` steps, for this one; decay; mixing.
 
     Errors: `ConfigError` for an argument out of range, or an environment that does not state its law.
     """
@@ -103,7 +103,7 @@ def survey(
 
 
 def measured(chain: Chain, agents: Sequence[int], samples: int, seed: int = 0) -> Measured:
-    """The left side of (4) at all joint pairs of a small network, at `samples` random ones of a larger one."""
+    """Measures the left side of (4) at all joint pairs of a small network, at `samples` random ones of a larger one."""
     agents = chain.laws.checked(agents)
     kappas = radii(chain.env.network, agents)
     if JointPairs.count(chain) <= FEW_PAIRS:
@@ -114,7 +114,7 @@ def measured(chain: Chain, agents: Sequence[int], samples: int, seed: int = 0) -
 
 
 def _coupling(laws: LocalLaws, policy: Policy, agents: list[int], horizon: int, memory: float) -> Certificate | str:
-    """The certificate of the fewest steps that gives one, or why there is none."""
+    """Finds the certificate of the fewest steps that gives one, or why there is none."""
     with torch.no_grad():
         tables = [table.numpy() for table in dense.policy_tables(policy)]
     found: Certificate | str = "it was not tried (horizon below 2)"
@@ -129,7 +129,7 @@ def _coupling(laws: LocalLaws, policy: Policy, agents: list[int], horizon: int, 
 
 
 def _without_tables(env: NetworkedMDP, gamma: float, agents: Sequence[int] | None, why: str) -> Certificate | str:
-    """Where the laws cannot be listed: what discounting alone promises, or what random joint pairs show."""
+    """Says, where the laws cannot be listed, what discounting alone promises or what random joint pairs show."""
     if gamma < 1.0:
         wanted = list(range(env.n)) if agents is None else list(agents)
         spans = [env.reward_range[1] - env.reward_range[0]] * env.n
