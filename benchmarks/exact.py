@@ -16,7 +16,7 @@ import torch
 
 from marl import RandomTable, random_local_mdp
 from marl.envs import graph
-from marl.exact import Chain, LocalLaws, Values, decay_curve
+from marl.exact import AverageValues, Chain, LocalLaws, decay_curve
 from marl.exact.interaction import random_pairs
 
 SETTINGS = [
@@ -37,7 +37,7 @@ def timings(name: str, method: str, seed: int) -> tuple[float, float, int]:
     chain = Chain(env, policy, method=method, laws=LocalLaws(env))
     chain.rewards([0])
     planned = time.perf_counter()
-    values = Values(chain, [0], tolerance=1e-12)
+    values = AverageValues(chain, [0], tolerance=1e-12)
     decay_curve(values, 0, *random_pairs(env, 2, draw))
     end = time.perf_counter()
     return 1e3 * (end - planned), 1e3 * (end - start), values.solution.iterations

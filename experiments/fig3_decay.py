@@ -32,7 +32,7 @@ import torch
 from marl import RandomTable, random_local_mdp
 from marl.core.errors import MarlError
 from marl.envs import graph
-from marl.exact import Chain, Values, decay_curve, fit
+from marl.exact import AverageValues, Chain, decay_curve, fit
 from marl.exact.interaction import random_pairs
 
 DISTRIBUTIONS = ("normalized", "dirichlet")
@@ -50,7 +50,7 @@ def measure(name: str, distribution: str, instances: int, seed: int) -> dict[str
     for k in range(seed, seed + instances):
         env = random_local_mdp(network, distribution=distribution, instance_seed=k)
         policy = RandomTable(env, distribution=distribution, instance_seed=k)
-        values = Values(Chain(env, policy), [AGENT])
+        values = AverageValues(Chain(env, policy), [AGENT])
         curve = decay_curve(values, AGENT, *random_pairs(env, 2, torch.Generator().manual_seed(k)))
         curves.append(curve.numpy())
         rates.append(fit(curve).rate)

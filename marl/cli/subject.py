@@ -10,14 +10,15 @@ from typing import IO, Any
 from marl import build
 from marl.cli.train import compose
 from marl.core.checks import integer, number
-from marl.core.environment import Environment
+from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.files import write_atomically
 from marl.core.policy import Policy
+from marl.exact.local_laws import stating_its_law
 from marl.run import load_policy
 
 
-def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Environment, Policy, str]:
+def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], NetworkedMDP, Policy, str]:
     """(checked settings, environment, policy, what to call them).
 
     Arguments: [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...].
@@ -44,12 +45,12 @@ def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Environ
         raise ConfigError(f"{run} is a run and has its own environment and policy, which {parts[0]} cannot change")
     settings = _checked(compose([text for text in overrides if run is None or text not in parts], command))
     if run is None:
-        env = build.environment(settings)
+        env = stating_its_law(build.environment(settings))
         policy = build.policy({**settings, "dtype": "float64", "replicas": 1}, env)
         name = " ".join(parts) or "default settings"
     else:
         policy = load_policy(run)
-        env = policy.env
+        env = stating_its_law(policy.env)
         name = f"the policy of {run} (replica 0)"
     _check_writable(settings["out"])
     return settings, env, policy, name

@@ -1,7 +1,7 @@
-"""Every statement of the paper as numbers, on the same environment objects that the trainers sample.
+"""This package gives every statement of the paper as numbers, on the same environment objects that the trainers sample.
 
     chain = Chain(env, policy)              # P_theta on the joint state, dense or matrix-free by size
-    Values(chain).J, .V, .q(s, a)           # (2), (3)
+    AverageValues(chain).J, .V, .q(s, a)    # (2), (3)
     gradient(chain)                         # Lemma 1
     DiscountedValues(chain, gamma, start)   # the same with a discount (12), and discounted_gradient
     certificate(chain.laws)                 # Theorem 1 and Corollary 1: for every policy at once
@@ -30,9 +30,10 @@ from marl.exact.monitor import ExactMonitor
 from marl.exact.poisson import solve, stationary
 from marl.exact.survey import Measured, Survey, measured, survey
 from marl.exact.truncation import JointPairs, approximate_gradient, truncated_q
-from marl.exact.values import Values
+from marl.exact.values import AverageValues, Values
 
 __all__ = [
+    "AverageValues",
     "Certificate",
     "Chain",
     "DiscountedValues",

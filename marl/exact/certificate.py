@@ -1,4 +1,4 @@
-"""Certificates of exponential decay: bounds on the left side of (4) that need no simulation and no joint state.
+"""Certificates of exponential decay bound the left side of (4) and need no simulation and no joint state.
 
 Two copies start from z and z' that differ outside N_i^kappa only. If e_i(t + 1) <= sum_j C_ij e_j(t) bounds the
 probability that they differ at agent i, then (Lemma 4 of the paper, kept agent by agent)
@@ -7,7 +7,7 @@ probability that they differ at agent i, then (Lemma 4 of the paper, kept agent 
 
 delta_j(r_i) the variation of the expected reward in z_j; for private rewards its span, at j = i. It is finite if the
 spectral radius of gamma C is below 1, which is weaker than Theorem 1's row sums. With discount gamma < 1 rewards after
-time kappa are worth at most span(r_i) gamma^(kappa + 1) / (1 - gamma), whatever the influence; the smaller one counts.
+time kappa change Q_i by at most span(r_i) gamma^(kappa + 1) / (1 - gamma), whatever the influence; the smaller one counts.
 """
 
 import math
@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from marl.core.checks import integer, number
-from marl.core.environment import Environment
+from marl.core.environment import NetworkedMDP
 from marl.core.network import Network
 from marl.exact.influence import Influence, tails
 from marl.exact.interaction import NeighborMatrix, interaction_matrix, reward_variation
@@ -28,7 +28,7 @@ from marl.exact.local_laws import LocalLaws
 
 
 class Certificate(NamedTuple):
-    """What can be promised about the decay of influence.
+    """This says what can be promised about the decay of influence.
 
     reason: what the promise rests on, or why there is none. bounds [K, C]: for kappa = 0..K-1 and every asked agent a
     number that the left side of (4) cannot exceed; None where nothing is promised. agents: those of the columns.
@@ -46,11 +46,11 @@ class Certificate(NamedTuple):
 
     @property
     def certified(self) -> bool:
-        """Whether anything is promised."""
+        """Says whether anything is promised."""
         return self.bounds is not None
 
     def kappa_for(self, accuracy: float) -> int | None:
-        """The smallest kappa whose bounds are all at most `accuracy`, or None."""
+        """Finds the smallest kappa whose bounds are all at most `accuracy`, or None."""
         if self.bounds is None:
             return None
         enough = (self.bounds.amax(dim=1) <= accuracy).nonzero()
@@ -60,7 +60,7 @@ class Certificate(NamedTuple):
 def certificate(
     laws: LocalLaws, agents: Sequence[int] | None = None, *, kappas: int | None = None, gamma: float = 1.0, form: str = "z"
 ) -> Certificate:
-    """For every policy at once: Theorem 1, Lemma 4 and, with gamma < 1, Corollary 1.
+    """Promises for every policy at once, by Theorem 1, Lemma 4 and, with gamma < 1, Corollary 1, how influence decays.
 
     agents: which (None = all); kappas: how many radii (None = up to where the whole network is inside). form: see
     `interaction_matrix`. Errors: `ConfigError`, also for the paper's form where it does not apply.
@@ -75,8 +75,8 @@ def certificate(
     change = reward_variation(laws).transposed()
     bounds = tails(laws.env.network, influence, change.__matmul__, agents, kappas) if influence.finite else None
     if gamma < 1.0:
-        worth = discounted(laws.env, [float(np.ptp(table)) for table in laws.reward], agents, kappas, gamma)
-        bounds = worth if bounds is None else torch.minimum(bounds, worth)
+        by_discounting = discounted(laws.env, [float(np.ptp(table)) for table in laws.reward], agents, kappas, gamma)
+        bounds = by_discounting if bounds is None else torch.minimum(bounds, by_discounting)
     if bounds is None:
         return nothing._replace(reason=_why_not(scaled, influence.radius, gamma))
     if row_sum < 1.0 and laws.env.private_rewards:
@@ -90,12 +90,12 @@ def certificate(
 
 
 def radii(network: Network, agents: Sequence[int]) -> int:
-    """1 + the largest eccentricity of the agents: at the last kappa nobody is outside."""
+    """Returns 1 + the largest eccentricity of the agents: at the last kappa nobody is outside."""
     return 1 + max(int(network.distances(i).max()) for i in agents)
 
 
 def rounded_up(x: float) -> str:
-    """A bound in few digits that is still a bound, and below 1 if x is."""
+    """Writes a bound in few digits that is still a bound, and below 1 if x is."""
     for digits in range(3, 10):
         up = math.ceil(x * 10**digits) / 10**digits
         if x >= 1.0 or up < 1.0:
@@ -117,9 +117,9 @@ def _why_not(matrix: NeighborMatrix, radius: float, gamma: float) -> str:
 
 
 def discounted(
-    env: Environment, spans: Sequence[float], agents: Sequence[int], kappas: int, gamma: float
+    env: NetworkedMDP, spans: Sequence[float], agents: Sequence[int], kappas: int, gamma: float
 ) -> Float[Tensor, "K C"]:
-    """What rewards after the first possible difference are worth at all: span(r_i) gamma^t / (1 - gamma).
+    """Bounds what rewards from the first possible difference on can change Q_i by: span(r_i) gamma^t / (1 - gamma).
 
     t = kappa + 1, or kappa where rewards see the neighbors; 0 where nobody who can be reached is outside.
     """

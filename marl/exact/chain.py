@@ -1,4 +1,4 @@
-"""The Markov chain of the joint state under a fixed policy, P_theta(s'|s) = sum_a zeta(a|s) prod_i P_i(s_i'|z_{N_i}).
+"""The Markov chain of the joint state under a fixed policy is P_theta(s'|s) = sum_a zeta(a|s) prod_i P_i(s_i'|z_{N_i}).
 
 Joint states are numbered 0..X-1 in mixed radix over the agents, agent 0 most significant. Actions may be shared: they
 are then summed jointly, never agent by agent (the next states of neighbors are correlated given s).
@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from marl.core import checks
-from marl.core.environment import Environment
+from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
 from marl.exact import dense
@@ -30,7 +30,7 @@ PolicyTables = list[np.ndarray]
 
 
 class Chain:
-    """env under one replica of `policy`, frozen as it is now. All numbers float64.
+    """This is the chain of env under one replica of `policy`, frozen as it is now. All numbers float64.
 
     method: `dense` (matrices, direct solves), `free` (matrix-free, iterative) or `auto` (by size). memory: GiB that a
     computation may take.
@@ -42,7 +42,7 @@ class Chain:
 
     def __init__(
         self,
-        env: Environment,
+        env: NetworkedMDP,
         policy: Policy,
         *,
         replica: int = 0,
@@ -67,20 +67,20 @@ class Chain:
             self.tables = [table.numpy() for table in dense.policy_tables(policy, replica)]
 
     def expect(self, h: Float[np.ndarray, "X C"], policy: PolicyTables | None = None) -> Float[np.ndarray, "X C"]:
-        """E[h(s') | s] under the chain's policy, or under `policy`."""
+        """Computes E[h(s') | s] under the chain's policy, or under `policy`."""
         if self.method == "dense" and policy is None:
             return self.matrix.numpy() @ h
         factors, weights = self._own_factors if policy is None else self._factors(policy)
         return self.elimination.expect(factors, weights, h)
 
     def push(self, w: Float[np.ndarray, "X C"]) -> Float[np.ndarray, "X C"]:
-        """The distribution of s' when that of s is w (columns): w P_theta."""
+        """Computes the distribution of s' when that of s is w (columns): w P_theta."""
         if self.method == "dense":
             return self.matrix.numpy().T @ w
         return self.elimination.push(*self._own_factors, w)
 
     def rewards(self, agents: Sequence[int] | None = None, policy: PolicyTables | None = None) -> Float[np.ndarray, "X C"]:
-        """E[r_i | s] of all or some agents under the chain's policy, or under `policy`."""
+        """Computes E[r_i | s] of all or some agents under the chain's policy, or under `policy`."""
         wanted = range(self.n) if agents is None else agents
         out = np.empty((self.num_states, len(wanted)))
         for c, i in enumerate(wanted):
@@ -93,22 +93,22 @@ class Chain:
         return out
 
     def states(self, number: Int64[np.ndarray, "*X"] | None = None) -> Int64[np.ndarray, "*X n"]:
-        """The agents' states of the joint states with these numbers, or of all."""
+        """Lists the agents' states of the joint states with these numbers, or of all."""
         number = np.arange(self.num_states) if number is None else number
         return np.stack(np.unravel_index(number, self.sizes), axis=-1)
 
     def number(self, s: Int64[np.ndarray, "*X n"]) -> Int64[np.ndarray, "*X"]:
-        """The numbers of joint states."""
+        """Returns the numbers of joint states."""
         return np.ravel_multi_index(np.moveaxis(s, -1, 0), self.sizes)
 
     @cached_property
     def matrix(self) -> Float[Tensor, "X X"]:
-        """P_theta. Errors: `ConfigError` beyond 4096 joint states."""
+        """The matrix is P_theta. Errors: `ConfigError` beyond 4096 joint states."""
         return dense.transition_matrix(self.laws, [torch.from_numpy(table) for table in self.tables])
 
     @cached_property
     def recurrent(self) -> Bool[np.ndarray, "X"]:
-        """The recurrent class. Errors: `ConfigError` with two states of different classes, if there is more than one."""
+        """Marks the recurrent class. Errors: `ConfigError` with states of two classes, if there is more than one."""
         if all(bool((factor > 0).all()) for factor in self._own_factors[0]):
             return np.ones(self.num_states, dtype=bool)
         found, stray = recurrent_class(self.num_states, *self._supports())
@@ -121,14 +121,14 @@ class Chain:
         return found
 
     def averaged_laws(self, policy: PolicyTables | None = None) -> list[np.ndarray]:
-        """P_i(s_i'| ...) averaged over private actions, [S_j for j in N_i, S_i]; with shared ones the laws themselves."""
+        """Averages P_i(s_i'| ...) over private actions, [S_j for j in N_i, S_i]; with shared ones the laws themselves."""
         laws, policy = self.laws, policy or self.tables
         if laws.sees_pairs:
             return laws.law
         return [self.averaged(laws.law[i], laws.own[i], i, policy[i]) for i in range(self.n)]
 
     def _supports(self) -> tuple[Step, Step]:
-        """`push` and `expect` with every positive number replaced by one, so that nothing vanishes by rounding."""
+        """Returns `push` and `expect` with every positive number replaced by one, so that nothing vanishes by rounding."""
         if self.method == "dense":
             possible = (self.matrix > 0).double().numpy()
             return possible.T.__matmul__, possible.__matmul__
@@ -140,7 +140,7 @@ class Chain:
         return self._factors(self.tables)
 
     def _factors(self, policy: PolicyTables) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """What the elimination takes: with private actions laws averaged over them, else laws and action weights."""
+        """Makes what the elimination takes: with private actions laws averaged over them, else laws and action weights."""
         laws = self.laws
         weights = [policy[i][laws.pair_state[i], laws.pair_action[i]] for i in range(self.n)]
         tables = self.averaged_laws(policy)
@@ -161,7 +161,7 @@ class Chain:
 
     @cached_property
     def elimination(self) -> Elimination:
-        """How sums over the next state are done. Errors: `ConfigError` if they need more memory than allowed."""
+        """This is how sums over the next state are done. Errors: `ConfigError` if they need more memory than allowed."""
         laws = self.laws
         if laws.sees_pairs:
             return Elimination(laws.neighbors, laws.num_pairs, self.sizes, laws.first, self.memory)

@@ -1,4 +1,4 @@
-"""The discounted setting on small networks: values, the gradient of J^gamma, and what truncation and decay need.
+"""The discounted setting on small networks has its values, the gradient of J^gamma, and what decay needs here.
 
     Q_i(s, a) = sum_t gamma^t E[r_i(t) | s, a] (12),  V_i(s) = sum_a zeta(a|s) Q_i(s, a),  J^gamma = E_start[sum_i V_i] / n
 
@@ -21,6 +21,7 @@ whose norm is at most L_i / (1 - gamma) (1/n) sum_j b_j <= L_i span gamma^first 
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import final
 
 import numpy as np
 import torch
@@ -36,8 +37,9 @@ from marl.exact.truncation import JointPairs
 from marl.exact.values import Values, check_pairs, next_value
 
 
+@final
 class DiscountedValues(Values):
-    """Q_i and V_i of (12), of some or all agents; taken wherever `Values` are (`decay_curve`, `sampled_decay`).
+    """This solves for Q_i and V_i of (12), of some or all agents.
 
     gamma: below 1. start: the law of s(0) over joint states [X], None = uniform. `agents`: which (None = all).
     `solution` holds W for V and delta for J; the error of V_i is at most residual / (2 (1 - gamma)).
@@ -59,41 +61,46 @@ class DiscountedValues(Values):
 
     @property
     def J(self) -> Float[Tensor, "C"]:  # noqa: N802
-        """E_start V_i. The network's J^gamma is their mean over all agents."""
+        """J_i is E_start V_i. The network's J^gamma is their mean over all agents."""
         return self.start @ self.V
 
     @cached_property
     def V(self) -> Float[Tensor, "X C"]:  # noqa: N802
-        """V_i(s) = sum_t gamma^t E[r_i(t) | s(0) = s]."""
+        """V_i(s) is sum_t gamma^t E[r_i(t) | s(0) = s]."""
         return self.solution.V + self.solution.J / (1.0 - self.gamma)
 
     @cached_property
-    def stationary(self) -> Float[Tensor, "X"]:
-        """The discounted occupancy sum_t gamma^t Pr[s(t) = s] of total 1 / (1 - gamma), in place of the stationary law."""
+    def occupancy(self) -> Float[Tensor, "X"]:
+        """The discounted occupancy of a joint state is sum_t gamma^t Pr[s(t) = s]; its total mass is 1 / (1 - gamma)."""
         return _occupancy(self.chain, self.gamma, self.start)
 
+    @property
+    def state_weights(self) -> Float[Tensor, "X"]:
+        """The weights are the discounted occupancy."""
+        return self.occupancy
+
     def q(self, s: Int64[Tensor, "*M n"], a: Int64[Tensor, "*M n"]) -> Float[Tensor, "*M C"]:
-        """Q_i(s, a) = E r_i(s, a) + gamma sum_{s'} P(s'|s, a) V_i(s'). Errors: `ConfigError` at illegal pairs."""
+        """Q_i(s, a) is E r_i(s, a) + gamma sum_{s'} P(s'|s, a) V_i(s'). Errors: `ConfigError` at illegal pairs."""
         return self.relative_q(s, a) + self.gamma / (1.0 - self.gamma) * self.solution.J
 
     def relative_q(self, s: Int64[Tensor, "*M n"], a: Int64[Tensor, "*M n"]) -> Float[Tensor, "*M C"]:
-        """Q_i up to a constant per agent, to the same accuracy for every gamma."""
+        """Q_i up to a constant per agent has the same accuracy for every gamma. Errors: as `q`."""
         check_pairs(self.chain, s, a)
         r = self.chain.laws.env.reward(s, a)[..., self.agents]
         return r + self.gamma * next_value(self.chain, self.solution.V.numpy(), s, a)
 
 
 def discounted_pairs(chain: Chain, gamma: float, start: Float[Tensor, "X"] | None = None) -> JointPairs:
-    """Q_i at every z for `truncated_q` (5), `approximate_gradient` (7, of J^gamma) and `worst_decay` (4).
+    """Makes Q_i at every z for `truncated_q` (5), `approximate_gradient` (7, of J^gamma) and `worst_decay` (4).
 
-    Its `stationary` is the discounted occupancy, so `critic_error`, which takes means under the stationary law, is not for
-    it. Errors: as `JointPairs` and `DiscountedValues`.
+    Its `pair_weights` are the discounted occupancy. There is no stationary law, so `critic_error` refuses it.
+    Errors: as `JointPairs` and `DiscountedValues`.
     """
     return JointPairs(chain, DiscountedValues(chain, gamma, start))
 
 
 def discounted_gradient(chain: Chain, gamma: float, start: Float[Tensor, "X"] | None = None) -> Gradient:
-    """grad J^gamma = sum_t gamma^t E[Q grad log zeta], Q = (1/n) sum_i Q_i. Errors: as `DiscountedValues`.
+    """Computes grad J^gamma = sum_t gamma^t E[Q grad log zeta], Q = (1/n) sum_i Q_i. Errors: as `DiscountedValues`.
 
     As in Lemma 1 it is the sum over i, s_i, a_i of G_i(s_i, a_i) grad zeta_i(a_i|s_i), G_i the occupancy of s_i times the
     mean of Q given (s_i, a_i); what a_i has no part in is left out of Q here, since zeta_i sums to one.
@@ -117,7 +124,7 @@ def discounted_gradient(chain: Chain, gamma: float, start: Float[Tensor, "X"] | 
 
 
 def discounted_gradient_by_autograd(chain: Chain, gamma: float, start: Float[Tensor, "X"] | None = None) -> Gradient:
-    """grad J^gamma by differentiating start (I - gamma P)^-1 r. Errors: `ConfigError` beyond 4096 joint states."""
+    """Computes grad J^gamma by differentiating start (I - gamma P)^-1 r. Errors: `ConfigError` beyond 4096 joint states."""
     gamma, law = _below_one(gamma), _law(chain, start)
     tables = [torch.from_numpy(table).clone().requires_grad_() for table in chain.tables]
     matrix = dense.transition_matrix(chain.laws, tables)
@@ -128,7 +135,7 @@ def discounted_gradient_by_autograd(chain: Chain, gamma: float, start: Float[Ten
 
 def _below_one(gamma: float) -> float:
     if number("gamma", gamma, 0.0, 1.0) == 1.0:
-        raise ConfigError("gamma must be below 1 for discounted values, got 1; the average reward has `Values`")
+        raise ConfigError("gamma must be below 1 for discounted values, got 1; the average reward has `AverageValues`")
     return float(gamma)
 
 
@@ -145,7 +152,7 @@ def _law(chain: Chain, start: Tensor | None) -> Float[Tensor, "X"]:
 
 
 def _solve(chain: Chain, gamma: float, rewards: Float[np.ndarray, "X C"]) -> poisson.Solution:
-    """W and delta of every column: W + delta = r + gamma P W."""
+    """Solves for W and delta of every column: W + delta = r + gamma P W."""
 
     def change(w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         found = rewards + gamma * chain.expect(w) - w
@@ -167,7 +174,7 @@ def _solve(chain: Chain, gamma: float, rewards: Float[np.ndarray, "X C"]) -> poi
 
 
 def _occupancy(chain: Chain, gamma: float, start: Float[Tensor, "X"]) -> Float[Tensor, "X"]:
-    """sum_t gamma^t start P^t."""
+    """Computes sum_t gamma^t start P^t."""
 
     def moved(w: np.ndarray) -> tuple[np.ndarray, float]:
         after = (1.0 - gamma) * start.numpy()[:, None] + gamma * chain.push(w)
@@ -201,7 +208,7 @@ def _iterated(
 def _by_method(
     chain: Chain, direct: Callable[[], tuple[np.ndarray, int]], iterated: Callable[[], tuple[np.ndarray, int]]
 ) -> tuple[np.ndarray, int]:
-    """As the chain's method says; a chain that chose to iterate and mixes too slowly is solved directly if it is small."""
+    """Solves by the chain's method; a chain that chose to iterate and mixes too slowly is solved directly if small."""
     if chain.method == "free":
         try:
             return iterated()

@@ -1,4 +1,4 @@
-"""The critic's fixed point (Theorem 3): where TD with a frozen policy and a truncated table ends.
+"""The critic's fixed point (Theorem 3) is where TD with a frozen policy and a truncated table ends.
 
 Equation (24), Phi' D (r_i - J_i 1 + P Phi Q - Phi Q) = 0, written with the stationary joint law of the pairs
 (z_N(t), z_N(t+1)), N = N_i^kappa; that law needs the chain of the joint state only.
@@ -17,7 +17,7 @@ from marl.core.checks import integer, size
 from marl.core.errors import ConfigError
 from marl.exact.chain import Chain
 from marl.exact.truncation import JointPairs
-from marl.exact.values import Values
+from marl.exact.values import AverageValues
 
 MOST_PAIRS = 4096
 """Largest |Z_N| of the linear system."""
@@ -26,7 +26,7 @@ MOST_PAIRS = 4096
 def critic_fixed_point(
     chain: Chain, agent: int, kappa: int, dummy: int | Sequence[int] | None = None
 ) -> Float[Tensor, "*Z_N"]:
-    """Qhat_i of Theorem 3, one axis of compact pairs per agent of N_i^kappa in increasing order.
+    """Solves for Qhat_i of Theorem 3, one axis of compact pairs per agent of N_i^kappa in increasing order.
 
     dummy: the joint pair that is never learned, whose value is 0, as compact pair numbers: one for all agents of the
     neighborhood or one for each; None: the solution is unique up to a constant, and is returned with mean 0 under the
@@ -41,8 +41,8 @@ def critic_fixed_point(
             f"N_{agent}^{kappa} has {size(math.prod(sizes))} joint pairs, more than {MOST_PAIRS} (agent {agent})"
         )
     left_out = -1 if dummy is None else _joint(agent, kappa, sizes, dummy)
-    values = Values(chain, [agent])
-    weight, paid, following = _pair_law(values, near)
+    values = AverageValues(chain, [agent])
+    weight, reward, following = _pair_law(values, near)
     known = np.flatnonzero(weight > 0)
     if dummy is not None and left_out not in known:
         raise ConfigError(
@@ -50,7 +50,7 @@ def critic_fixed_point(
         )
     learned = known[known != left_out]
     system = np.diag(weight[learned]) - following[np.ix_(learned, learned)]
-    right = paid[learned] - float(values.J) * weight[learned]
+    right = reward[learned] - float(values.J) * weight[learned]
     table = np.full(len(weight), np.nan)
     if dummy is None:
         table[learned] = np.linalg.solve(system + np.outer(weight[learned], weight[learned]), right)
@@ -61,7 +61,7 @@ def critic_fixed_point(
 
 
 def _joint(agent: int, kappa: int, sizes: list[int], dummy: int | Sequence[int]) -> int:
-    """The number of the dummy among the joint pairs of the neighborhood."""
+    """Finds the number of the dummy among the joint pairs of the neighborhood."""
     numbers = list(dummy) if isinstance(dummy, Sequence) else [dummy] * len(sizes)
     if len(numbers) != len(sizes):
         raise ConfigError(f"the dummy of agent {agent} needs {len(sizes)} pair numbers, one for each of N_{agent}^{kappa}")
@@ -72,7 +72,10 @@ def _joint(agent: int, kappa: int, sizes: list[int], dummy: int | Sequence[int])
 
 
 def critic_error(joint: JointPairs, agent: int, kappa: int, fixed_point: Float[Tensor, "*Z_N"]) -> float:
-    """min over c of sqrt(E_pi |Qhat_i(z_N) + c - Q_i(z)|^2), the left side of (13)."""
+    """Computes min over c of sqrt(E_pi |Qhat_i(z_N) + c - Q_i(z)|^2), the left side of (13).
+
+    Errors: `ConfigError` for joint pairs of discounted values: they have no stationary law pi.
+    """
     near = neighborhood(joint.chain, agent, kappa)
     numbers = np.unravel_index(np.arange(joint.num_pairs), joint.sizes)
     seen = joint.stationary > 0
@@ -82,13 +85,13 @@ def critic_error(joint: JointPairs, agent: int, kappa: int, fixed_point: Float[T
 
 
 def neighborhood(chain: Chain, agent: int, kappa: int) -> list[int]:
-    """N_i^kappa in increasing order."""
+    """Lists N_i^kappa in increasing order."""
     index, mask, _ = chain.env.network.neighborhood(kappa)
     return [int(j) for j in index[agent, mask[agent]]]
 
 
-def _pair_law(values: Values, near: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pr[z_N], E[r_i 1(z_N)] and Pr[z_N(t), z_N(t+1)], over the joint compact pairs of `near`."""
+def _pair_law(values: AverageValues, near: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Computes Pr[z_N], E[r_i 1(z_N)] and Pr[z_N(t), z_N(t+1)] over the joint compact pairs of `near`."""
     chain, laws = values.chain, values.chain.laws
     pi = values.stationary.numpy()
     states = [chain.sizes[j] for j in near]
@@ -102,7 +105,7 @@ def _pair_law(values: Values, near: list[int]) -> tuple[np.ndarray, np.ndarray, 
     )
     numbers = chain.env.pair_index.numpy()
 
-    weight, paid = np.zeros(math.prod(sizes)), np.zeros(math.prod(sizes))
+    weight, reward = np.zeros(math.prod(sizes)), np.zeros(math.prod(sizes))
     following = np.zeros((math.prod(sizes), math.prod(states)))
     for action in itertools.product(*[range(chain.tables[j].shape[1]) for j in near]):
         tables = list(chain.tables)
@@ -110,14 +113,14 @@ def _pair_law(values: Values, near: list[int]) -> tuple[np.ndarray, np.ndarray, 
             tables[j] = np.zeros_like(tables[j])
             tables[j][:, a] = chain.env.action_mask[j, : chain.sizes[j], a].numpy()
         expected = chain.expect(indicator, tables)
-        reward = chain.rewards(values.agents, tables)[:, 0]
+        mean_reward = chain.rewards(values.agents, tables)[:, 0]
         rows = np.zeros((math.prod(states), 2 + math.prod(states)))
-        np.add.at(rows, inside, pi[:, None] * np.column_stack([np.ones(len(pi)), reward, expected]))
+        np.add.at(rows, inside, pi[:, None] * np.column_stack([np.ones(len(pi)), mean_reward, expected]))
         for x, own in enumerate(np.ndindex(*states)):
             z = [int(numbers[j, s, a]) for j, s, a in zip(near, own, action, strict=True)]
             if min(z) >= 0:
                 place = int(np.ravel_multi_index(z, sizes))
-                weight[place], paid[place] = rows[x, 0], rows[x, 1]
+                weight[place], reward[place] = rows[x, 0], rows[x, 1]
                 following[place] = rows[x, 2:]
-    weight, paid, following = weight * action_weight, paid * action_weight, following * action_weight[:, None]
-    return weight, paid, following[:, state_of] * action_weight
+    weight, reward, following = weight * action_weight, reward * action_weight, following * action_weight[:, None]
+    return weight, reward, following[:, state_of] * action_weight

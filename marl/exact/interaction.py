@@ -1,4 +1,4 @@
-"""How much one agent can change the next state of another: the interaction matrix C of Theorem 1.
+"""The interaction matrix C of Theorem 1 says how much one agent can change the next state of another.
 
 C_ij bounds the total variation distance of P_i(. | ...) when agent j changes and nothing else. It is zero unless j is
 a neighbor of i, so C is kept in the layout of `network.neighborhood(1)` and nothing is n x n.
@@ -10,14 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from marl.core.checks import choice
-from marl.core.environment import Environment, NetworkedMDP
+from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.network import Neighborhood
 from marl.exact.local_laws import LocalLaws, far_apart
 
 
 class NeighborMatrix:
-    """A non-negative matrix [n, n] whose entry (i, j) is zero unless j is in N_i^kappa.
+    """This is a non-negative matrix [n, n] whose entry (i, j) is zero unless j is in N_i^kappa.
 
     Shapes: entries [n, m], in the layout of `neighborhood`; padding is zero.
     """
@@ -28,11 +28,11 @@ class NeighborMatrix:
         self._index = neighborhood.index.numpy()
 
     def __matmul__(self, x: np.ndarray) -> np.ndarray:
-        """C x, column by column. Shapes: x [n, k]."""
+        """Computes C x, column by column. Shapes: x [n, k]."""
         return np.einsum("nm,nmk->nk", self.entries, x[self._index])
 
     def transposed(self) -> "NeighborMatrix":
-        """C', whose entries have the same layout because N_i^kappa is symmetric."""
+        """Returns C', whose entries have the same layout because N_i^kappa is symmetric."""
         n, mask = len(self.entries), self.neighborhood.mask.numpy()
         row, column = np.repeat(np.arange(n), mask.sum(axis=1)), self._index[mask]
         entries = np.zeros_like(self.entries)
@@ -40,18 +40,18 @@ class NeighborMatrix:
         return NeighborMatrix(entries, self.neighborhood)
 
     def row_sums(self) -> Float[Tensor, "n"]:
-        """sum_j C_ij: what Theorem 1 wants below 1."""
+        """Computes sum_j C_ij, which Theorem 1 wants below 1."""
         return torch.from_numpy(self.entries.sum(axis=1))
 
     def dense(self) -> Float[Tensor, "n n"]:
-        """Written out, for small networks."""
+        """Writes the matrix out, for small networks."""
         full = np.zeros((len(self.entries),) * 2)
         np.add.at(full, (np.arange(len(full))[:, None], self._index), self.entries)
         return torch.from_numpy(full)
 
 
 def interaction_matrix(laws: LocalLaws, form: str = "z") -> NeighborMatrix:
-    """C of the paper's Theorem 1 (`paper`: s_j changes, or i's own pair), or its z-form (`z`: z_j changes).
+    """Computes C of the paper's Theorem 1 (`paper`: s_j changes, or i's own pair), or its z-form (`z`: z_j changes).
 
     C_ij = sup TV(P_i(. | x_j, rest), P_i(. | x_j', rest)) over all legal x_j, x_j', rest. Where actions are private the
     forms agree. Errors: `ConfigError` for the paper's form where laws see the neighbors' actions.
@@ -69,7 +69,7 @@ def interaction_matrix(laws: LocalLaws, form: str = "z") -> NeighborMatrix:
 
 
 def least_interaction(env: NetworkedMDP, samples: int = 64, seed: int = 0) -> NeighborMatrix:
-    """Entries that C in z-form at least has, from random joint pairs: for neighborhoods too large to list.
+    """Finds entries that C in z-form at least has, from random joint pairs: for neighborhoods too large to list.
 
     Good for showing that a condition on C fails, never that it holds.
     """
@@ -90,15 +90,15 @@ def least_interaction(env: NetworkedMDP, samples: int = 64, seed: int = 0) -> Ne
     return NeighborMatrix(entries, neighborhood)
 
 
-def random_pairs(env: Environment, count: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Joint pairs (s, a) [count, n]: states uniform, actions uniform over the legal ones, as in B.4."""
+def random_pairs(env: NetworkedMDP, count: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draws joint pairs (s, a) [count, n]: states uniform, actions uniform over the legal ones, as in B.4."""
     s = (torch.rand(count, env.n, generator=draw, dtype=torch.float64) * env.num_states).long()
     legal = env.action_mask[torch.arange(env.n), s].double()
     return s, torch.multinomial(legal.flatten(0, 1), 1, generator=draw).reshape(count, env.n)
 
 
 def reward_variation(laws: LocalLaws) -> NeighborMatrix:
-    """delta_j(r_i): the most that E[r_i | z_{N_i}] changes with z_j alone; for private rewards the span of r_i at j = i."""
+    """Computes delta_j(r_i), the most that E[r_i | z_{N_i}] changes with z_j alone; private: the span of r_i at j = i."""
     neighborhood = laws.env.network.neighborhood(1)
     change = np.zeros(neighborhood.index.shape)
     for i, table in enumerate(laws.reward):
@@ -110,7 +110,7 @@ def reward_variation(laws: LocalLaws) -> NeighborMatrix:
 
 
 def variation(table: Float[np.ndarray, "*D S"], axis: int) -> float:
-    """sup of the total variation distance of two rows that differ along `axis` only."""
+    """Computes the sup of the total variation distance of two rows that differ along `axis` only."""
     rows = np.moveaxis(table, axis, 0)
     if len(rows) == 1:
         return 0.0

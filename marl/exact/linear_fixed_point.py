@@ -1,4 +1,4 @@
-"""Where TD(0) with a frozen policy ends for a critic Q_i = w . phi(z_{N_i^kappa}) that is linear in its parameters.
+"""TD(0) with a frozen policy ends here for a critic Q_i = w . phi(z_{N_i^kappa}) that is linear in its parameters.
 
 The expected step vanishes, A w = b, under the stationary law of z(t), with phi' the features of z(t+1):
 
@@ -30,7 +30,7 @@ RANK = 1e-12
 def linear_fixed_point(
     chain: Chain, agent: int, features: Float[Tensor, "Z F"], discount: float = 1.0
 ) -> Float[Tensor, "F"]:
-    """w of agent i. Its Q_i at every joint pair is features @ w.
+    """Solves for w of agent i. Its Q_i at every joint pair is features @ w.
 
     features: phi at every joint pair, in the order of `JointPairs(chain).pairs`.
     Errors: `ConfigError` for features that are misshapen, not finite or more than 4096, as `JointPairs`, and for an
@@ -45,13 +45,13 @@ def linear_fixed_point(
     mean = torch.zeros(chain.num_states, phi.shape[1], dtype=torch.float64)
     mean.index_add_(0, state, zeta[:, None] * phi)  # E[phi(s, a) | s]
     following = next_value(chain, mean.numpy(), s, a)  # E[phi' | z]
-    gained = chain.laws.env.reward(s, a)[:, agent]
+    reward = chain.laws.env.reward(s, a)[:, agent]
     if discount == 1.0:
-        gained = gained - joint.values.J[agent]
+        reward = reward - joint.values.J[agent]
     weighted = (joint.stationary[:, None] * phi).T
     left, size, right = torch.linalg.svd(weighted @ (phi - discount * following))
     matter = size > RANK * torch.linalg.matrix_norm(weighted @ phi, 2)
-    return right.T[:, matter] @ ((left.T @ (weighted @ gained))[matter] / size[matter])
+    return right.T[:, matter] @ ((left.T @ (weighted @ reward))[matter] / size[matter])
 
 
 def _checked(joint: JointPairs, features: Tensor) -> Float[Tensor, "Z F"]:

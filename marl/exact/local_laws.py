@@ -1,4 +1,4 @@
-"""The local laws of an environment as tables, read off by asking it; the one source of everything exact.
+"""The local laws of an environment are read off as tables by asking it; they are the one source of everything exact.
 
 Agent i's law P_i(. | z_{N_i}) sees of each neighbor j either the pair z_j or, where actions are private (equation (1)
 of the paper) and j is not i, only the state s_j. Pairs are the compact numbers of `env.index`.
@@ -28,8 +28,18 @@ class TooManyPairsError(ConfigError):
     """A neighborhood has more joint pairs than can be listed."""
 
 
+def stating_its_law(env: Environment) -> NetworkedMDP:
+    """Returns the environment if it states its law. Errors: `ConfigError` if it does not."""
+    if not isinstance(env, NetworkedMDP):
+        raise ConfigError(
+            "exact results need an environment that states its law, a NetworkedMDP with `_transition` and `_reward`; "
+            f"{type(env).__name__} can only be sampled"
+        )
+    return env
+
+
 class LocalLaws:
-    """Tables of all agents.
+    """This holds the tables of all agents.
 
     env: the environment. neighbors[i]: N_i in increasing order, i included. own[i]: the place of i in it.
     pair_state[i], pair_action[i] [|Z_i|]: the legal pairs in their compact order; first[i] [S_i + 1]: where the pairs
@@ -41,12 +51,8 @@ class LocalLaws:
     `TooManyPairsError` if a neighborhood has too many joint pairs.
     """
 
-    def __init__(self, env: Environment):
-        if not isinstance(env, NetworkedMDP):
-            raise ConfigError(
-                f"exact results need an environment that states its law; {type(env).__name__} can only be sampled"
-            )
-        self.env = env
+    def __init__(self, env: NetworkedMDP):
+        self.env = stating_its_law(env)
         self.n = env.n
         index, mask, _ = env.network.neighborhood(1)
         self.neighbors = [index[i, mask[i]].tolist() for i in range(env.n)]
@@ -65,7 +71,7 @@ class LocalLaws:
             self._read(group)
 
     def checked(self, agents: Sequence[int] | None) -> list[int]:
-        """The agents asked for, all if None. Errors: `ConfigError` for one that does not exist."""
+        """Returns the agents asked for, all if None. Errors: `ConfigError` for one that does not exist."""
         wanted = list(range(self.n)) if agents is None else list(agents)
         if not wanted:
             raise ConfigError("no agent is asked for; name at least one")
@@ -75,11 +81,11 @@ class LocalLaws:
         return [int(i) for i in wanted]
 
     def seen(self, i: int, j: int, z: np.ndarray) -> np.ndarray:
-        """What agent i's law sees of the pairs z of its neighbor j: the pairs, or their states."""
+        """Returns what agent i's law sees of the pairs z of its neighbor j: the pairs, or their states."""
         return z if self.sees_pairs or i == j else self.pair_state[j][z]
 
     def _grid(self, i: int) -> list[np.ndarray]:
-        """For each neighbor the pair numbers that are tried: all, or one per state where that says everything."""
+        """Lists for each neighbor the pair numbers that are tried: all, or one per state where that says everything."""
         thin = self.env.private_actions and self.env.private_rewards
         return [self.first[j][:-1] if thin and j != i else np.arange(self.num_pairs[j]) for j in self.neighbors[i]]
 
@@ -105,7 +111,7 @@ class LocalLaws:
         shapes = {i: [len(axis) for axis in grids[i]] for i in group}
         counts = {i: math.prod(shapes[i]) for i in group}
         law = {i: np.empty((counts[i], self.num_states[i])) for i in group}
-        paid = {i: np.empty(counts[i]) for i in group}
+        reward = {i: np.empty(counts[i]) for i in group}
         rows = max(1, _CHUNK // (self.n * (max(self.num_states) + 2)))
         for start in range(0, max(counts.values()), rows):
             asked = np.arange(start, min(start + rows, max(counts.values())))
@@ -117,28 +123,28 @@ class LocalLaws:
                     z = axis[place]
                     s[: len(own), j], a[: len(own), j] = self.pair_state[j][z], self.pair_action[j][z]
             states, actions = torch.from_numpy(s), torch.from_numpy(a)
-            told, reward = self.env.transition(states, actions).numpy(), self.env.reward(states, actions).numpy()
+            next_law, mean_reward = self.env.transition(states, actions).numpy(), self.env.reward(states, actions).numpy()
             for i in group:
                 own = asked[asked < counts[i]]
-                law[i][own] = told[: len(own), i, : self.num_states[i]]
-                paid[i][own] = reward[: len(own), i]
+                law[i][own] = next_law[: len(own), i, : self.num_states[i]]
+                reward[i][own] = mean_reward[: len(own), i]
         for i in group:
-            self._keep(i, _normalised(i, law[i]).reshape(*shapes[i], -1), paid[i].reshape(shapes[i]))
+            self._keep(i, _normalized(i, law[i]).reshape(*shapes[i], -1), reward[i].reshape(shapes[i]))
 
-    def _keep(self, i: int, law: np.ndarray, paid: np.ndarray) -> None:
+    def _keep(self, i: int, law: np.ndarray, reward: np.ndarray) -> None:
         """Drops the axes and entries that law and reward do not depend on."""
         if self.env.private_actions and not self.env.private_rewards:  # the law needs one pair per state of the others
             law = law[np.ix_(*self._states_only(i), np.arange(self.num_states[i]))]
         if self.env.private_rewards:
-            paid = paid[tuple(slice(None) if j == i else 0 for j in self.neighbors[i])]
-        self.law[i], self.reward[i] = np.ascontiguousarray(law), np.ascontiguousarray(paid)
+            reward = reward[tuple(slice(None) if j == i else 0 for j in self.neighbors[i])]
+        self.law[i], self.reward[i] = np.ascontiguousarray(law), np.ascontiguousarray(reward)
 
     def _states_only(self, i: int) -> list[np.ndarray]:
         return [np.arange(self.num_pairs[j]) if j == i else self.first[j][:-1] for j in self.neighbors[i]]
 
 
-def _normalised(i: int, law: np.ndarray) -> np.ndarray:
-    """Rows that sum to one exactly. Errors: `ConfigError` if they are off by more than single precision."""
+def _normalized(i: int, law: np.ndarray) -> np.ndarray:
+    """Returns rows that sum to one exactly. Errors: `ConfigError` if they are off by more than single precision."""
     total = law.sum(axis=1, keepdims=True)
     if not (np.abs(total - 1.0) <= TOLERANCE).all() or not (law >= 0.0).all():
         worst = int(np.argmax(np.abs(np.nan_to_num(total[:, 0], nan=np.inf) - 1.0) - np.minimum(law.min(axis=1), 0.0)))
@@ -150,7 +156,7 @@ def _normalised(i: int, law: np.ndarray) -> np.ndarray:
 
 
 def far_apart(neighbors: list[list[int]]) -> list[list[int]]:
-    """Greedy grouping of the agents such that those of one group share no neighbor."""
+    """Groups the agents greedily such that those of one group share no neighbor."""
     groups: list[list[int]] = []
     color = [-1] * len(neighbors)
     for i, near in enumerate(neighbors):

@@ -1,4 +1,4 @@
-"""Exact numbers of the policy while it learns, for networks that are small enough."""
+"""Exact numbers of the policy are logged while it learns, for networks that are small enough."""
 
 import logging
 import math
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from marl.core.checks import number
-from marl.core.environment import Environment
+from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.logger import Logger, Metrics
 from marl.core.policy import Policy
@@ -23,13 +23,14 @@ log = logging.getLogger(__name__)
 
 
 class ExactMonitor:
-    """A logger that adds exact numbers to the metrics of every log point and hands them on to `loggers`.
+    """This logger adds exact numbers to the metrics of every log point and hands all on to `loggers`.
 
     Per replica: `exact/average_reward` (J), `exact/gradient_norm` (||grad J||, 0 where nothing is learned) and, if decay is
     certified for every policy, the policy's score is bounded and the network has at most 1,024 joint states,
     `exact/theorem2_bound`, the limit of ||grad J|| by Theorem 2: L b / (1 - mu_D), L^2 = sum_i L_i^2, b the largest
-    certified left side of (4) at kappa (inf where Theorem 2 is vacuous). critic_kappa: the kappa of a tabular critic; None,
-    and no bound, for any other. The theorem is about step sizes that meet its Assumption 3, which every run reports.
+    certified left side of (4) at kappa (inf where Theorem 2 is vacuous). critic_kappa: the kappa of a tabular critic that
+    learns the average reward; None, and no bound, for any other. The theorem is about step sizes that meet its
+    Assumption 3, which every run reports.
 
     Errors: `ConfigError` before training, if the first policy has no exact numbers (its joint state is too large, or its
     chain has several recurrent classes). NaN, and a warning, if a later one has none: no reason to lose a run.
@@ -37,7 +38,7 @@ class ExactMonitor:
 
     def __init__(
         self,
-        env: Environment,
+        env: NetworkedMDP,
         policy: Policy,
         critic_kappa: int | None,
         loggers: Sequence[Logger],

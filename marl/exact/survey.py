@@ -1,4 +1,4 @@
-"""What can be said of a network and a policy at once: promises, measurements, and why one is missing."""
+"""A survey says all that can be said of a network and a policy: promises, measurements, and why one is missing."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from marl.core.checks import integer, number
-from marl.core.environment import Environment, NetworkedMDP
+from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
 from marl.exact import dense
@@ -23,7 +23,7 @@ from marl.exact.ergodicity import Ergodicity, ergodicity
 from marl.exact.interaction import least_interaction
 from marl.exact.local_laws import LocalLaws, TooManyPairsError
 from marl.exact.truncation import JointPairs
-from marl.exact.values import Values
+from marl.exact.values import AverageValues
 
 FEW_PAIRS = 2**14
 """Joint pairs up to which the left side of (4) is measured at all of them."""
@@ -35,7 +35,7 @@ Found = TypeVar("Found")
 
 @dataclass
 class Measured:
-    """Left sides of (4) under one policy.
+    """This holds left sides of (4) under one policy.
 
     agents: which. largest [K, C]: for kappa = 0..K-1 and every agent the largest seen. samples: at how many random
     (z, z') each, 0 = at all. curves [C, M, K]: the samples, None if at all.
@@ -47,14 +47,14 @@ class Measured:
     curves: Float[Tensor, "C M K"] | None
 
     def kappa_for(self, accuracy: float) -> int:
-        """The smallest kappa from which on no measured left side exceeds `accuracy`."""
+        """Finds the smallest kappa from which on no measured left side exceeds `accuracy`."""
         above = (self.largest.amax(dim=1) > accuracy).nonzero()
         return int(above[-1]) + 1 if len(above) else 0
 
 
 @dataclass
 class Survey:
-    """Results, or the sentence that says why there is none."""
+    """This holds each result, or the sentence that says why there is none."""
 
     one_step: Certificate | str
     coupling: Certificate | str
@@ -63,7 +63,7 @@ class Survey:
 
 
 def survey(
-    env: Environment,
+    env: NetworkedMDP,
     policy: Policy,
     *,
     gamma: float = 1.0,
@@ -73,7 +73,7 @@ def survey(
     seed: int = 0,
     memory: float = 4.0,
 ) -> Survey:
-    """Certificates for every policy and, from blocks of up to `horizon` steps, for this one; the measured decay; mixing.
+    """Collects certificates for every policy and, from blocks of up to `horizon` steps, for this one; decay; mixing.
 
     Errors: `ConfigError` for an argument out of range, or an environment that does not state its law.
     """
@@ -82,7 +82,6 @@ def survey(
     try:
         laws = LocalLaws(env)
     except TooManyPairsError as error:
-        assert isinstance(env, NetworkedMDP)
         same = "the laws cannot be listed (see the first line)"
         return Survey(_without_tables(env, gamma, agents, str(error)), same, same, same)
     wanted = laws.checked(agents)
@@ -104,18 +103,18 @@ def survey(
 
 
 def measured(chain: Chain, agents: Sequence[int], samples: int, seed: int = 0) -> Measured:
-    """The left side of (4) at all joint pairs of a small network, at `samples` random ones of a larger one."""
+    """Measures the left side of (4) at all joint pairs of a small network, at `samples` random ones of a larger one."""
     agents = chain.laws.checked(agents)
     kappas = radii(chain.env.network, agents)
     if JointPairs.count(chain) <= FEW_PAIRS:
         joint = JointPairs(chain)
         return Measured(agents, torch.stack([worst_decay(joint, i)[:kappas] for i in agents], dim=1), 0, None)
-    curves = torch.stack([sampled_decay(Values(chain, [i]), i, samples, seed)[:, :kappas] for i in agents])
+    curves = torch.stack([sampled_decay(AverageValues(chain, [i]), i, samples, seed)[:, :kappas] for i in agents])
     return Measured(agents, curves.amax(dim=1).T, samples, curves)
 
 
 def _coupling(laws: LocalLaws, policy: Policy, agents: list[int], horizon: int, memory: float) -> Certificate | str:
-    """The certificate of the fewest steps that gives one, or why there is none."""
+    """Finds the certificate of the fewest steps that gives one, or why there is none."""
     with torch.no_grad():
         tables = [table.numpy() for table in dense.policy_tables(policy)]
     found: Certificate | str = "it was not tried (horizon below 2)"
@@ -130,7 +129,7 @@ def _coupling(laws: LocalLaws, policy: Policy, agents: list[int], horizon: int, 
 
 
 def _without_tables(env: NetworkedMDP, gamma: float, agents: Sequence[int] | None, why: str) -> Certificate | str:
-    """Where the laws cannot be listed: what discounting alone promises, or what random joint pairs show."""
+    """Says, where the laws cannot be listed, what discounting alone promises or what random joint pairs show."""
     if gamma < 1.0:
         wanted = list(range(env.n)) if agents is None else list(agents)
         spans = [env.reward_range[1] - env.reward_range[0]] * env.n

@@ -1,4 +1,4 @@
-"""Truncated Q-functions (5) with any weights (6), and the gradient (7) that they give.
+"""Truncated Q-functions (5) with any weights (6), and the gradient (7) that they give, are computed here.
 
 These need Q at every joint pair, so they are for small networks. Tables over Z are numbered in mixed radix over the
 compact pairs of `env.index`, agent 0 most significant.
@@ -16,16 +16,18 @@ from marl.core.checks import integer, size
 from marl.core.errors import ConfigError
 from marl.exact.chain import Chain
 from marl.exact.gradient import Gradient, through_policy
-from marl.exact.values import Values
+from marl.exact.values import AverageValues, Values
 
 MOST_PAIRS = 2**22
 """Largest |Z| that is listed."""
 
 
 class JointPairs:
-    """Q_i(z) and pi(z) at every z; of the average reward, or of other `values` of the same chain.
+    """This lists Q_i(z) and the weight of every z, of the average reward or of other `values` of the same chain.
 
-    Errors: `ConfigError` if there are more than 2^22 joint pairs, and those of `Values` where none are given.
+    values: of all agents; None = `AverageValues(chain)`.
+    Errors: `ConfigError` if there are more than 2^22 joint pairs, for values of another chain or of some agents only, and
+    those of `AverageValues` where none are given.
     """
 
     def __init__(self, chain: Chain, values: Values | None = None):
@@ -37,16 +39,22 @@ class JointPairs:
                 f"{size(self.num_pairs)} joint pairs are too many to list (at most {MOST_PAIRS:.3g}); ask for Q at chosen "
                 "pairs, or use a smaller network"
             )
-        self.values = Values(chain) if values is None else values
+        if values is not None and (values.chain is not chain or values.agents != list(range(chain.n))):
+            whose = "this" if values.chain is chain else "another"
+            raise ConfigError(
+                f"joint pairs need the values of agents 0 to {chain.n - 1} of the same chain, got those of agents "
+                f"{values.agents} of {whose} chain; leave out `agents` and give both the one chain"
+            )
+        self.values: Values = AverageValues(chain) if values is None else values
 
     @staticmethod
     def count(chain: Chain) -> int:
-        """|Z|."""
+        """The number of joint pairs is |Z|."""
         return math.prod(chain.laws.num_pairs)
 
     @cached_property
     def pairs(self) -> tuple[Int64[Tensor, "Z n"], Int64[Tensor, "Z n"]]:
-        """(s, a) of every z."""
+        """The states and actions (s, a) of every z are listed in the order of all tables over Z."""
         numbers = np.unravel_index(np.arange(self.num_pairs), self.sizes)
         laws = self.chain.laws
         s, a = ([of[i][z] for i, z in enumerate(numbers)] for of in (laws.pair_state, laws.pair_action))
@@ -54,17 +62,27 @@ class JointPairs:
 
     @cached_property
     def q(self) -> Float[Tensor, "Z n"]:
-        """Q_i(z)."""
+        """Q_i(z) stands in column i."""
         return self.values.q(*self.pairs)
 
     @cached_property
-    def stationary(self) -> Float[Tensor, "Z"]:
-        """pi(z) = pi(s) zeta(a|s)."""
+    def pair_weights(self) -> Float[Tensor, "Z"]:
+        """How much every z counts is `state_weights` of s times zeta(a|s): the stationary law, or the occupancy."""
         s = self.pairs[0].numpy()
-        return self.values.stationary[self.chain.number(s)] * torch.from_numpy(self.action_weight(None))
+        return self.values.state_weights[self.chain.number(s)] * torch.from_numpy(self.action_weight(None))
+
+    @property
+    def stationary(self) -> Float[Tensor, "Z"]:
+        """The stationary law is pi(z) = pi(s) zeta(a|s). Errors: `ConfigError` if `values` are discounted."""
+        if not isinstance(self.values, AverageValues):
+            raise ConfigError(
+                f"{type(self.values).__name__} have no stationary law, under which critic_error takes its means; use "
+                "JointPairs(chain), which is of the average reward, or `pair_weights`, of total mass 1 / (1 - gamma)"
+            )
+        return self.pair_weights
 
     def action_weight(self, without: int | None) -> Float[np.ndarray, "Z"]:
-        """prod_j zeta_j(a_j|s_j), over all agents or all but one."""
+        """Multiplies zeta_j(a_j|s_j) over all agents, or over all but one."""
         s, a = (part.numpy() for part in self.pairs)
         tables = self.chain.tables
         kept = [tables[j][s[:, j], a[:, j]] for j in range(self.chain.n) if j != without]
@@ -72,15 +90,15 @@ class JointPairs:
 
 
 def truncated_q(joint: JointPairs, kappa: int, weights: Tensor | None = None) -> Float[Tensor, "Z n"]:
-    """(5): Qtilde_i(z_{N_i^kappa}) = sum over the outside of w_i(outside; inside) Q_i, written out at every z.
+    """Computes (5), Qtilde_i(z_{N_i^kappa}) = sum over the outside of w_i(outside; inside) Q_i, at every z.
 
     weights: any non-negative measure m over Z, [Z] or one per agent [n, Z]; w_i(outside; inside) is m(z) divided by its
-    sum over the outside, and uniform where that is zero, so that (6) holds. None = the stationary law.
+    sum over the outside, and uniform where that is zero, so that (6) holds. None = `joint.pair_weights`.
     Errors: `ConfigError` for negative, NaN or misshapen weights.
     """
     kappa = integer("kappa", kappa, 0)
     n = joint.chain.n
-    measure = joint.stationary if weights is None else _checked(joint, weights)
+    measure = joint.pair_weights if weights is None else _checked(joint, weights)
     columns = []
     for i in range(n):
         beyond = outside(joint.chain, i, kappa)
@@ -96,20 +114,23 @@ def truncated_q(joint: JointPairs, kappa: int, weights: Tensor | None = None) ->
 
 
 def approximate_gradient(joint: JointPairs, kappa: int, weights: Tensor | None = None) -> Gradient:
-    """(7): h_i = E_pi[(1/n) sum_{j in N_i^kappa} Qtilde_j] grad log zeta_i, as the gradient by parameter."""
+    """Computes (7), h_i = E_pi[(1/n) sum_{j in N_i^kappa} Qtilde_j] grad log zeta_i, by parameter.
+
+    E_pi stands for the sum with `joint.pair_weights`: of discounted values (7) estimates the gradient of J^gamma.
+    """
     return through_policy(joint.chain.policy, joint.chain.replica, approximate_marginal(joint, kappa, weights))
 
 
 def approximate_marginal(joint: JointPairs, kappa: int, weights: Tensor | None = None) -> list[np.ndarray]:
-    """What stands in (7) in place of the `marginal_q` of Lemma 1, [S_i, A] by agent."""
+    """Computes what stands in (7) in place of the `marginal_q` of Lemma 1, [S_i, A] by agent."""
     chain = joint.chain
     tilde = truncated_q(joint, kappa, weights).numpy()
     s, a = (part.numpy() for part in joint.pairs)
-    pi = joint.values.stationary.numpy()[chain.number(s)]
+    weights_of_states = joint.values.state_weights.numpy()[chain.number(s)]
     found = []
     for i in range(chain.n):
         near = [j for j in range(chain.n) if j not in outside(chain, i, kappa)]
-        terms = pi * joint.action_weight(i) * tilde[:, near].sum(axis=1) / chain.n
+        terms = weights_of_states * joint.action_weight(i) * tilde[:, near].sum(axis=1) / chain.n
         totals = np.zeros_like(chain.tables[i])
         np.add.at(totals, (s[:, i], a[:, i]), terms)
         found.append(totals)
@@ -117,7 +138,7 @@ def approximate_marginal(joint: JointPairs, kappa: int, weights: Tensor | None =
 
 
 def outside(chain: Chain, i: int, kappa: int) -> list[int]:
-    """N_{-i}^kappa: the agents farther than kappa from agent i."""
+    """Lists N_{-i}^kappa, the agents farther than kappa from agent i."""
     index, mask, _ = chain.env.network.neighborhood(kappa)
     inside = set(index[i, mask[i]].tolist())
     return [j for j in range(chain.n) if j not in inside]

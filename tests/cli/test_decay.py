@@ -11,7 +11,7 @@ import torch
 
 from marl import Network
 from marl.envs import LocalMDP, random_local_mdp
-from marl.exact import Chain, JointPairs, Values, sampled_decay, worst_decay
+from marl.exact import AverageValues, Chain, JointPairs, sampled_decay, worst_decay
 from marl.policies import RandomTable, TabularSoftmax, Uniform
 from tests.cli.command import Marl, assert_refused, contents
 from tests.cli.test_certify import assert_picture, enough, printed, shown, written
@@ -61,7 +61,7 @@ def test_a_small_network_at_all_joint_pairs(marl: Marl, tmp_path: Path) -> None:
 def test_a_larger_network_at_random_pairs(marl: Marl, tmp_path: Path) -> None:
     table = printed(marl("decay", *LARGE, "seed=3", "out=here"))
     env = random_local_mdp("line:7")
-    curves = sampled_decay(Values(Chain(env, Uniform(env)), [0]), 0, 12, seed=3).numpy()
+    curves = sampled_decay(AverageValues(Chain(env, Uniform(env)), [0]), 0, 12, seed=3).numpy()
     found = result(tmp_path / "here")
     low, median, high = np.percentile(curves, [10, 50, 90], axis=0)
     expected = {"median": median, "largest": curves.max(axis=0), "10 %": low, "90 %": high}

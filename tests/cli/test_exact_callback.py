@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from marl import Network
 from marl.core.policy import Policy
 from marl.envs import LocalMDP, random_local_mdp
-from marl.exact import Chain, JointPairs, Values, certificate, ergodicity
+from marl.exact import AverageValues, Chain, JointPairs, certificate, ergodicity
 from marl.policies import TabularSoftmax
 from marl.trainers import ScalableActorCritic
 from tests.cli.command import Marl, Outcome, assert_refused, assert_same_numbers, contents, metrics_of, state_of, summary_of
@@ -70,7 +70,7 @@ def test_rows(marl: Marl, tmp_path: Path) -> None:
     for b in range(2):
         chain = Chain(env, policy, replica=b)
         limit = math.sqrt(3 * 2.0) * float(bounds[1].max()) / (1.0 - ergodicity(chain).mu_D)
-        assert rows["average_reward"][-1, b] == pytest.approx(float(Values(chain).J.mean()), rel=1e-12)
+        assert rows["average_reward"][-1, b] == pytest.approx(float(AverageValues(chain).J.mean()), rel=1e-12)
         assert rows["gradient_norm"][-1, b] == pytest.approx(gradient_of_definition(chain), rel=1e-9)
         assert rows["theorem2_bound"][-1, b] == pytest.approx(limit, rel=1e-9)
     for values in rows.values():  # it follows the policy, which differs between replicas and moves

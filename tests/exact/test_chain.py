@@ -10,7 +10,7 @@ import torch
 from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs import LocalMDP, random_local_mdp
-from marl.exact import Chain, LocalLaws, Values, solve, stationary
+from marl.exact import AverageValues, Chain, LocalLaws, solve, stationary
 from marl.exact.values import next_value
 from marl.policies import RandomTable, TabularSoftmax, Uniform
 
@@ -60,7 +60,7 @@ def test_free_equals_dense(graph: str | Network, sizes: dict[str, Any], private:
     np.testing.assert_allclose(free.push(w), dense.push(w), **CLOSE)
     for chain in (dense, free):
         assert np.vdot(w, chain.expect(h)) == pytest.approx(np.vdot(chain.push(w), h), abs=1e-9)
-    one, other = Values(dense), Values(free)
+    one, other = AverageValues(dense), AverageValues(free)
     np.testing.assert_allclose(other.stationary, one.stationary, **CLOSE)
     np.testing.assert_allclose(other.J, one.J, **CLOSE)
     np.testing.assert_allclose(other.V, one.V, **CLOSE)
@@ -112,7 +112,7 @@ def relabelled(env: LocalMDP, new: list[int]) -> LocalMDP:
     old = np.argsort(new)
     network = Network.from_edges(env.n, [(new[i], new[j]) for i, j in env.network.edges.tolist()])
     index, mask, _ = env.network.neighborhood(1)
-    laws, paid = env.as_tables()
+    laws, rewards = env.as_tables()
     transition, reward = [], []
     for i in old:
         order = np.argsort([new[j] for j in index[i, mask[i]].tolist()])
@@ -122,7 +122,7 @@ def relabelled(env: LocalMDP, new: list[int]) -> LocalMDP:
             axes = [axis for k in order for axis in (2 * k, 2 * k + 1)]
             transition.append(laws[i].transpose([*axes, len(axes)]))
         pairs = [axis for k in order for axis in (2 * k, 2 * k + 1)]
-        reward.append(paid[i] if env.private_rewards else paid[i].transpose(pairs))
+        reward.append(rewards[i] if env.private_rewards else rewards[i].transpose(pairs))
     return LocalMDP(network, transition, reward)
 
 
@@ -133,7 +133,7 @@ def test_the_order_of_agents_does_not_matter(which: int, method: str, private: b
     graph, sizes = GRAPHS[which]
     chain, _ = both(graph, sizes, seed=8, private=private)
     assert isinstance(chain.env, LocalMDP)
-    n, values = chain.n, Values(chain)
+    n, values = chain.n, AverageValues(chain)
     for seed in range(3):
         new = np.random.default_rng(seed).permutation(n).tolist()
         env = relabelled(chain.env, new)
@@ -143,7 +143,7 @@ def test_the_order_of_agents_does_not_matter(which: int, method: str, private: b
             policy.table[new[i]] = 0.0
             policy.table[new[i], : table.shape[0], : table.shape[1]] = table
         other = Chain(env, policy, method=method)
-        found = Values(other)
+        found = AverageValues(other)
         s = other.states()[:, new]  # column i: the state of the agent that was i
         number = chain.number(s)
         np.testing.assert_allclose(found.J[new], values.J, **CLOSE)
@@ -153,13 +153,13 @@ def test_the_order_of_agents_does_not_matter(which: int, method: str, private: b
 
 def draining(seed: int, shared: bool) -> LocalMDP:
     """Three agents that never return to state 0, and leave state 1 for good with every step at odds."""
-    draw, laws, paid = np.random.default_rng(seed), [], []
+    draw, laws, rewards = np.random.default_rng(seed), [], []
     for members in ([0, 1], [0, 1, 2], [1, 2]):
         table = draw.random((3, 2) * len(members) + (3,)) if shared else draw.random((3,) * len(members) + (2, 3))
         table[..., 0] = 0.0
         laws.append(table / table.sum(axis=-1, keepdims=True))
-        paid.append(draw.random((3, 2)))
-    return LocalMDP(Network.line(3), laws, paid)
+        rewards.append(draw.random((3, 2)))
+    return LocalMDP(Network.line(3), laws, rewards)
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["private", "shared"])
@@ -169,7 +169,7 @@ def test_transient_states(method: str, shared: bool) -> None:
         env = draining(seed, shared)
         policy = RandomTable(env, instance_seed=seed)
         reference, chain = Chain(env, policy, method="dense"), Chain(env, policy, method=method)
-        values, one = Values(chain), Values(reference)
+        values, one = AverageValues(chain), AverageValues(reference)
         np.testing.assert_allclose(values.J, one.J, **CLOSE)
         np.testing.assert_allclose(values.V, one.V, **CLOSE)
         fleeting = (chain.states() == 0).any(axis=1)
@@ -184,7 +184,7 @@ def test_transient_states(method: str, shared: bool) -> None:
     ["dense", "free"],
 )
 def test_transient_states_have_probability_zero(method: str) -> None:
-    """... exactly: what is never visited is told by it (`critic_fixed_point`, `Ergodicity.sigma`)."""
+    """... exactly: what is never visited is seen from it (`critic_fixed_point`, `Ergodicity.sigma`)."""
     for seed in range(5):
         env = draining(seed, False)
         chain = Chain(env, RandomTable(env, instance_seed=seed), method=method)
@@ -201,10 +201,10 @@ def test_slowly_draining_states_have_probability_zero() -> None:
 
 
 def cycle(length: int, others: int = 1) -> LocalMDP:
-    """Agent 0 goes round a cycle and is paid in its state 0; further agents copy their left neighbor's parity."""
+    """Agent 0 goes round a cycle and has reward 1 in its state 0; further agents copy their left neighbor's parity."""
     n = 1 + others
     sizes = [length] + [2] * others
-    laws, paid = [], [np.eye(length)[:, :1]]
+    laws, rewards = [], [np.eye(length)[:, :1]]
     for i in range(n):
         members = [j for j in (i - 1, i, i + 1) if 0 <= j < n]
         shape = [sizes[j] for j in members]
@@ -213,8 +213,8 @@ def cycle(length: int, others: int = 1) -> LocalMDP:
             table[(*s, 0, (s[0] + 1) % length if i == 0 else s[0] % 2)] = 1.0
         laws.append(table)
         if i:
-            paid.append(np.array([[0.0], [1.0]]))
-    return LocalMDP(Network.line(n), laws, paid)
+            rewards.append(np.array([[0.0], [1.0]]))
+    return LocalMDP(Network.line(n), laws, rewards)
 
 
 @pytest.mark.parametrize("method", ["dense", "free"])
@@ -223,7 +223,7 @@ def test_periodic_chains(length: int, others: int, method: str) -> None:
     """J, the law and V (a Cesaro limit) of a deterministic cycle: V_0(s) = (length - 1)/(2 length) - (wait) / length."""
     env = cycle(length, others)
     chain = Chain(env, Uniform(env), method=method)
-    values = Values(chain)
+    values = AverageValues(chain)
     parity = (length // 2) / length
     np.testing.assert_allclose(values.J, [1 / length] + [parity] * others, **CLOSE)
     wait = (-chain.states()[:, 0]) % length
@@ -249,10 +249,10 @@ def test_the_error_bounds_the_error() -> None:
             instance_seed=seed,
         )
         policy = RandomTable(env, instance_seed=seed)
-        exact = Values(Chain(env, policy, method="dense"))
+        exact = AverageValues(Chain(env, policy, method="dense"))
         assert float(exact.solution.residual.max()) < 1e-14
         for tolerance in (1e-1, 1e-3, 1e-6, 1e-9):
-            rough = Values(Chain(env, policy, method="free"), tolerance=tolerance)
+            rough = AverageValues(Chain(env, policy, method="free"), tolerance=tolerance)
             difference = rough.solution.V - exact.solution.V
             span = difference.amax(dim=0) - difference.amin(dim=0)
             given += int(rough.solution.error.isfinite().all())
@@ -264,7 +264,8 @@ def test_the_residual_bounds_the_error_of_j() -> None:
     for seed in range(10):
         env = random_local_mdp("line:4", reward_low=-1.0, instance_seed=seed)
         policy = RandomTable(env, instance_seed=seed)
-        exact, rough = Values(Chain(env, policy, method="dense")), Values(Chain(env, policy, method="free"), tolerance=0.1)
+        exact = AverageValues(Chain(env, policy, method="dense"))
+        rough = AverageValues(Chain(env, policy, method="free"), tolerance=0.1)
         assert ((rough.J - exact.J).abs() <= rough.solution.residual / 2 + 1e-14).all()
 
 
@@ -282,9 +283,9 @@ def test_slow_mixing_is_solved_or_refused(second: float) -> None:
     began = time.perf_counter()
     if second > 0.998:
         with pytest.raises(ConfigError, match=r"mixes too slowly for the matrix-free solver.*use method=dense"):
-            Values(chain)
+            AverageValues(chain)
     else:
-        values = Values(chain)
+        values = AverageValues(chain)
         exact = np.array([-0.5, 0.5]) / (1 - second)
         error = np.ptp(values.V[:, 0].numpy() - exact)
         rounding = 1e-15 * np.abs(exact).max() / (1 - second)  # that of the residual, passed on
@@ -292,32 +293,32 @@ def test_slow_mixing_is_solved_or_refused(second: float) -> None:
         assert float(values.solution.error) < 2e-11 / (1 - second)
         assert float(values.J) == pytest.approx(0.5, abs=1e-10)
     assert time.perf_counter() - began < 5.0
-    dense = Values(Chain(env, Uniform(env), method="dense"))
+    dense = AverageValues(Chain(env, Uniform(env), method="dense"))
     np.testing.assert_allclose(dense.V[:, 0], np.array([-0.5, 0.5]) / (1 - second), rtol=1e-9)
 
 
 def test_moderately_slow_mixing_is_solved_to_the_tolerance() -> None:
     """Second eigenvalue 0.99: full steps would reach 1e-14 in 3,200 iterations."""
     env = lazy(0.99)
-    assert float(Values(Chain(env, Uniform(env), method="free")).solution.residual) < 1e-13
+    assert float(AverageValues(Chain(env, Uniform(env), method="free")).solution.residual) < 1e-13
 
 
 def test_rewards_far_from_zero() -> None:
     """1e6 + U[0, 1]: differences of Q are those of U[0, 1]."""
     env = random_local_mdp("line:4", reward_low=1e6, reward_high=1e6 + 1.0)
     policy = RandomTable(env)
-    dense, free = (Values(Chain(env, policy, method=method)).V for method in ("dense", "free"))
+    dense, free = (AverageValues(Chain(env, policy, method=method)).V for method in ("dense", "free"))
     np.testing.assert_allclose(free, dense, rtol=0, atol=1e-7)
 
 
 def test_constant_rewards_and_a_single_state() -> None:
     for method in ("dense", "free"):
         env = random_local_mdp("line:4", reward_low=0.5, reward_high=0.5)
-        values = Values(Chain(env, RandomTable(env), method=method))
+        values = AverageValues(Chain(env, RandomTable(env), method=method))
         np.testing.assert_allclose(values.J, 0.5, **CLOSE)
         np.testing.assert_allclose(values.V, 0.0, **CLOSE)
         alone = random_local_mdp("line:3", 1, 1)
-        still = Values(Chain(alone, Uniform(alone), method=method))
+        still = AverageValues(Chain(alone, Uniform(alone), method=method))
         np.testing.assert_allclose(still.J, [float(table[0, 0]) for table in alone.as_tables()[1]], **CLOSE)
         assert still.V.shape == (1, 3)
 
@@ -333,7 +334,7 @@ def test_auto_chooses_by_size() -> None:
 
 def test_auto_on_many_agents_with_few_joint_states() -> None:
     env = random_local_mdp("line:20", num_states=[2] * 5 + [1] * 15)
-    assert Values(Chain(env, RandomTable(env))).J.shape == (20,)
+    assert AverageValues(Chain(env, RandomTable(env))).J.shape == (20,)
 
 
 def test_the_memory_argument() -> None:

@@ -86,8 +86,8 @@ def test_auto_turns_to_the_matrix_where_iteration_is_too_slow(monkeypatch: pytes
     env = LocalMDP(Network.line(1), [law], [np.arange(60.0)[:, None]])
     chain = Chain(env, Uniform(env))
     assert chain.method == "free"
-    from marl.exact import Values
+    from marl.exact import AverageValues
 
-    assert float(Values(chain).J) == pytest.approx(29.5)
+    assert float(AverageValues(chain).J) == pytest.approx(29.5)
     assert chain.method == "dense"
-    assert torch.allclose(Values(chain).stationary, torch.full((60,), 1 / 60, dtype=torch.float64))
+    assert torch.allclose(AverageValues(chain).stationary, torch.full((60,), 1 / 60, dtype=torch.float64))

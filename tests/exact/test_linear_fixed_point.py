@@ -31,7 +31,7 @@ from marl.policies import RandomTable, TabularSoftmax, Uniform
 from marl.schedulers import PowerLaw
 from tests.exact.test_frozen_critic import REPLICAS, quantile
 from tests.paper import oracle
-from tests.paper.instances import Case, every_case, randomised
+from tests.paper.instances import Case, every_case, randomized
 
 discounts = pytest.mark.parametrize("discount", [1.0, 0.9])
 KINDS: list[tuple[type[Any], dict[str, Any]]] = [
@@ -76,12 +76,12 @@ def test_a_table_is_a_linear_critic(case: Case) -> None:
 
 def expected_step(case: Case, i: int, features: np.ndarray, w: np.ndarray, discount: float) -> np.ndarray:
     """E[(r_i - mu + discount Q(z') - Q(z)) phi(z)], z stationary and z' next, written out; mu = J_i, or 0 if discounted."""
-    pi, matrix, paid = oracle.stationary_pairs(case.model), oracle.chain(case.model), oracle.rewards(case.model)
+    pi, matrix, rewards = oracle.stationary_pairs(case.model), oracle.chain(case.model), oracle.rewards(case.model)
     mu = float(oracle.average_reward(case.model)[i]) if discount == 1.0 else 0.0
     q, step = features @ w, np.zeros(features.shape[1])
     for z in range(len(pi)):
         for z2 in np.flatnonzero(matrix[z]):
-            step += pi[z] * matrix[z, z2] * (paid[z, i] - mu + discount * q[z2] - q[z]) * features[z]
+            step += pi[z] * matrix[z, z2] * (rewards[z, i] - mu + discount * q[z2] - q[z]) * features[z]
     return step
 
 
@@ -222,7 +222,7 @@ def test_additive_features_are_compatible(kappa: int) -> None:
     Where TD(0) ends, the gradient is another.
     """
     env = random_local_mdp("line:3", 2, 2, interaction=1.0, private_actions=False, private_rewards=False)
-    policy = randomised(TabularSoftmax(env))
+    policy = randomized(TabularSoftmax(env))
     joint, critic = JointPairs(Chain(env, policy)), AdditiveCritic(env, kappa=kappa)
     features = [features_of(critic, joint, i) for i in range(3)]
     root = joint.stationary.sqrt()
@@ -250,15 +250,15 @@ def expectation(i: int, features: np.ndarray, discount: float) -> list[Tensor]:
     """
     env, _, joint = instance()
     s, a = joint.pairs
-    law, zeta, paid = env.transition(s, a).numpy(), joint.action_weight(None), env.reward(s, a)[:, i].numpy()
+    law, zeta, reward = env.transition(s, a).numpy(), joint.action_weight(None), env.reward(s, a)[:, i].numpy()
     ahead = np.prod([law[:, j][:, s[:, j]] for j in range(env.n)], axis=0) * zeta
     now = np.prod(1.0 / env.num_states.numpy()) * zeta
     m, mu, found = np.zeros_like(features), np.zeros(len(features)), []
     for t in range(LONGER * STEPS):
         alpha = ALPHA(t)
-        error = paid * now - (mu if discount == 1.0 else 0.0) - (features * m).sum(axis=1)
+        error = reward * now - (mu if discount == 1.0 else 0.0) - (features * m).sum(axis=1)
         m = ahead.T @ (m + alpha * error[:, None] * features) + alpha * discount * (ahead * (m @ features.T)).T @ features
-        mu = (mu + alpha * (paid * now - mu)) @ ahead
+        mu = (mu + alpha * (reward * now - mu)) @ ahead
         now = now @ ahead
         if t + 1 in (STEPS, LONGER * STEPS):
             found.append(torch.from_numpy(features @ m.sum(axis=0)))

@@ -23,7 +23,7 @@ UNBOUNDED = ALL - {"exact/theorem2_bound"}
 
 
 class Recorder:
-    """Writes down what it is told, in a diary that loggers may share."""
+    """Writes down what it is given, in a diary that loggers may share."""
 
     def __init__(self, name: str = "", diary: list[tuple[Any, ...]] | None = None):
         self.name, self.diary = name, [] if diary is None else diary
@@ -49,7 +49,7 @@ def watched(interaction: float = 0.25, kappa: int = 0, replicas: int = 1, graph:
     return policy, ExactMonitor(env, policy, kappa, [recorder]), recorder
 
 
-def test_every_logger_is_told_everything_in_order() -> None:
+def test_every_logger_is_given_everything_in_order() -> None:
     diary: list[tuple[Any, ...]] = []
     env = random_local_mdp("line:2")
     loggers = [Recorder("one", diary), Recorder("two", diary)]
@@ -62,10 +62,10 @@ def test_every_logger_is_told_everything_in_order() -> None:
     monitor.close()
     assert [entry[:2] for entry in diary] == [(name, done) for done in ("log", "flush", "close") for name in ("one", "two")]
     assert set(metrics) == {"train/average_reward", "schedule/alpha"}  # not written into
-    for _, _, step, told in diary[:2]:
+    for _, _, step, given in diary[:2]:
         assert step == 7
-        assert set(told) == {*metrics, *UNBOUNDED}
-        assert all(told[tag] is metrics[tag] for tag in metrics)
+        assert set(given) == {*metrics, *UNBOUNDED}
+        assert all(given[tag] is metrics[tag] for tag in metrics)
 
 
 def test_no_logger_at_all() -> None:

@@ -15,20 +15,26 @@ from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs import Coloring, LocalMDP, WirelessAccess, random_local_mdp
 from marl.exact import (
+    AverageValues,
     Chain,
+    DiscountedValues,
+    ExactMonitor,
     JointPairs,
     LocalLaws,
     Values,
     approximate_gradient,
     certificate,
     coupling_certificate,
+    critic_error,
     critic_fixed_point,
     decay_curve,
+    discounted_pairs,
     ergodicity,
     gradient,
     gradient_by_autograd,
     sampled_decay,
     stationary,
+    survey,
     truncated_q,
     worst_decay,
 )
@@ -72,6 +78,23 @@ def line() -> Chain:
     return Chain(env, RandomTable(env))
 
 
+def average() -> AverageValues:
+    return AverageValues(line())
+
+
+def some(agents: list[int]) -> DiscountedValues:
+    return DiscountedValues(line(), 0.9, agents=agents)
+
+
+def elsewhere() -> AverageValues:
+    """Of the same environment under another policy."""
+    return AverageValues(uniform(line().env))
+
+
+def discounted() -> JointPairs:
+    return discounted_pairs(line(), 0.9)
+
+
 def uniform(env: Environment, method: str = "auto") -> Chain:
     return Chain(env, Uniform(env), method=method)
 
@@ -82,7 +105,7 @@ def joint() -> JointPairs:
 
 def frozen(method: str) -> Chain:
     """Identity tables: nobody ever moves."""
-    env = LocalMDP(Network.line(2), [np.eye(2)[:, None, None].repeat(2, 1), np.eye(2)[None, :, None].repeat(2, 0)], PAID)
+    env = LocalMDP(Network.line(2), [np.eye(2)[:, None, None].repeat(2, 1), np.eye(2)[None, :, None].repeat(2, 0)], REWARDS)
     return Chain(env, TabularSoftmax(env), method=method)
 
 
@@ -96,14 +119,14 @@ def obedient(method: str) -> Chain:
     return Chain(env, policy, method=method)
 
 
-PAID = [np.array([[0.0], [1.0]])] * 2
+REWARDS = [np.array([[0.0], [1.0]])] * 2
 
 
 def never_idle() -> Chain:
     """Nobody returns to state 0."""
     law = np.zeros((2, 2, 1, 2))
     law[..., 1] = 1.0
-    env = LocalMDP(Network.line(2), [law, law], PAID)
+    env = LocalMDP(Network.line(2), [law, law], REWARDS)
     return Chain(env, Uniform(env))
 
 
@@ -118,18 +141,29 @@ def looking_around() -> Chain:
     return Chain(env, NeighborhoodSoftmax(env))
 
 
+NO_STATIONARY_LAW = ["DiscountedValues have no stationary law", "critic_error takes its means", "use JointPairs(chain)"]
+BOTH_SETTINGS = ["use AverageValues(chain)", "DiscountedValues(chain, gamma)"]
 Refused = tuple[str, Callable[[], object], list[str]]
 
 REFUSED: list[Refused] = [
     ("no law: LocalLaws", lambda: LocalLaws(Sampled()), ["states its law", "Sampled"]),
     ("no law: Chain", lambda: uniform(Sampled()), ["states its law", "Sampled"]),
+    ("no law: survey", lambda: survey(Sampled(), Uniform(Sampled())), ["states its law", "Sampled"]),
+    ("no law: ExactMonitor", lambda: ExactMonitor(Sampled(), Uniform(Sampled()), None, []), ["states its law", "Sampled"]),
+    ("Values itself", lambda: Values(line()), BOTH_SETTINGS),
+    ("Values as before", lambda: Values(line(), [0], tolerance=1e-12), BOTH_SETTINGS),
+    ("values of another chain", lambda: JointPairs(line(), elsewhere()), ["same chain", "another chain"]),
+    ("values of some agents", lambda: JointPairs(line(), some([1])), ["agents 0 to 2", "agents [1] of this chain"]),
+    ("values in another order", lambda: JointPairs(line(), some([1, 0, 2])), ["agents [1, 0, 2] of this chain"]),
+    ("critic_error, discounted", lambda: critic_error(discounted(), 0, 0, torch.zeros(6)), NO_STATIONARY_LAW),
+    ("stationary, discounted", lambda: discounted().stationary, NO_STATIONARY_LAW),
     ("looks around: Chain", looking_around, ["NeighborhoodSoftmax looks at the neighbors' states"]),
-    ("agent of Values", lambda: Values(line(), [0, 3]), ["there is no agent 3", "0 to 2"]),
-    ("negative agent of Values", lambda: Values(line(), [-1]), ["there is no agent -1"]),
+    ("agent of AverageValues", lambda: AverageValues(line(), [0, 3]), ["there is no agent 3", "0 to 2"]),
+    ("negative agent of AverageValues", lambda: AverageValues(line(), [-1]), ["there is no agent -1"]),
     ("agent of certificate", lambda: certificate(line().laws, [5]), ["there is no agent 5"]),
     ("agent of coupling", lambda: coupling_certificate(line().laws, line().tables, [5]), ["there is no agent 5"]),
-    ("agent of decay_curve", lambda: decay_curve(Values(line()), 3, ZEROS, ZEROS), ["there is no agent 3"]),
-    ("agent of sampled_decay", lambda: sampled_decay(Values(line()), 3, 1), ["there is no agent 3"]),
+    ("agent of decay_curve", lambda: decay_curve(average(), 3, ZEROS, ZEROS), ["there is no agent 3"]),
+    ("agent of sampled_decay", lambda: sampled_decay(average(), 3, 1), ["there is no agent 3"]),
     ("agent of worst_decay", lambda: worst_decay(joint(), 3), ["there is no agent 3"]),
     ("agent of critic_fixed_point", lambda: critic_fixed_point(line(), -1, 0), ["there is no agent -1"]),
     ("replica", lambda: Chain(line().env, RandomTable(line().env, replicas=2), replica=2), ["replica 2", "policy's 2"]),
@@ -173,27 +207,43 @@ REFUSED: list[Refused] = [
     ("dummy that never occurs", lambda: critic_fixed_point(never_idle(), 0, 1, 0), ["dummy pair 0 of N_0^1 never occurs"]),
     ("pairs of a neighborhood", lambda: critic_fixed_point(wide(), 1, 1), ["agent 1", "4.67e+04", "N_1^1", "4096"]),
     ("replica 0.5", lambda: Chain(line().env, RandomTable(line().env), replica=0.5), ["replica"]),
-    ("agent 1.0", lambda: Values(line(), [1.0]), ["agent 1.0"]),
+    ("agent 1.0", lambda: AverageValues(line(), [1.0]), ["agent 1.0"]),
     ("memory NaN", lambda: Chain(line().env, RandomTable(line().env), method="free", memory=float("nan")), ["memory"]),
-    ("an agent that was not solved for", lambda: decay_curve(Values(line(), [0]), 1, ZEROS, ZEROS), ["agent 1"]),
-    ("misshapen s in decay_curve", lambda: decay_curve(Values(line()), 0, ZEROS[:, :2], ZEROS[:, :2]), ["3 agents"]),
-    ("no samples", lambda: sampled_decay(Values(line()), 0, 0), ["samples"]),
+    ("an agent that was not solved for", lambda: decay_curve(AverageValues(line(), [0]), 1, ZEROS, ZEROS), ["agent 1"]),
+    ("misshapen s in decay_curve", lambda: decay_curve(average(), 0, ZEROS[:, :2], ZEROS[:, :2]), ["3 agents"]),
+    ("no samples", lambda: sampled_decay(average(), 0, 0), ["samples"]),
     ("no agents", lambda: certificate(line().laws, []), ["agent"]),
     ("negative kappas", lambda: certificate(line().laws, gamma=0.5, kappas=-1), ["kappas"]),
     ("infinite weights", lambda: truncated_q(joint(), 0, torch.full((216,), torch.inf)), ["weights"]),
     ("dummy 1.5", lambda: critic_fixed_point(line(), 0, 0, 1.5), ["dummy"]),
-    ("illegal action", lambda: Values(line()).q(ZEROS, ZEROS + 3), ["agent 0 cannot be in state 0 and take action 3"]),
-    ("illegal state", lambda: Values(line()).q(ZEROS - 1, ZEROS), ["agent 0 cannot be in state -1 and take action 0"]),
+    (
+        "illegal action",
+        lambda: average().q(ZEROS, ZEROS + 3),
+        ["agent 0 cannot be in state 0 and take action 3"],
+    ),
+    (
+        "illegal state",
+        lambda: average().q(ZEROS - 1, ZEROS),
+        ["agent 0 cannot be in state -1 and take action 0"],
+    ),
     ("illegal pair", lambda: idle_sender(), ["agent 2 cannot be in state 0 and take action 1"]),
-    ("illegal in decay_curve", lambda: decay_curve(Values(line()), 0, ZEROS + 2, ZEROS), ["agent 0 cannot be in state 2"]),
-    ("misshapen s", lambda: Values(line()).q(ZEROS[:, :2], ZEROS[:, :2]), ["each of 3 agents", "[2, 2]"]),
-    ("s and a of different shapes", lambda: Values(line()).q(ZEROS, ZEROS[:1]), ["each of 3 agents", "[2, 3], [1, 3]"]),
+    (
+        "illegal in decay_curve",
+        lambda: decay_curve(average(), 0, ZEROS + 2, ZEROS),
+        ["agent 0 cannot be in state 2"],
+    ),
+    ("misshapen s", lambda: average().q(ZEROS[:, :2], ZEROS[:, :2]), ["each of 3 agents", "[2, 2]"]),
+    (
+        "s and a of different shapes",
+        lambda: average().q(ZEROS, ZEROS[:1]),
+        ["each of 3 agents", "[2, 3], [1, 3]"],
+    ),
     *[
         (f"{what} of a {method} {make.__name__} chain", lambda f=f, make=make, method=method: f(make(method)), SEVERAL)
         for make in (frozen, obedient)
         for method in ("dense", "free")
         for what, f in {
-            "values": Values,
+            "values": AverageValues,
             "stationary law": stationary,
             "gradient": gradient,
             "autograd": gradient_by_autograd,
@@ -227,7 +277,7 @@ def wide() -> Chain:
 def idle_sender() -> object:
     """An empty queue has nothing to send."""
     env = WirelessAccess(rows=2, cols=2, access_points="interior", deadline=1)
-    return Values(uniform(env)).q(torch.zeros(1, 4, dtype=torch.int64), torch.tensor([[0, 0, 1, 0]]))
+    return AverageValues(uniform(env)).q(torch.zeros(1, 4, dtype=torch.int64), torch.tensor([[0, 0, 1, 0]]))
 
 
 @pytest.mark.parametrize(("call", "words"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
@@ -245,7 +295,7 @@ def test_refused(call: Callable[[], object], words: list[str]) -> None:
 
 
 def test_a_large_joint_state_is_refused_before_anything_is_allocated() -> None:
-    """2^40 joint states would be 8 TiB: the refusal takes less than a second and no memory worth mentioning."""
+    """2^40 joint states would be 8 TiB: the refusal takes less than a second and next to no memory."""
     import resource
 
     env = random_local_mdp("line:40")

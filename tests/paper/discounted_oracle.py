@@ -14,7 +14,7 @@ from tests.paper import oracle
 from tests.paper.oracle import Model, Part
 
 LEFT_OUT = 1e-17
-"""What all later rewards of size 1 are worth together when a sum over time ends."""
+"""What all later rewards of size 1 add up to when a sum over time ends."""
 
 
 def horizon(gamma: float) -> int:

@@ -16,7 +16,7 @@ from marl.policies import Aloha, NeuralPolicy, RandomTable, StateIndependentSoft
 from tests.paper import oracle
 
 
-def randomised(policy: Policy, seed: int = 0) -> Policy:
+def randomized(policy: Policy, seed: int = 0) -> Policy:
     """The policy with standard normal parameters, different in every replica."""
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -65,7 +65,7 @@ class Case:
 
 
 def softmax(env: NetworkedMDP) -> Policy:
-    return randomised(TabularSoftmax(env, replicas=2))
+    return randomized(TabularSoftmax(env, replicas=2))
 
 
 def isolated() -> Network:
@@ -74,7 +74,7 @@ def isolated() -> Network:
 
 
 def uneven_tables() -> LocalMDP:
-    """Agent 0 is of form (1), agent 1 sees and is paid by all of z_{N_1}."""
+    """Agent 0 is of form (1), law and reward of agent 1 see all of z_{N_1}."""
     draw = np.random.default_rng(7)
     law = [draw.dirichlet(np.ones(2), size=(2, 3, 2)), draw.dirichlet(np.ones(3), size=(2, 2, 3, 2))]
     return LocalMDP(Network.line(2), law, [draw.normal(size=(2, 2)), draw.normal(size=(2, 2, 3, 2))])
@@ -113,14 +113,14 @@ CASES = [
     Case("line-shared-actions", lambda: drawn("line:3", [2, 3, 2], [2, 1, 2], "sp"), softmax, 0),
     Case("line-shared-rewards", lambda: drawn("line:3", [2, 1, 3], [1, 3, 2], "ps"), softmax, 1),
     Case("ring-shared-both", lambda: drawn("ring:3", [2, 2, 2], [1, 2, 2], "ss"), softmax, 0),
-    Case("star-neural", lambda: drawn(STAR, [2, 1, 2, 2], [2, 2, 1, 2], "ss"), lambda e: randomised(NeuralPolicy(e)), 0),
+    Case("star-neural", lambda: drawn(STAR, [2, 1, 2, 2], [2, 2, 1, 2], "ss"), lambda e: randomized(NeuralPolicy(e)), 0),
     Case("isolated-agent", lambda: drawn(isolated(), [2, 2, 3], [2, 2, 1], "ss"), softmax, 1),
     Case("uneven-tables", uneven_tables, lambda env: RandomTable(env, instance_seed=5), 0),
     Case("transient-states", left_for_ever, softmax, 0),
     Case("periodic", walk, softmax, 0),
     Case("wireless", lambda: WirelessAccess(**WIRES), softmax, 1),
     Case("wireless-aloha", lambda: WirelessAccess(**WIRES), lambda e: Aloha(e, send_probability=[0.2, 0.7], replicas=2), 1),
-    Case("coloring", lambda: Coloring("line:2", 2), lambda e: randomised(StateIndependentSoftmax(e)), 0),
+    Case("coloring", lambda: Coloring("line:2", 2), lambda e: randomized(StateIndependentSoftmax(e)), 0),
 ]
 WEAK = [  # little influence: certified
     Case("weak-line", lambda: drawn("line:4", [2] * 4, [1, 2, 2, 1], interaction=0.3), softmax, 1),

@@ -350,8 +350,8 @@ def has_private_actions(model: Model) -> bool:
 def interaction_matrix(model: Model, form: str) -> np.ndarray:
     """C_ij = sup TV(P_i, P_i'), zero unless j in N_i. [n, n]
 
-    "paper" (Theorem 1): j != i changes s_j with s_{N_i - j} and a_i held; j = i changes (s_i, a_i). Private actions only.
-    "z" (Lemma 3): j changes z_j, the other pairs held.
+    "paper" (Theorem 1): j != i changes s_j with s_{N_i - j} and a_i fixed; j = i changes (s_i, a_i). Private actions only.
+    "z" (Lemma 3): j changes z_j, the other pairs fixed.
     """
     result = np.zeros((model.n, model.n))
     if form == "z":

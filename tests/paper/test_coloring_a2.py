@@ -8,10 +8,10 @@ import torch
 
 from marl.core.network import Network
 from marl.envs import Coloring
-from marl.exact import Chain, Values, gradient
+from marl.exact import AverageValues, Chain, gradient
 from marl.policies import StateIndependentSoftmax
 from tests.paper import oracle
-from tests.paper.instances import randomised
+from tests.paper.instances import randomized
 
 GRAPHS = {
     "triangle": Network.ring(3),
@@ -31,10 +31,10 @@ def neighbors(network: Network) -> list[list[int]]:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_closed_form(graph: str, colors: int, seed: int) -> None:
     env = Coloring(GRAPHS[graph], colors)
-    policy = randomised(StateIndependentSoftmax(env, replicas=2), seed)
+    policy = randomized(StateIndependentSoftmax(env, replicas=2), seed)
     zeta = policy.probs(torch.zeros(2, env.n, dtype=torch.int64))[1].tolist()
     chain = Chain(env, policy, replica=1)
-    J = float(Values(chain).J.mean())  # noqa: N806
+    J = float(AverageValues(chain).J.mean())  # noqa: N806
     assert abs(J - oracle.coloring_average(neighbors(env.network), zeta)) < 1e-11
 
 
@@ -42,7 +42,7 @@ def test_closed_form(graph: str, colors: int, seed: int) -> None:
 def test_gradient_of_the_closed_form(graph: str) -> None:
     """Lemma 1 against differences of the closed form."""
     env = Coloring(GRAPHS[graph], 2)
-    policy = randomised(StateIndependentSoftmax(env))
+    policy = randomized(StateIndependentSoftmax(env))
     theta = policy.get_parameter("theta").detach()[0].clone()
     found = gradient(Chain(env, policy))["theta"]
     for i, u in product(range(env.n), range(2)):
@@ -64,7 +64,7 @@ def test_j_is_1_exactly_for_proper_colorings(graph: str, colors: int, proper: in
         policy.theta.scatter_(-1, torch.tensor(colorings)[..., None], 40.0)
     found = []
     for replica, colors_of in enumerate(colorings):
-        J = float(Values(Chain(env, policy, replica=replica)).J.mean())  # noqa: N806
+        J = float(AverageValues(Chain(env, policy, replica=replica)).J.mean())  # noqa: N806
         good = all(colors_of[i] != colors_of[j] for i, j in env.network.edges.tolist())
         assert bool(env.proper(torch.tensor(colors_of))) == good
         assert (abs(J - 1) < 1e-9) if good else (J < 1 / 3 + 1e-9)
@@ -76,5 +76,5 @@ def test_triangle_by_hand() -> None:
     """Uniform play with k colors on a triangle: J = (1 - 1/k)^2."""
     for colors in (1, 2, 3, 4):
         env = Coloring(Network.ring(3), colors)
-        values = Values(Chain(env, StateIndependentSoftmax(env)))
+        values = AverageValues(Chain(env, StateIndependentSoftmax(env)))
         np.testing.assert_allclose(values.J, (1 - 1 / colors) ** 2, atol=1e-12)

@@ -7,7 +7,7 @@ import torch
 from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs import random_local_mdp
-from marl.exact import Chain, Values, decay_curve, fit, sampled_decay, worst_decay
+from marl.exact import AverageValues, Chain, decay_curve, fit, sampled_decay, worst_decay
 from marl.policies import RandomTable
 from tests.paper import oracle
 from tests.paper.instances import CASES, Case, every_case
@@ -16,7 +16,7 @@ from tests.paper.instances import CASES, Case, every_case
 @every_case
 @pytest.mark.parametrize("method", ["dense", "free"])
 def test_left_side_of_4(case: Case, method: str) -> None:
-    values, draw = Values(case.chain(method)), np.random.default_rng(1)
+    values, draw = AverageValues(case.chain(method)), np.random.default_rng(1)
     pairs = oracle.all_pairs(case.model)
     for i in range(case.env.n):
         k, other = draw.integers(len(pairs), size=2)
@@ -41,7 +41,7 @@ def test_samples_come_from_below(case: Case) -> None:
 
 @every_case
 def test_exactly_zero_where_nobody_is_outside(case: Case) -> None:
-    values = Values(case.chain("free"))
+    values = AverageValues(case.chain("free"))
     for i in range(case.env.n):
         distance = case.env.network.distances(i)
         if (distance < 0).any():
@@ -70,7 +70,7 @@ def test_unreachable_agents_stay_outside() -> None:
 def test_corner_of_the_2x6_grid() -> None:
     """Figure 3b: eccentricity 6. Zero exactly from kappa = 6 on, positive at 5, without any matrix."""
     env = random_local_mdp("grid:2x6")
-    values = Values(Chain(env, RandomTable(env), method="free"), [0])
+    values = AverageValues(Chain(env, RandomTable(env), method="free"), [0])
     curve = sampled_decay(values, 0, 10).amax(dim=0)
     assert not curve[6:].any()
     assert curve[5] > 1e-9

@@ -14,10 +14,10 @@ from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs import LocalMDP, random_local_mdp
 from marl.exact import (
+    AverageValues,
     Chain,
     DiscountedValues,
     JointPairs,
-    Values,
     approximate_gradient,
     certificate,
     decay_curve,
@@ -32,7 +32,7 @@ from marl.exact import (
 )
 from marl.policies import NeuralPolicy, RandomTable, StateIndependentSoftmax, TabularSoftmax, Uniform
 from tests.paper import discounted_oracle, oracle
-from tests.paper.instances import CASES, WEAK, Case, every_case, in_oracle_coordinates, randomised
+from tests.paper.instances import CASES, WEAK, Case, every_case, in_oracle_coordinates, randomized
 
 CLOSE = {"rtol": 0.0, "atol": 1e-10}
 discounts = pytest.mark.parametrize("gamma", [0.3, 0.9])
@@ -89,13 +89,13 @@ def test_bellman_equation(case: Case, gamma: float) -> None:
 @both_routes
 def test_occupancy(case: Case, gamma: float, method: str) -> None:
     exact = discounted_oracle.occupancy(case.model, gamma, start_of(case).numpy())
-    np.testing.assert_allclose(joint_of(case, gamma).stationary, exact, **CLOSE)
+    np.testing.assert_allclose(joint_of(case, gamma).pair_weights, exact, **CLOSE)
     values = DiscountedValues(case.chain(method), gamma, start_of(case))
     by_state = np.zeros(values.chain.num_states)
     for (s, _), weight in zip(oracle.all_pairs(case.model), exact, strict=True):
         by_state[oracle.all_states(case.model).index(s)] += weight
-    np.testing.assert_allclose(values.stationary, by_state, **CLOSE)
-    assert float(values.stationary.sum()) == pytest.approx(1 / (1 - gamma))
+    np.testing.assert_allclose(values.occupancy, by_state, **CLOSE)
+    assert float(values.occupancy.sum()) == pytest.approx(1 / (1 - gamma))
 
 
 @in_oracle_coordinates
@@ -119,7 +119,7 @@ def test_the_gradient_is_that_of_the_objective(case: Case, gamma: float, method:
 @pytest.mark.parametrize("kind", [TabularSoftmax, StateIndependentSoftmax, NeuralPolicy])
 def test_both_ways_to_the_gradient_agree(case: Case, kind: type) -> None:
     """By the occupancy, and by autograd through the linear system, for every kind of policy; replica 1 of 2."""
-    policy = randomised(kind(case.env, replicas=2), seed=1)
+    policy = randomized(kind(case.env, replicas=2), seed=1)
     chain = Chain(case.env, policy, replica=1)
     ours = discounted_gradient(chain, 0.9, start_of(case))
     autograd = discounted_gradient_by_autograd(chain, 0.9, start_of(case))
@@ -242,14 +242,14 @@ def test_how_tight_corollary_1_and_lemma_2_are() -> None:
 
 def copying(private_rewards: bool) -> Chain:
     """Four in a line: s_i' = s_{i+1}, the last keeps its own; r_i = s_i, or s_{i+1}. Two recurrent classes."""
-    network, laws, paid = Network.line(4), [], []
+    network, laws, rewards = Network.line(4), [], []
     for i in range(4):
         near = [j for j in (i - 1, i, i + 1) if 0 <= j < 4]
         copied = np.indices([2] * len(near))[near.index(min(i + 1, 3))]
         laws.append(np.eye(2)[copied][..., None, :])
         shared = copied.astype(float).reshape([size for _ in near for size in (2, 1)])
-        paid.append(np.array([[0.0], [1.0]]) if private_rewards else shared)
-    env = LocalMDP(network, laws, paid)
+        rewards.append(np.array([[0.0], [1.0]]) if private_rewards else shared)
+    env = LocalMDP(network, laws, rewards)
     return Chain(env, Uniform(env))
 
 
@@ -275,7 +275,7 @@ def test_gamma_0_is_the_immediate_reward(case: Case, method: str) -> None:
     values = DiscountedValues(chain, 0.0, start)
     np.testing.assert_allclose(values.q(*case.pairs), oracle.rewards(case.model), **CLOSE)
     np.testing.assert_allclose(values.V, chain.rewards(), **CLOSE)
-    np.testing.assert_allclose(values.stationary, start, **CLOSE)
+    np.testing.assert_allclose(values.occupancy, start, **CLOSE)
     if case.is_softmax:
         found = discounted_gradient(chain, 0.0, start)["theta"]
         for i, part in enumerate(discounted_oracle.finite_difference_gradient(case.model, 0.0, start.numpy())):
@@ -288,7 +288,7 @@ def test_gamma_to_1_is_the_average_reward(case: Case) -> None:
 
     Each is off by O(1 - gamma): a 128th of the distance leaves a 100th at most.
     """
-    average, start = Values(case.chain("dense")), start_of(case)
+    average, start = AverageValues(case.chain("dense")), start_of(case)
     q = average.q(*case.pairs)
     distances = []
     for away in (2.0**-10, 2.0**-17):  # such that 1 - gamma is exact
@@ -311,7 +311,7 @@ def test_differences_of_q_lose_no_digits_near_gamma_1() -> None:
     values = joint.values
     s, a = case.pairs[0][[0, -1]], case.pairs[1][[0, -1]]
     for i in range(case.env.n):
-        near, exact = (decay_curve(v, i, s, a) for v in (values, Values(case.chain("dense"))))
+        near, exact = (decay_curve(v, i, s, a) for v in (values, AverageValues(case.chain("dense"))))
         np.testing.assert_allclose(near, exact, rtol=1e-7, atol=1e-13)
 
 
@@ -324,7 +324,7 @@ def test_several_recurrent_classes_are_no_obstacle() -> None:
         start[0b1011] = 1.0
         values = DiscountedValues(chain, 0.9, start)
         assert float(values.J[0]) == pytest.approx(1 + 0.9**2 / (1 - 0.9))
-        assert float(values.stationary[0b1111]) == pytest.approx(0.9**2 / (1 - 0.9))
+        assert float(values.occupancy[0b1111]) == pytest.approx(0.9**2 / (1 - 0.9))
 
 
 def test_a_chain_beyond_the_dense_limit() -> None:
@@ -335,7 +335,7 @@ def test_a_chain_beyond_the_dense_limit() -> None:
     values = DiscountedValues(chain, 0.95, agents=[0, 6])
     right = chain.rewards([0, 6]) + 0.95 * chain.expect(values.V.numpy())
     np.testing.assert_allclose(values.V, right, **CLOSE)
-    visits = values.stationary.numpy()[:, None]
+    visits = values.occupancy.numpy()[:, None]
     np.testing.assert_allclose(visits, 1 / 8192 + 0.95 * chain.push(visits), **CLOSE)
     assert float(visits[:, 0] @ chain.rewards([0])[:, 0]) == pytest.approx(float(values.J[0]), rel=1e-12)
 
@@ -345,7 +345,7 @@ def test_a_slow_chain_is_solved_directly_where_that_is_left_to_it(monkeypatch: p
     exact = DiscountedValues(case.chain("dense"), 1 - 1e-7)
     monkeypatch.setattr(poisson, "MOST_ITERATIONS", 100)
     monkeypatch.setattr("marl.exact.chain.DENSE_STATES", 0)
-    for compute in (lambda values: values.V, lambda values: values.stationary):
+    for compute in (lambda values: values.V, lambda values: values.occupancy):
         chain = case.chain("auto")
         assert chain.method == "free"
         np.testing.assert_allclose(compute(DiscountedValues(chain, 1 - 1e-7)), compute(exact), rtol=1e-12)
@@ -354,7 +354,7 @@ def test_a_slow_chain_is_solved_directly_where_that_is_left_to_it(monkeypatch: p
 
 Refused = tuple[str, Callable[[], object]]
 REFUSED: list[Refused] = [
-    (r"gamma must be below 1.*`Values`", lambda: DiscountedValues(WEAK[0].chain("dense"), 1.0)),
+    (r"gamma must be below 1.*`AverageValues`", lambda: DiscountedValues(WEAK[0].chain("dense"), 1.0)),
     (r"gamma must be a finite number in \[0, 1\], got -0.1", lambda: discounted_gradient(WEAK[0].chain("dense"), -0.1)),
     (r"gamma must be .* got nan", lambda: discounted_gradient_by_autograd(WEAK[0].chain("dense"), math.nan)),
     (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from marl.exact import JointPairs, Values
+from marl.exact import AverageValues, JointPairs
 from tests.paper import oracle
 from tests.paper.instances import Case, every_case
 
@@ -19,7 +19,7 @@ def test_the_model_is_sound(case: Case) -> None:
 @every_case
 @both_routes
 def test_average_reward_2(case: Case, method: str) -> None:
-    values = Values(case.chain(method))
+    values = AverageValues(case.chain(method))
     np.testing.assert_allclose(values.J, oracle.average_reward(case.model), **CLOSE)
     assert (values.solution.iterations > 0) == (method == "free")
 
@@ -27,7 +27,7 @@ def test_average_reward_2(case: Case, method: str) -> None:
 @every_case
 @both_routes
 def test_q_at_all_pairs_3(case: Case, method: str) -> None:
-    values = Values(case.chain(method))
+    values = AverageValues(case.chain(method))
     exact = oracle.q(case.model)
     np.testing.assert_allclose(values.q(*case.pairs), exact, **CLOSE)
     relative = values.relative_q(*case.pairs)
@@ -37,7 +37,7 @@ def test_q_at_all_pairs_3(case: Case, method: str) -> None:
 @every_case
 @both_routes
 def test_values_of_states_3(case: Case, method: str) -> None:
-    values = Values(case.chain(method))
+    values = AverageValues(case.chain(method))
     np.testing.assert_allclose(values.V, oracle.value(case.model), **CLOSE)
     np.testing.assert_allclose(values.stationary @ values.V, 0.0, **CLOSE)
     assert (values.solution.residual < 1e-9).all()
@@ -75,7 +75,7 @@ def test_the_chain_itself(case: Case, method: str) -> None:
 def test_some_agents_of_all(case: Case) -> None:
     """Columns follow the agents asked for, in their order, repeats included."""
     asked = [case.env.n - 1, 0]
-    values = Values(case.chain("free"), asked)
+    values = AverageValues(case.chain("free"), asked)
     np.testing.assert_allclose(values.J, oracle.average_reward(case.model)[asked], **CLOSE)
     np.testing.assert_allclose(values.V, oracle.value(case.model)[:, asked], **CLOSE)
     np.testing.assert_allclose(values.q(*case.pairs), oracle.q(case.model)[:, asked], **CLOSE)
@@ -86,7 +86,7 @@ def test_some_agents_of_all(case: Case) -> None:
 @pytest.mark.parametrize("tolerance", [1e-14, 1e-3])
 def test_values_are_as_exact_as_solution_says(case: Case, method: str, tolerance: float) -> None:
     """Even where the iteration is stopped early: span of the error of V <= error."""
-    solution = Values(case.chain(method), tolerance=tolerance).solution
+    solution = AverageValues(case.chain(method), tolerance=tolerance).solution
     span = np.ptp(solution.V.numpy() - oracle.value(case.model), axis=0)
     assert (span <= solution.error.numpy() + 1e-13).all()
 
@@ -96,6 +96,6 @@ def test_values_are_as_exact_as_solution_says(case: Case, method: str, tolerance
 @pytest.mark.parametrize("tolerance", [1e-14, 1e-3])
 def test_averages_are_as_exact_as_solution_says(case: Case, method: str, tolerance: float) -> None:
     """|error of J| <= residual / 2."""
-    solution = Values(case.chain(method), tolerance=tolerance).solution
+    solution = AverageValues(case.chain(method), tolerance=tolerance).solution
     error = np.abs(solution.J.numpy() - oracle.average_reward(case.model))
     assert (error <= solution.residual.numpy() / 2 + 1e-13).all()

@@ -7,7 +7,7 @@ import torch
 from marl.exact import gradient, gradient_by_autograd, marginal_q, norm
 from marl.policies import NeuralPolicy, RandomTable, StateIndependentSoftmax, TabularSoftmax
 from tests.paper import oracle
-from tests.paper.instances import CASES, WEAK, Case, every_case, randomised
+from tests.paper.instances import CASES, WEAK, Case, every_case, randomized
 
 CLOSE = {"rtol": 0.0, "atol": 1e-10}
 TABULAR = [case for case in CASES + WEAK if isinstance(case.policy, TabularSoftmax)]
@@ -46,7 +46,7 @@ def test_it_is_the_derivative_of_j(case: Case) -> None:
 @pytest.mark.parametrize("kind", [TabularSoftmax, StateIndependentSoftmax, NeuralPolicy])
 def test_both_ways_agree_for_every_kind_of_policy(case: Case, kind: type) -> None:
     """Lemma 1 through the chain rule, and the derivative of the linear system for J; replica 1 of 2."""
-    policy = randomised(kind(case.env, replicas=2), seed=1)
+    policy = randomized(kind(case.env, replicas=2), seed=1)
     other = Case("", lambda: case.env, lambda env: policy, 1)
     ours, autograd = gradient(other.chain("free")), gradient_by_autograd(other.chain("dense"))
     assert list(ours) == list(autograd) == [name for name, _ in policy.named_parameters()]
@@ -59,7 +59,7 @@ def test_both_ways_agree_for_every_kind_of_policy(case: Case, kind: type) -> Non
 @every_case
 def test_chain_rule_by_hand(case: Case) -> None:
     """For zeta_i(a|s) with theta_i[a] shared by all states, grad_i J[a] is the sum over s of the tabular one."""
-    policy = randomised(StateIndependentSoftmax(case.env))
+    policy = randomized(StateIndependentSoftmax(case.env))
     other = Case("", lambda: case.env, lambda env: policy, 0)
     found = gradient(other.chain("dense"))["theta"]
     for i, exact in enumerate(oracle.policy_gradient(other.model)):

@@ -10,11 +10,21 @@ import torch
 from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs import Coloring, LocalMDP, WirelessAccess, random_local_mdp
-from marl.exact import Chain, JointPairs, LocalLaws, Values, certificate, decay_curve, ergodicity, gradient, worst_decay
+from marl.exact import (
+    AverageValues,
+    Chain,
+    JointPairs,
+    LocalLaws,
+    certificate,
+    decay_curve,
+    ergodicity,
+    gradient,
+    worst_decay,
+)
 from marl.exact.fixed_point import critic_fixed_point
 from marl.policies import RandomTable, StateIndependentSoftmax, TabularSoftmax
 from tests.paper import oracle
-from tests.paper.instances import randomised
+from tests.paper.instances import randomized
 
 
 @pytest.mark.parametrize(
@@ -49,7 +59,7 @@ def test_trap_2_signed_rewards_take_the_span() -> None:
 
 def test_trap_3_mu_d_is_1_for_a_chain_that_mixes() -> None:
     env = Coloring("ring:3", 2)
-    found = ergodicity(Chain(env, randomised(StateIndependentSoftmax(env))))
+    found = ergodicity(Chain(env, randomized(StateIndependentSoftmax(env))))
     assert found.mu_D == pytest.approx(1.0)
     assert found.lambda_2 < 0.1  # after two steps everything is forgotten
     assert "Theorems 2 and 3 are vacuous" in str(found.vacuous)
@@ -60,8 +70,8 @@ def test_trap_3_mu_d_is_1_for_a_chain_that_mixes() -> None:
 def test_trap_4_unreachable_states_have_probability_zero(method: str) -> None:
     """Two neighbors always have equal bits, so on 0 - 1 half of all states, (b_0 != b_1), is never seen twice."""
     env = Coloring("line:2", 2)
-    chain = Chain(env, randomised(StateIndependentSoftmax(env)), method=method)
-    values = Values(chain)
+    chain = Chain(env, randomized(StateIndependentSoftmax(env)), method=method)
+    values = AverageValues(chain)
     unlike = (chain.states()[:, 0] ^ chain.states()[:, 1]) & 1 == 1
     assert unlike.sum() == 8
     assert not values.stationary[unlike].any()
@@ -86,7 +96,7 @@ def test_trap_6_actions_are_summed_jointly() -> None:
         chain = Chain(env, TabularSoftmax(env), method=method)
         np.testing.assert_allclose(chain.matrix[0], [0.41, 0.09, 0.09, 0.41])
         np.testing.assert_allclose(chain.expect(np.array([[1.0], [0.0], [0.0], [1.0]])), 0.82)
-        np.testing.assert_allclose(Values(chain).stationary, [0.41, 0.09, 0.09, 0.41])
+        np.testing.assert_allclose(AverageValues(chain).stationary, [0.41, 0.09, 0.09, 0.41])
         model = oracle.model_of(env, chain.policy)
         marginal = chain.matrix.reshape(4, 2, 2).numpy()
         alone = np.einsum("xi,xj->xij", marginal.sum(axis=2), marginal.sum(axis=1))
@@ -103,11 +113,11 @@ def test_trap_8_no_matrix_on_4096_states(monkeypatch: pytest.MonkeyPatch) -> Non
     env = random_local_mdp("grid:2x6", instance_seed=1)
     policy = RandomTable(env)
     assert Chain(env, policy).method == "free"
-    Values(Chain(env, policy, method="free"), [0])  # whatever is compiled is compiled here
+    AverageValues(Chain(env, policy, method="free"), [0])  # whatever is compiled is compiled here
     tracemalloc.start()
     try:
         chain = Chain(env, policy, method="free")
-        values = Values(chain, [0])
+        values = AverageValues(chain, [0])
         curve = decay_curve(values, 0, torch.tensor([[0] * 12, [1] * 12]), torch.zeros(2, 12, dtype=torch.int64))
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -117,7 +127,7 @@ def test_trap_8_no_matrix_on_4096_states(monkeypatch: pytest.MonkeyPatch) -> Non
     assert curve[0] > 0
     assert peak < 2**24
     with pytest.raises(AssertionError, match="a matrix was built"):
-        Values(Chain(env, policy, method="dense"), [0])
+        AverageValues(Chain(env, policy, method="dense"), [0])
 
 
 def test_trap_9_nothing_is_outside_from_the_eccentricity_on() -> None:
@@ -125,7 +135,7 @@ def test_trap_9_nothing_is_outside_from_the_eccentricity_on() -> None:
     assert env.network.distances(0).max() == 6
     assert (
         decay_curve(
-            Values(Chain(env, RandomTable(env)), [0]),
+            AverageValues(Chain(env, RandomTable(env)), [0]),
             0,
             torch.tensor([[0] * 12, [0, 1] * 6]),
             torch.tensor([[0] * 12, [1] * 12]),
