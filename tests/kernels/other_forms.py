@@ -1,0 +1,159 @@
+"""A policy form and a critic form that the library does not have, as a user would write them: nothing else knows them."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from marl.critics import AdditiveCritic
+from marl.kernels import forms
+from marl.kernels.forms import implements
+from marl.policies import StateIndependentSoftmax
+
+
+class Blind(NamedTuple):
+    """zeta_i(a) is proportional to exp(theta_i[a]). Shapes: theta [B, n, A]."""
+
+    theta: np.ndarray
+
+    def laid_out(self) -> "BlindRows":
+        return BlindRows(np.empty_like(self.theta))
+
+
+class BlindRows(NamedTuple):
+    """Shapes: theta [B, n, A]."""
+
+    theta: np.ndarray
+
+
+class BlindRow(NamedTuple):
+    """`BlindRows` of one replica. Shapes: theta [n, A]."""
+
+    theta: np.ndarray
+
+
+class BlindSoftmax(StateIndependentSoftmax):
+    def fused(self) -> Blind:
+        return Blind(self.theta.detach().numpy())
+
+
+@implements(forms.begin, Blind)
+def _begin(form: Any, actions: Any, laid_out: Any) -> None:
+    laid_out.theta[:] = form.theta
+
+
+@implements(forms.finish, Blind)
+def _finish(form: Any, laid_out: Any) -> None:
+    form.theta[:] = laid_out.theta
+
+
+@implements(forms.of_replica, BlindRows)
+def _blind_of_replica(form: Any, b: int) -> BlindRow:
+    return BlindRow(form.theta[b])
+
+
+@implements(forms.row_of, BlindRow)
+def _row_of(policy: Any, actions: Any, s: np.ndarray, i: int) -> Any:
+    return np.uint64(i)
+
+
+@implements(forms.draw_action, BlindRow)
+def _draw_action(policy: Any, actions: Any, s: np.ndarray, i: int, row: Any, last: int, u: float) -> int:
+    p = np.exp(policy.theta[i])
+    return min(np.searchsorted(np.cumsum(p / p.sum()), u, side="right"), last)
+
+
+@implements(forms.fetch_row, BlindRow)
+def _fetch_row(policy: Any, actions: Any, s: np.ndarray, i: int) -> None:
+    pass
+
+
+@implements(forms.room_to_climb, BlindRow)
+def _room_to_climb(policy: Any, actions: Any, agents: int) -> None:
+    pass
+
+
+@implements(forms.climb, BlindRow)
+def _climb(policy: Any, actions: Any, s: Any, a: Any, row: Any, chooser: Any, ascent: Any, room: Any) -> float:
+    check = 0.0
+    for c in range(len(chooser)):
+        theta = policy.theta[chooser[c]]
+        p = np.exp(theta)
+        p /= p.sum()
+        theta -= ascent[c] * p
+        theta[a[chooser[c]]] += ascent[c]
+        check += theta.sum()
+    return check
+
+
+class Additive(NamedTuple):
+    """Q_i = sum_j scale_ij w_ij[z_j]. Shapes: weight [B, n, m, Z], scale, near [n, m], size [n]."""
+
+    weight: np.ndarray
+    scale: np.ndarray
+    near: np.ndarray
+    size: np.ndarray
+
+
+class AdditiveOne(NamedTuple):
+    """`Additive` of one replica. Shapes: weight [n, m, Z]."""
+
+    weight: np.ndarray
+    scale: np.ndarray
+    near: np.ndarray
+    size: np.ndarray
+
+
+class CompiledAdditive(AdditiveCritic):
+    def fused(self) -> Additive:
+        index, _, size = self.neighborhood
+        return Additive(self.weight.detach().numpy(), self._scale.numpy(), index.numpy(), size.numpy())
+
+
+@implements(forms.of_replica, Additive)
+def _additive_of_replica(form: Any, b: int) -> AdditiveOne:
+    return AdditiveOne(form.weight[b], form.scale, form.near, form.size)
+
+
+@implements(forms.mark, AdditiveOne)
+def _mark(critic: Any, near: Any, size: Any, z: np.ndarray, key: np.ndarray) -> None:
+    key[:] = z
+
+
+@implements(forms.fetch, AdditiveOne)
+def _fetch(critic: Any, key: np.ndarray, slot: np.ndarray) -> None:
+    for i in range(len(key)):
+        slot[i] = key[i]
+
+
+@implements(forms.settle, AdditiveOne)
+def _settle(critic: Any, key: np.ndarray, slot: np.ndarray) -> int:
+    return 0
+
+
+@implements(forms.is_learned, AdditiveOne)
+def _is_learned(critic: Any, i: int, key: int) -> bool:
+    return True
+
+
+@implements(forms.room_for_values, AdditiveOne)
+def _room_for_values(critic: Any, agents: int) -> np.ndarray:
+    return np.empty(agents)
+
+
+@implements(forms.value, AdditiveOne)
+def _value(critic: Any, i: int, slot: np.ndarray) -> float:
+    total = 0.0
+    for j in range(critic.size[i]):
+        total += critic.scale[i, j] * critic.weight[i, j, slot[critic.near[i, j]]]
+    return total
+
+
+@implements(forms.learn, AdditiveOne)
+def _learn(critic: Any, i: int, slot: np.ndarray, before: float, change: float) -> None:
+    for j in range(critic.size[i]):
+        critic.weight[i, j, slot[critic.near[i, j]]] += change * critic.scale[i, j]
+
+
+@implements(forms.count_entries, Additive)
+def _count_entries(form: Any, b: int, made: int) -> bool:
+    return True
