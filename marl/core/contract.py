@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from marl.core.checks import integer
-from marl.core.environment import ALMOST_ONE, Environment
+from marl.core.environment import ALMOST_ONE, Environment, FiniteEnvironment, finite_environment
 from marl.core.errors import ContractError
-from marl.core.fused import refusal
+from marl.core.fused import compiled_step, refusal
 
 
 def check_fused_step(env: Environment, *, samples: int = 1000, seed: int = 0) -> None:
@@ -18,7 +18,8 @@ def check_fused_step(env: Environment, *, samples: int = 1000, seed: int = 0) ->
     Errors: `ContractError` that says what differs and where, or that there is nothing to check.
     """
     samples = integer("samples", samples, 1)
-    form = env.fused()
+    env = finite_environment(env, "check_fused_step")
+    form = compiled_step(env)
     reason = refusal(env, form)
     if form is None or reason is not None:
         raise ContractError(f"there is no compiled step to check: {reason}")
@@ -40,7 +41,7 @@ def check_fused_step(env: Environment, *, samples: int = 1000, seed: int = 0) ->
                 raise ContractError(f"{where}: rewards {r.tolist()}, but `step` gives {wanted_r[k].tolist()}")
 
 
-def random_inputs(env: Environment, batch: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def random_inputs(env: FiniteEnvironment, batch: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Real states, legal actions s, a [batch, n], uniforms u [batch, n, U]; the last row has the largest below 1."""
     draw = torch.Generator().manual_seed(seed)
     states = torch.arange(env.action_mask.shape[1]) < env.num_states[:, None]

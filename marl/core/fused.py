@@ -107,6 +107,11 @@ def last_actions(action_mask: ActionMask) -> Tensor:
     return (action_mask * torch.arange(action_mask.shape[2])).amax(dim=2).flatten()
 
 
+def compiled_step(env: Any) -> FusedStep | None:
+    """The compiled step of an environment whose very class defines `fused`; None for any other."""
+    return env.fused() if "fused" in vars(type(env)) else None
+
+
 def refusal(part: object, form: object) -> str | None:
     """Why `part`, whose `fused` gave `form`, cannot be compiled, or None.
 

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from marl.core.checks import choice, integer
 from marl.core.critic import Critic
-from marl.core.environment import Environment
+from marl.core.environment import FiniteEnvironment
 from marl.core.errors import ConfigError
 from marl.core.fused import FusedTable
 from marl.core.indexing import NeighborhoodKeys
@@ -63,7 +63,7 @@ class TabularCritic(Critic):
 
     def __init__(
         self,
-        env: Environment,
+        env: FiniteEnvironment,
         *,
         kappa: int = 0,
         storage: str = "auto",

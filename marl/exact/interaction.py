@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from marl.core.checks import choice
-from marl.core.environment import Environment, NetworkedMDP
+from marl.core.environment import FiniteEnvironment, NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.network import Neighborhood
 from marl.exact.local_laws import LocalLaws, far_apart
@@ -90,7 +90,7 @@ def least_interaction(env: NetworkedMDP, samples: int = 64, seed: int = 0) -> Ne
     return NeighborMatrix(entries, neighborhood)
 
 
-def random_pairs(env: Environment, count: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+def random_pairs(env: FiniteEnvironment, count: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
     """Joint pairs (s, a) [count, n]: states uniform, actions uniform over the legal ones, as in B.4."""
     s = (torch.rand(count, env.n, generator=draw, dtype=torch.float64) * env.num_states).long()
     legal = env.action_mask[torch.arange(env.n), s].double()

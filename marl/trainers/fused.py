@@ -6,8 +6,19 @@ import numpy as np
 import torch
 from torch.optim import SGD
 
+from marl.core.environment import finite_environment
 from marl.core.errors import ConfigError
-from marl.core.fused import FusedSoftmax, FusedTable, action_count, arguments, check_states, last_actions, refusal, spread
+from marl.core.fused import (
+    FusedSoftmax,
+    FusedTable,
+    action_count,
+    arguments,
+    check_states,
+    compiled_step,
+    last_actions,
+    refusal,
+    spread,
+)
 from marl.core.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -34,7 +45,7 @@ def obstacle(trainer: "CompiledActorCritic") -> str | None:
     for part, form in forms:
         if reason := refusal(part, form):
             return reason
-    return refusal(trainer.env, trainer.env.fused())
+    return refusal(trainer.env, compiled_step(trainer.env))
 
 
 class FusedEngine:
@@ -47,7 +58,7 @@ class FusedEngine:
         from marl.kernels import actor_critic, workers  # numba takes its time: only where it is used
         from marl.kernels.arguments import Layout
 
-        env, critic = trainer.env, trainer.critic
+        env, critic = finite_environment(trainer.env, type(trainer).__name__), trainer.critic
         table, theta = _unfrozen(critic.fused(0)), _unfrozen(trainer.policy.fused()).theta.numpy()
         self._kernel: Any = actor_critic
         self._workers = workers

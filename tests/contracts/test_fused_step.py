@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from marl import Coloring, ConfigError, ContractError, WirelessAccess, check_fused_step
-from marl.core.environment import Environment
+from marl.core.environment import FiniteEnvironment
 from marl.core.fused import FusedStep
 from marl.envs import random_local_mdp
 from marl.kernels.steps import STEP
@@ -49,7 +49,7 @@ def test_the_example(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert_equal(fused, autograd)
 
 
-class Coin(Environment):
+class Coin(FiniteEnvironment):
     """Two agents; the state is the last action, the reward says whether they agree. `form` is its compiled step."""
 
     def __init__(self, form: FusedStep | None):
@@ -104,11 +104,11 @@ def test_a_right_one_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "words"),
     [(1, "next states"), (2, "rewards"), (3, "changed what it may only read"), (4, "rewards"), (5, "may only read")],
 )
-def test_a_wrong_one_is_seen(change: int, told: str) -> None:
-    with pytest.raises(ContractError, match=told):
+def test_a_wrong_one_is_seen(change: int, words: str) -> None:
+    with pytest.raises(ContractError, match=words):
         check_fused_step(Coin(coin(change)))
 
 

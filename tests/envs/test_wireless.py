@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from marl.envs import WirelessAccess
+from marl.envs.wireless.rules import sending_weights
 from tests import oracles
 from tests.conftest import written_out
 
@@ -140,7 +141,7 @@ def test_declared_facts() -> None:
 @pytest.mark.parametrize("name", ENVS)
 def test_sending_weights_equal_the_loop(name: str) -> None:
     env = ENVS[name]()
-    model, weights = written_out(env), env.sending_weights()
+    model, weights = written_out(env), sending_weights(env)
     reach = Counter(y for points in model.access for y in points)
     expected = torch.zeros_like(env.action_mask, dtype=torch.float64)
     for i in range(env.n):
@@ -154,6 +155,6 @@ def test_sending_weights_equal_the_loop(name: str) -> None:
 
 
 def test_sending_weights_skip_dead_points() -> None:
-    weights = WirelessAccess(incidence=[[0, 1], [0], [1]], deadline=1, success=[0.0, 0.5]).sending_weights()
+    weights = sending_weights(WirelessAccess(incidence=[[0, 1], [0], [1]], deadline=1, success=[0.0, 0.5]))
     assert weights[:, 1].tolist() == [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
     assert weights[:, 0].abs().sum() == 0.0

@@ -7,7 +7,7 @@ import torch
 
 from marl.core.errors import ConfigError
 from marl.envs import WirelessAccess
-from marl.policies import Aloha
+from marl.envs.wireless import Aloha
 from tests.contracts.test_environment_contract import Rumor
 from tests.policies.test_policies import mixed
 

@@ -12,8 +12,9 @@ from marl.core.errors import ConfigError
 from marl.core.evaluation import evaluate
 from marl.core.rollout import Collector
 from marl.envs import WirelessAccess
-from marl.envs.wireless_limits import dedicated_matching
-from marl.policies import DedicatedMatching, SharedPolicy
+from marl.envs.wireless import DedicatedMatching, dedicated_matching
+from marl.envs.wireless.rules import dedicated_actions
+from marl.policies import SharedPolicy
 from tests import oracles
 from tests.conftest import written_out
 from tests.contracts.test_environment_contract import Rumor
@@ -102,7 +103,7 @@ def test_dedicated_by_hand(action_set: str) -> None:
     real = torch.arange(4) < env.num_states[:, None]
     assert torch.equal(table.amax(dim=3), real.expand(2, -1, -1).double())
     assert torch.equal((table > 0).sum(dim=3), real.expand(2, -1, -1).long())
-    assert env.action_mask.gather(2, env.dedicated_actions()[..., None]).squeeze(2)[real].all()
+    assert env.action_mask.gather(2, dedicated_actions(env)[..., None]).squeeze(2)[real].all()
 
 
 @pytest.mark.parametrize("action_set", SETS)
@@ -124,12 +125,12 @@ def test_dedicated_is_deterministic_silent_without_a_point_and_compiled() -> Non
     policy = DedicatedMatching(env, replicas=2)
     s, _, u = random_inputs(env, 2, 0)
     a = policy.sample(s, u[..., 0])
-    assert torch.equal(a, env.dedicated_actions()[torch.arange(env.n), s])
+    assert torch.equal(a, dedicated_actions(env)[torch.arange(env.n), s])
     assert (policy.entropy(s) == 0.0).all()
     owners = torch.zeros(env.n, dtype=torch.bool)
     owners[list(dedicated_matching(env)[1])] = True
-    assert torch.equal(env.dedicated_actions()[:, 1:].bool().all(dim=1), owners)
-    assert not env.dedicated_actions()[~owners].any()
+    assert torch.equal(dedicated_actions(env)[:, 1:].bool().all(dim=1), owners)
+    assert not dedicated_actions(env)[~owners].any()
     assert Collector(env, policy).compiled
 
 
