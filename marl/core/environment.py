@@ -52,7 +52,7 @@ class Environment(ABC):
 
     @property
     def n(self) -> int:
-        """Number of agents."""
+        """The number of agents."""
         return self.network.n
 
     def reset(self, u: Uniforms) -> Shaped[Tensor, "B n ..."]:
@@ -150,11 +150,11 @@ class NetworkedMDP(FiniteEnvironment):
     """
 
     def transition(self, s: Int64[Tensor, "*X n"], a: Int64[Tensor, "*X n"]) -> Float[Tensor, "*X n S"]:
-        """P_i(s_i' | z_{N_i}), float64, zero on padding. Any leading axes."""
+        """Gives P_i(s_i' | z_{N_i}), float64, zero on padding. Any leading axes."""
         return self._transition(s, a)
 
     def reward(self, s: Int64[Tensor, "*X n"], a: Int64[Tensor, "*X n"]) -> Float[Tensor, "*X n"]:
-        """E[r_i | z_{N_i}], float64. Any leading axes."""
+        """Gives E[r_i | z_{N_i}], float64. Any leading axes."""
         return self._reward(s, a)
 
     @abstractmethod

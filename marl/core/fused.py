@@ -108,7 +108,7 @@ def last_actions(action_mask: ActionMask) -> Tensor:
 
 
 def compiled_step(env: Any) -> FusedStep | None:
-    """The compiled step of an environment whose very class defines `fused`; None for any other."""
+    """Gives the compiled step of an environment whose very class defines `fused`; None for any other."""
     return env.fused() if "fused" in vars(type(env)) else None
 
 

@@ -119,6 +119,20 @@ def test_a_step_of_another_signature_is_refused() -> None:
         check_fused_step(Coin(FusedStep(print, np.zeros(0, dtype=np.int64), np.zeros(0))))
 
 
+def test_a_subclass_says_itself_that_its_step_is_the_same() -> None:
+    class Silent(WirelessAccess):
+        """Says nothing."""
+
+    class Same(WirelessAccess):
+        fused = WirelessAccess.fused
+
+    check_fused_step(Same(rows=2, cols=2))
+    assert trainer(Same(rows=2, cols=2), "auto", 1).engine == "fused"
+    assert trainer(Silent(rows=2, cols=2), "auto", 1).engine == "autograd"
+    with pytest.raises(ContractError, match="Silent has no compiled form"):
+        check_fused_step(Silent(rows=2, cols=2))
+
+
 def test_there_may_be_nothing_to_check() -> None:
     with pytest.raises(ContractError, match="Coin has no compiled form"):
         check_fused_step(Coin(None))

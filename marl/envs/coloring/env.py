@@ -56,7 +56,7 @@ class Coloring(NetworkedMDP):
         return FusedStep(kernel.step, self.network.edges.flatten(), np.empty(0))
 
     def _clash(self, u: Tensor) -> Tensor:
-        """Which edges [..., E] join two agents of one color."""
+        """Tells which edges [..., E] join two agents of one color."""
         return u[..., self._ends[0]] == u[..., self._ends[1]]
 
     def _reset(self, u: Tensor) -> Tensor:

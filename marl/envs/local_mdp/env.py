@@ -97,7 +97,7 @@ class LocalMDP(NetworkedMDP):
         return (u[..., -1] * self.num_states).long()
 
     def _rows(self, s: Tensor, a: Tensor, base: Tensor, state_stride: Tensor, action_stride: Tensor) -> Tensor:
-        """The row of every agent's table at (s, a) [..., n]."""
+        """Finds the row of every agent's table at (s, a) [..., n]."""
         near = self._near
         return (s[..., near] * state_stride + a[..., near] * action_stride).sum(dim=-1) + base
 

@@ -112,7 +112,7 @@ class WirelessAccess(NetworkedMDP):
         return FusedStep(kernel.step, ints.numpy(), floats.numpy(), work=self.num_points + 1 + self.n)
 
     def _attempt(self, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
-        """(bit of the packet sent or 0, probability that the transmission goes through). Any leading axes."""
+        """Gives (bit of the packet sent or 0, probability that it goes through). Any leading axes."""
         flat = self._row + a
         target = torch.take(self.target, flat)
         if self.any_slot:
@@ -150,7 +150,7 @@ class WirelessAccess(NetworkedMDP):
 
 
 def _actions(access: Access, slots: np.ndarray, silent: int) -> tuple[Tensor, Tensor]:
-    """Per user and action [n, A]: the point it occupies (`silent` = none), and the bit of the slot it sends (any_slot)."""
+    """Gives, per user and action [n, A], the point it occupies (`silent` = none) and the bit of the slot it sends (any_slot)."""
     reach = np.array([len(points) for points in access])
     padded = np.full((len(access), reach.max()), silent, dtype=np.int64)
     padded[np.arange(reach.max()) < reach[:, None]] = np.concatenate(access)
