@@ -29,7 +29,7 @@ from fig5_wireless import PLACEMENTS, baselines
 
 from marl import Constant, PowerLaw, ScalableActorCritic, TabularCritic, TabularSoftmax, TwoTimescale, WirelessAccess
 from marl.core.errors import MarlError
-from marl.envs.wireless_limits import dedicated_matching, flow_bound
+from marl.envs.wireless.limits import dedicated_matching, flow_bound
 from marl.loggers import ArrayLogger
 
 KAPPAS = (0, 1, 2)

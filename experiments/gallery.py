@@ -32,7 +32,7 @@ from fig5_wireless import baselines
 
 from marl import WirelessAccess
 from marl.core.errors import MarlError
-from marl.envs.wireless_limits import dedicated_matching, flow_bound
+from marl.envs.wireless.limits import dedicated_matching, flow_bound
 from marl.results import Run, find
 
 METHODS = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from marl.core.contract import check_fused_step
     from marl.core.critic import Critic, Transition
-    from marl.core.environment import Environment, NetworkedMDP
+    from marl.core.environment import Environment, FiniteEnvironment, NetworkedMDP
     from marl.core.errors import CheckpointError, ConfigError, ContractError, DivergedError, MarlError, NetworkError
     from marl.trainers.evaluation import Evaluation, evaluate
     from marl.core.logger import Logger
@@ -30,10 +30,9 @@ if TYPE_CHECKING:
     )
     from marl.envs import Coloring, LocalMDP, WirelessAccess, random_local_mdp
     from marl.envs.parallel import ParallelEnvironment
+    from marl.envs.wireless import Aloha, DedicatedMatching
     from marl.export import export_policy
     from marl.policies import (
-        Aloha,
-        DedicatedMatching,
         NeighborhoodNeural,
         NeighborhoodSoftmax,
         NeighborhoodTable,
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
 _CONTENTS = {
     "marl.core.contract": ("check_fused_step",),
     "marl.core.critic": ("Critic", "Transition"),
-    "marl.core.environment": ("Environment", "NetworkedMDP"),
+    "marl.core.environment": ("Environment", "FiniteEnvironment", "NetworkedMDP"),
     "marl.core.errors": ("CheckpointError", "ConfigError", "ContractError", "DivergedError", "MarlError", "NetworkError"),
     "marl.trainers.evaluation": ("Evaluation", "evaluate"),
     "marl.core.logger": ("Logger",),
@@ -72,10 +71,9 @@ _CONTENTS = {
     ),
     "marl.envs.parallel": ("ParallelEnvironment",),
     "marl.envs": ("Coloring", "LocalMDP", "WirelessAccess", "random_local_mdp"),
+    "marl.envs.wireless": ("Aloha", "DedicatedMatching"),
     "marl.export": ("export_policy",),
     "marl.policies": (
-        "Aloha",
-        "DedicatedMatching",
         "NeighborhoodNeural",
         "NeighborhoodSoftmax",
         "NeighborhoodTable",
@@ -105,6 +103,7 @@ __all__ = [
     "DivergedError",
     "Environment",
     "Evaluation",
+    "FiniteEnvironment",
     "GraphCritic",
     "IndependentPPO",
     "Linear",

@@ -1,18 +1,16 @@
 """Shapes are checked in every test, never in runs: annotations of the package are enforced by beartype."""
 
+from pathlib import Path
+
 from jaxtyping import install_import_hook
 
-CHECKED = [
-    "core",
-    "envs",
-    "policies",
-    "critics",
-    "schedulers",
-    "trainers",
-    "loggers",
-    "exact",
-]  # compiled kernels cannot be wrapped
-hook = install_import_hook([f"marl.{part}" for part in CHECKED], "beartype.beartype")
+CHECKED = ["core", "envs", "policies", "critics", "schedulers", "trainers", "loggers", "exact"]
+PACKAGE = Path(__file__).parents[1] / "marl"
+MODULES = [path.relative_to(PACKAGE.parent).with_suffix("") for path in PACKAGE.rglob("*.py")]
+hook = install_import_hook(
+    [".".join(path.parts) for path in MODULES if path.parts[1] in CHECKED and path.name not in ("__init__", "kernel")],
+    "beartype.beartype",
+)  # compiled kernels cannot be wrapped
 hook.__enter__()
 
 import pytest  # noqa: E402

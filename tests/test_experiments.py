@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from marl import Constant, ScalableActorCritic, TabularCritic, TabularSoftmax, WirelessAccess
-from marl.envs.wireless_limits import dedicated_matching
+from marl.envs.wireless.limits import dedicated_matching
 
 REPOSITORY = Path(__file__).parents[1]
 PLACEMENTS, KAPPAS = ("interior", "corners"), ("kappa=0", "kappa=1")

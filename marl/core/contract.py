@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from marl.core.checks import integer
-from marl.core.environment import ALMOST_ONE, Environment
+from marl.core.environment import ALMOST_ONE, Environment, FiniteEnvironment, finite_environment
 from marl.core.errors import ContractError
 from marl.trainers.fusing import form_of, not_declared
 
@@ -18,6 +18,7 @@ def check_fused_step(env: Environment, *, samples: int = 1000, seed: int = 0) ->
     Errors: `ContractError` that says what differs and where, or that there is nothing to check.
     """
     samples = integer("samples", samples, 1)
+    env = finite_environment(env, "check_fused_step")
     if reason := not_declared(env):
         raise ContractError(f"there is no compiled step to check: {reason}")
     form = form_of(env)
@@ -41,7 +42,7 @@ def check_fused_step(env: Environment, *, samples: int = 1000, seed: int = 0) ->
                 raise ContractError(f"{where}: rewards {r.tolist()}, but `step` gives {wanted_r[k].tolist()}")
 
 
-def random_inputs(env: Environment, batch: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def random_inputs(env: FiniteEnvironment, batch: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Real states, legal actions s, a [batch, n], uniforms u [batch, n, U]; the last row has the largest below 1."""
     draw = torch.Generator().manual_seed(seed)
     states = torch.arange(env.action_mask.shape[1]) < env.num_states[:, None]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from marl.core.environment import Environment
+from marl.core.environment import Environment, finite_environment
 from marl.core.errors import ConfigError
 from marl.core.module import Movable
 from marl.core.noise import Initializer, Purpose
@@ -46,7 +46,7 @@ class Critic(Movable, ABC):
         dtype: torch.dtype = torch.float64,
     ):
         super().__init__()
-        self.env = env
+        self.env = finite_environment(env, type(self).__name__)
         self.neighborhood = env.network.neighborhood(kappa)
         self.kappa = kappa
         self.replicas = replicas

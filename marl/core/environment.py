@@ -1,7 +1,10 @@
-"""What an environment is: n agents with small local states, coupled over a network, stateless and pure.
+"""What an environment is: n agents with local states, coupled over a network; it is stateless and pure.
 
 The caller hands in the randomness, so the same inputs give the same outputs in any batch and an environment can be
 sampled by a trainer, enumerated by a solver and bounded by a certificate without a second copy of its dynamics.
+There are three kinds, each a special case of the one before: `Environment` (whatever the states are), `FiniteEnvironment`
+(local states and actions are numbered) and `NetworkedMDP` (the law is stated as well). A part asks for the kind it needs.
+
 Given (s, a) the next states are independent over agents and agent i's depends on its neighborhood only:
 
     P(s'|s, a) = prod_i P_i(s_i' | z_{N_i}),  r_i depends on z_{N_i},  z_i = (s_i, a_i)
@@ -12,26 +15,81 @@ Given (s, a) the next states are independent over agents and agent i's depends o
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from marl.core.errors import ConfigError
 from marl.core.indexing import PairIndex
 from marl.core.network import Network
-from marl.core.shapes import ActionMask, Actions, Rewards, States, Uniforms
+from marl.core.shapes import ActionMask, Uniforms
 
 ALMOST_ONE = 1.0 - 2.0**-53
 
 
 class Environment(ABC):
-    """Base class. Implement `_reset` and `_step`; call `super().__init__` with the facts below.
+    """Base class. Implement `_reset`, `_step` and `_contains`; call `super().__init__` with the facts below.
 
     network: who is whose neighbor.
-    num_states, num_actions [n]: sizes per agent; S and A are the largest.
-    action_mask [n, S, A]: True where agent i may take action a in state s; False for padding.
     num_uniforms: uniforms that one agent needs for one step (the action's draw not counted).
     reward_range: (low, high) of any r_i.
     private_actions: P_i sees only a_i of the actions. private_rewards: r_i sees only z_i.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        num_uniforms: int,
+        reward_range: tuple[float, float],
+        private_actions: bool,
+        private_rewards: bool,
+    ):
+        self.network = network
+        self.num_uniforms = num_uniforms
+        self.reward_range = reward_range
+        self.private_actions = private_actions
+        self.private_rewards = private_rewards
+
+    @property
+    def n(self) -> int:
+        """The number of agents."""
+        return self.network.n
+
+    def reset(self, u: Uniforms) -> Shaped[Tensor, "B n ..."]:
+        """Draws the states at the start of a run. Shapes: u [B, n, num_uniforms] in [0, 1) -> s [B, n, ...]."""
+        return self._reset(u)
+
+    def step(
+        self, s: Shaped[Tensor, "B n ..."], a: Shaped[Tensor, "B n ..."], u: Uniforms
+    ) -> tuple[Shaped[Tensor, "B n ..."], Float[Tensor, "B n"]]:
+        """Moves all agents one step: (s', r). Shapes: s, a [B, n, ...], u [B, n, num_uniforms] -> s' as s, r [B, n]."""
+        return self._step(s, a, u)
+
+    def contains(self, s: Tensor, a: Tensor) -> bool:
+        """Tells whether every s is a joint state of this environment and every a a joint action that is legal in it.
+
+        A trainer asks before it goes on from what was saved. Shapes: any are answered.
+        """
+        return self._contains(s, a)
+
+    @abstractmethod
+    def _reset(self, u: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _step(self, s: Tensor, a: Tensor, u: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    @abstractmethod
+    def _contains(self, s: Tensor, a: Tensor) -> bool: ...
+
+
+class FiniteEnvironment(Environment):
+    """An environment whose local states and actions are numbered, s, a [B, n] int64. Implement `_reset` and `_step`.
+
+    num_states, num_actions [n]: sizes per agent; S and A are the largest.
+    action_mask [n, S, A]: True where agent i may take action a in state s; False for padding.
+    facts: those of `Environment`.
+
+    Attributes: also `index`, which numbers the legal pairs. Errors: `ConfigError` if the mask does not fit the sizes.
     """
 
     def __init__(
@@ -46,40 +104,30 @@ class Environment(ABC):
         private_actions: bool,
         private_rewards: bool,
     ):
-        self.network = network
+        super().__init__(
+            network,
+            num_uniforms=num_uniforms,
+            reward_range=reward_range,
+            private_actions=private_actions,
+            private_rewards=private_rewards,
+        )
         self.num_states = num_states
         self.num_actions = num_actions
         self.action_mask = action_mask
-        self.num_uniforms = num_uniforms
-        self.reward_range = reward_range
-        self.private_actions = private_actions
-        self.private_rewards = private_rewards
         self._check_facts()
         self.index = PairIndex(action_mask)
-
-    @property
-    def n(self) -> int:
-        """Number of agents."""
-        return self.network.n
 
     @property
     def pair_index(self) -> Int64[Tensor, "n S A"]:
         """Number of every legal (s_i, a_i), compact per agent; -1 elsewhere."""
         return self.index.table
 
-    def reset(self, u: Uniforms) -> States:
-        """Start of a run. Shapes: u [B, n, num_uniforms] in [0, 1) -> s [B, n]."""
-        return self._reset(u)
-
-    def step(self, s: States, a: Actions, u: Uniforms) -> tuple[States, Rewards]:
-        """One step of all agents: (s', r). Shapes: s, a [B, n], u [B, n, num_uniforms] -> s' [B, n], r [B, n]."""
-        return self._step(s, a, u)
-
-    @abstractmethod
-    def _reset(self, u: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def _step(self, s: Tensor, a: Tensor, u: Tensor) -> tuple[Tensor, Tensor]: ...
+    def _contains(self, s: Tensor, a: Tensor) -> bool:
+        if s.shape != a.shape or s.shape[1:] != (self.n,) or not s.dtype == a.dtype == torch.int64:
+            return False
+        sizes = (s, self.num_states), (a, self.num_actions)
+        exist = all(bool(((x >= 0) & (x < size)).all()) for x, size in sizes)
+        return exist and bool((self.index.pairs(s, a) >= 0).all())
 
     def _check_facts(self) -> None:
         name = type(self).__name__
@@ -94,19 +142,19 @@ class Environment(ABC):
             raise ConfigError(f"{name}: every state needs at least one legal action")
 
 
-class NetworkedMDP(Environment):
-    """An environment that states its law. Implement `_transition`, `_reward` and `_reset`.
+class NetworkedMDP(FiniteEnvironment):
+    """A finite environment that states its law. Implement `_transition`, `_reward` and `_reset`.
 
     The sampler is derived: next states by inverse CDF on the last uniform, rewards equal to their expectation.
     Override `_step` only where s_i' and r_i must be drawn jointly; a contract test holds it against the law.
     """
 
     def transition(self, s: Int64[Tensor, "*X n"], a: Int64[Tensor, "*X n"]) -> Float[Tensor, "*X n S"]:
-        """P_i(s_i' | z_{N_i}), float64, zero on padding. Any leading axes."""
+        """Gives P_i(s_i' | z_{N_i}), float64, zero on padding. Any leading axes."""
         return self._transition(s, a)
 
     def reward(self, s: Int64[Tensor, "*X n"], a: Int64[Tensor, "*X n"]) -> Float[Tensor, "*X n"]:
-        """E[r_i | z_{N_i}], float64. Any leading axes."""
+        """Gives E[r_i | z_{N_i}], float64. Any leading axes."""
         return self._reward(s, a)
 
     @abstractmethod
@@ -120,3 +168,13 @@ class NetworkedMDP(Environment):
         below = torch.minimum(u[..., -1:], cdf[..., -1:] * ALMOST_ONE)  # rounding must not reach an impossible state
         drawn = (below >= cdf).sum(dim=-1)
         return torch.minimum(drawn, self.num_states - 1), self._reward(s, a)
+
+
+def finite_environment(env: Environment, needed_by: str) -> FiniteEnvironment:
+    """The environment itself, if it is a finite one. Errors: `ConfigError` that names what it is `needed_by`, if not."""
+    if not isinstance(env, FiniteEnvironment):
+        raise ConfigError(
+            f"{needed_by} needs numbered states and actions, which {type(env).__name__} does not have; "
+            "use an environment that derives from marl.FiniteEnvironment"
+        )
+    return env

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from marl.core.environment import ALMOST_ONE, Environment
+from marl.core.environment import ALMOST_ONE, Environment, finite_environment
 from marl.core.errors import ConfigError
 from marl.core.indexing import last_actions
 from marl.core.module import Movable
@@ -29,7 +29,7 @@ class Policy(Movable, ABC):
 
     def __init__(self, env: Environment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
         super().__init__()
-        self.env = env
+        self.env = env = finite_environment(env, type(self).__name__)
         self.replicas = replicas
         self.dtype = dtype
         self.initial = Initializer(seed, replicas, dtype, Purpose.POLICY_INIT)
@@ -40,7 +40,7 @@ class Policy(Movable, ABC):
 
     @abstractmethod
     def _logits(self, s: Tensor) -> Tensor:
-        """Unnormalised log-probabilities at states s; illegal actions are masked by the caller.
+        """Unnormalized log-probabilities at states s; illegal actions are masked by the caller.
 
         Shapes: s [B, n] -> [B, n, A]; or [K, B, n] for the K steps of a rollout (axes before B broadcast) -> [K, B, n, A].
         """

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from marl.core.critic import Critic
-from marl.core.environment import Environment
+from marl.core.environment import FiniteEnvironment
 from marl.core.indexing import positions
 from marl.core.lookup import summed_rows
 
@@ -20,7 +20,7 @@ class MemberSum(Critic):
 
     order: ClassVar[int]
 
-    def __init__(self, env: Environment, **run: Any):
+    def __init__(self, env: FiniteEnvironment, **run: Any):
         super().__init__(env, **run)
         n, width = self.neighborhood.index.shape
         self._pairs = int(env.index.num_pairs.max())
@@ -63,7 +63,7 @@ class PairwiseCritic(MemberSum):
 
     order = 2
 
-    def __init__(self, env: Environment, **run: Any):
+    def __init__(self, env: FiniteEnvironment, **run: Any):
         super().__init__(env, **run)
         index, mask, _ = self.neighborhood
         itself = (index == torch.arange(env.n)[:, None]) & mask

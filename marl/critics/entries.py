@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from marl.core.checks import choice, integer
-from marl.core.environment import Environment
+from marl.core.environment import FiniteEnvironment
 from marl.core.errors import ConfigError
 from marl.core.indexing import NeighborhoodKeys
 from marl.core.memory import require
@@ -48,7 +48,7 @@ class Entries(Table):
 
     def __init__(
         self,
-        env: Environment,
+        env: FiniteEnvironment,
         neighborhood: Neighborhood,
         *,
         kappa: int,
@@ -192,7 +192,7 @@ def _made(kind: str, agents: int, replicas: int, dtype: torch.dtype, total: floa
     return DenseStorage(replicas, dtype, int(total))
 
 
-def _joint_dummy(env: Environment, neighborhood: Neighborhood, dummy: int | Sequence[Any]) -> Tensor:
+def _joint_dummy(env: FiniteEnvironment, neighborhood: Neighborhood, dummy: int | Sequence[Any]) -> Tensor:
     """The dummy pair of every neighborhood written out, [n, m]; padding is 0."""
     index, mask, size = neighborhood
     num_pairs = env.index.num_pairs

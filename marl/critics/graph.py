@@ -6,7 +6,7 @@ from torch import Tensor
 
 from marl.core.checks import integer
 from marl.core.critic import Critic
-from marl.core.environment import Environment
+from marl.core.environment import FiniteEnvironment
 from marl.critics.pooling import OthersSum
 
 
@@ -22,7 +22,7 @@ class GraphCritic(Critic):
 
     def __init__(
         self,
-        env: Environment,
+        env: FiniteEnvironment,
         *,
         kappa: int = 0,
         hidden: int = 32,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from marl.core.checks import integer, number
 from marl.core.critic import Critic
-from marl.core.environment import Environment
+from marl.core.environment import FiniteEnvironment
 
 
 class LinearCritic(Critic):
@@ -19,7 +19,7 @@ class LinearCritic(Critic):
     Shapes: weight [B, n, F]; it starts at zero.
     """
 
-    def __init__(self, env: Environment, count: int, **run: Any):
+    def __init__(self, env: FiniteEnvironment, count: int, **run: Any):
         super().__init__(env, **run)
         self.weight = self.initial.zeros(env.n, count)
 
@@ -45,7 +45,7 @@ class RandomFeatures(LinearCritic):
 
     def __init__(
         self,
-        env: Environment,
+        env: FiniteEnvironment,
         *,
         kappa: int = 0,
         features: int = 64,

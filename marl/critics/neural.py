@@ -6,7 +6,7 @@ from torch import Tensor
 
 from marl.core.checks import integer
 from marl.core.critic import Critic
-from marl.core.environment import Environment
+from marl.core.environment import FiniteEnvironment
 from marl.core.indexing import positions
 from marl.core.lookup import summed_rows
 
@@ -20,7 +20,7 @@ class NeuralCritic(Critic):
 
     def __init__(
         self,
-        env: Environment,
+        env: FiniteEnvironment,
         *,
         kappa: int = 0,
         hidden: int = 16,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from marl.core.checks import integer
 from marl.core.critic import Critic
-from marl.core.environment import Environment
+from marl.core.environment import FiniteEnvironment
 from marl.critics.pooling import OthersSum
 
 
@@ -21,7 +21,7 @@ class SharedNetwork(Critic):
     Shapes: own, near [B, count, h], agent [B, n, h], degree, bias c, weight w [B, h], layer W [B, h, h], h = hidden.
     """
 
-    def __init__(self, env: Environment, count: int, *, hidden: int, **run: Any):
+    def __init__(self, env: FiniteEnvironment, count: int, *, hidden: int, **run: Any):
         super().__init__(env, **run)
         hidden = integer("critic.hidden", hidden, 1)
         width = self.neighborhood.index.shape[1]
@@ -66,7 +66,7 @@ class SharedCritic(SharedNetwork):
 
     def __init__(
         self,
-        env: Environment,
+        env: FiniteEnvironment,
         *,
         kappa: int = 0,
         hidden: int = 32,

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from marl.core.environment import Environment
+from marl.core.environment import FiniteEnvironment
 from marl.critics.shared import SharedNetwork
 
 
@@ -19,7 +19,7 @@ class StateValue(SharedNetwork):
 
     def __init__(
         self,
-        env: Environment,
+        env: FiniteEnvironment,
         *,
         kappa: int = 0,
         hidden: int = 32,

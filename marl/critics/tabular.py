@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from marl.core.critic import Critic
-from marl.core.environment import Environment
+from marl.core.environment import FiniteEnvironment
 from marl.critics.entries import Dummy, Entries
 
 
@@ -27,7 +27,7 @@ class TabularCritic(Critic):
 
     def __init__(
         self,
-        env: Environment,
+        env: FiniteEnvironment,
         *,
         kappa: int = 0,
         storage: str = "auto",

@@ -1,9 +1,13 @@
-"""Environments."""
+"""Environments, one folder for each system.
+
+A folder has `env` (the law and the sampler), `kernel` (its compiled step) and, where there are some, `rules` (its own
+heuristics as policies) and `limits` (what can be had at most). `graph` makes networks from their names; `parallel` hands
+environments to other libraries.
+"""
 
 from marl.envs.coloring import Coloring
 from marl.envs.graph import graph
-from marl.envs.local_mdp import LocalMDP, local_mdp_from_file
-from marl.envs.random_local_mdp import random_local_mdp
+from marl.envs.local_mdp import LocalMDP, local_mdp_from_file, random_local_mdp
 from marl.envs.wireless import WirelessAccess
 
 __all__ = ["Coloring", "LocalMDP", "WirelessAccess", "graph", "local_mdp_from_file", "random_local_mdp"]

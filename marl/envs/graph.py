@@ -24,7 +24,7 @@ FORMS: dict[str, tuple[str, str, Callable[..., Network]]] = {  # name -> (how it
 
 
 def graph(spec: str | Path | Network) -> Network:
-    """The network that `spec` names.
+    """Makes the network that `spec` names.
 
     A `Network` is returned as it is. "line:10", "ring:8", "grid:2x6", "king:5x5", "geometric:50:0.2" and
     "geometric:50:0.2:7" (n, radius, seed = 0) are the standard graphs; anything else is the path of a graph file

@@ -1,4 +1,4 @@
-"""Any environment as a PettingZoo `ParallelEnv`, so that other libraries can train on it."""
+"""Any finite environment as a PettingZoo `ParallelEnv`, so that other libraries can train on it."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from gymnasium.spaces import Discrete
 from pettingzoo import ParallelEnv
 
 from marl.core.checks import integer
-from marl.core.environment import Environment
+from marl.core.environment import Environment, finite_environment
 from marl.core.errors import ConfigError
 
 STEPS = 1000
@@ -21,18 +21,20 @@ class ParallelEnvironment(ParallelEnv):  # type: ignore[misc]
     is taken as the first that is (on the wireless network: send nothing). The network goes on for ever: an episode is cut
     (truncated) after `steps` steps, and no one ever terminates.
 
-    `reset(seed)` starts the noise anew; without a seed it goes on. Errors: `ConfigError` for an action that does not exist.
+    `reset(seed)` starts the noise anew; without a seed it goes on. Errors: `ConfigError` for an action that does not exist,
+    and for an environment without numbered states and actions.
     """
 
     metadata = {"name": "marl_v0", "render_modes": [], "is_parallelizable": True}  # noqa: RUF012
     render_mode = None
 
     def __init__(self, env: Environment, steps: int = STEPS):
-        self.env, self.steps = env, integer("steps", steps, 1)
+        self.env = finite_environment(env, type(self).__name__)
+        self.steps = integer("steps", steps, 1)
         self.possible_agents = [f"agent_{i}" for i in range(env.n)]
         self.agents: list[str] = []
-        self.observation_spaces = self._spaces(env.num_states)
-        self.action_spaces = self._spaces(env.num_actions)
+        self.observation_spaces = self._spaces(self.env.num_states)
+        self.action_spaces = self._spaces(self.env.num_actions)
         self._noise = np.random.default_rng()
 
     def observation_space(self, agent: str) -> Discrete:
@@ -44,7 +46,7 @@ class ParallelEnvironment(ParallelEnv):  # type: ignore[misc]
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, int], dict[str, Any]]:
-        """(observations, infos) of a fresh start."""
+        """Starts afresh and gives (observations, infos)."""
         if seed is not None:
             self._noise = np.random.default_rng(seed)
         self.agents, self._t = list(self.possible_agents), 0
@@ -52,12 +54,12 @@ class ParallelEnvironment(ParallelEnv):  # type: ignore[misc]
         return self._observed(), self._infos()
 
     def step(self, actions: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-        """(observations, rewards, terminations, truncations, infos) after one action of every agent."""
+        """Takes one action of every agent; gives (observations, rewards, terminations, truncations, infos)."""
         a = self._legal_actions(torch.tensor([int(actions[agent]) for agent in self.agents]))[None]
         self._s, r = self.env.step(self._s, a, self._uniforms())
         self._t += 1
         over = self._t >= self.steps
-        told = (
+        outcome = (
             self._observed(),
             dict(zip(self.agents, r[0].tolist(), strict=True)),
             dict.fromkeys(self.agents, False),
@@ -66,10 +68,10 @@ class ParallelEnvironment(ParallelEnv):  # type: ignore[misc]
         )
         if over:
             self.agents = []
-        return told
+        return outcome
 
     def state(self) -> np.ndarray:
-        """The states of all agents [n]."""
+        """Gives the states of all agents [n]."""
         return self._s[0].numpy().copy()
 
     def render(self) -> None:

@@ -50,11 +50,11 @@ class Chain:
         memory: float = 4.0,
         laws: LocalLaws | None = None,
     ):
-        self.env = env
         self.laws = laws or LocalLaws(env)
+        self.env = self.laws.env
         if policy.env is not env:
             raise ConfigError("the policy is of another environment than the chain")
-        if self.laws.env is not env:
+        if self.env is not env:
             raise ConfigError("the laws are of another environment than the chain")
         self.memory = checks.number("memory", memory, 0.0)
         self.n = env.n

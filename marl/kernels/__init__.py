@@ -7,11 +7,14 @@ before the newest of these files is let go, where it is kept beside them.
 
 import contextlib
 import os
+import sys
 import tempfile
 from pathlib import Path
 
 if not any(os.access(place, os.W_OK) for place in (Path(__file__).parent, Path.home())):
     os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"marl-numba-{os.getuid()}"))
+    if "numba" in sys.modules:  # imported before by the file of a compiled step
+        sys.modules["numba"].config.reload_config()
 
 _newest = max(path.stat().st_mtime for path in Path(__file__).parent.glob("*.py"))
 for _index in (Path(__file__).parent / "__pycache__").glob("*.nbi"):

@@ -1,7 +1,5 @@
-"""Policies: of the own state alone, or of the neighbors' states too."""
+"""Policies that fit any finite environment: of the own state alone, or of the neighbors' states too."""
 
-from marl.policies.aloha import Aloha
-from marl.policies.dedicated import DedicatedMatching
 from marl.policies.neighborhood import NeighborhoodNeural, NeighborhoodSoftmax, NeighborhoodTable
 from marl.policies.neural import NeuralPolicy
 from marl.policies.random_table import RandomTable
@@ -11,8 +9,6 @@ from marl.policies.state_independent import StateIndependentSoftmax
 from marl.policies.uniform import Uniform
 
 __all__ = [
-    "Aloha",
-    "DedicatedMatching",
     "NeighborhoodNeural",
     "NeighborhoodSoftmax",
     "NeighborhoodTable",

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from marl.core.checks import gib, integer, size
-from marl.core.environment import Environment
+from marl.core.environment import FiniteEnvironment
 from marl.core.errors import ConfigError, NotEnoughMemoryError
 from marl.core.indexing import NeighborhoodKeys
 from marl.core.lookup import summed_rows
@@ -26,7 +26,7 @@ class NeighborhoodPolicy(Policy):
 
     localized = False
 
-    def __init__(self, env: Environment, *, kappa: int = 1, **run: Any):
+    def __init__(self, env: FiniteEnvironment, *, kappa: int = 1, **run: Any):
         super().__init__(env, **run)
         self.kappa = integer("policy.kappa", kappa, 0)
         self.neighborhood = env.network.neighborhood(self.kappa)
@@ -41,7 +41,7 @@ class NeighborhoodSoftmax(NeighborhoodPolicy):
     Shapes: parameter `theta` [B, n, m, S, S, A].
     """
 
-    def __init__(self, env: Environment, **run: Any):
+    def __init__(self, env: FiniteEnvironment, **run: Any):
         super().__init__(env, **run)
         n, width = self.neighborhood.index.shape
         states, actions = env.action_mask.shape[1:]
@@ -75,7 +75,7 @@ class NeighborhoodTable(NeighborhoodPolicy):
     Errors: `ConfigError` beyond 2^28 entries over all replicas, or if the table and its gradient would not fit into memory.
     """
 
-    def __init__(self, env: Environment, **run: Any):
+    def __init__(self, env: FiniteEnvironment, **run: Any):
         super().__init__(env, **run)
         keys = NeighborhoodKeys(self.neighborhood, env.num_states)
         rows, actions = int(min(keys.total, 1e300)), env.action_mask.shape[2]
@@ -96,7 +96,7 @@ class NeighborhoodNeural(NeighborhoodPolicy):
     Shapes: embedding [B, n, m, S, hidden], weight [B, n, hidden, A], bias [B, n, A].
     """
 
-    def __init__(self, env: Environment, *, hidden: int = 16, **run: Any):
+    def __init__(self, env: FiniteEnvironment, *, hidden: int = 16, **run: Any):
         super().__init__(env, **run)
         hidden = integer("policy.hidden", hidden, 1)
         n, width = self.neighborhood.index.shape

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from marl.core.checks import integer
-from marl.core.environment import Environment
+from marl.core.environment import FiniteEnvironment
 from marl.core.policy import Policy
 
 
@@ -18,7 +18,7 @@ class NeuralPolicy(Policy):
 
     def __init__(
         self,
-        env: Environment,
+        env: FiniteEnvironment,
         *,
         hidden: int = 16,
         replicas: int = 1,

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from marl.core.checks import choice, integer
-from marl.core.environment import Environment
+from marl.core.environment import FiniteEnvironment
 from marl.core.policy import Policy
 
 
@@ -22,7 +22,7 @@ class RandomTable(Policy):
 
     def __init__(
         self,
-        env: Environment,
+        env: FiniteEnvironment,
         *,
         distribution: str = "normalized",
         instance_seed: int = 0,

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from marl.core.checks import integer
-from marl.core.environment import Environment
+from marl.core.environment import FiniteEnvironment
 from marl.core.policy import Policy
 
 
@@ -20,7 +20,7 @@ class SharedPolicy(Policy):
 
     def __init__(
         self,
-        env: Environment,
+        env: FiniteEnvironment,
         *,
         hidden: int = 32,
         replicas: int = 1,

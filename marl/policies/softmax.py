@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from marl.core.environment import Environment
+from marl.core.environment import FiniteEnvironment
 from marl.core.policy import NaturalGradient, Policy
 from marl.core.shapes import States
 
@@ -20,7 +20,7 @@ class TabularSoftmax(Policy, NaturalGradient):
 
     score_bound = math.sqrt(2.0)
 
-    def __init__(self, env: Environment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
+    def __init__(self, env: FiniteEnvironment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
         super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
         self.theta = self.initial.zeros(*env.action_mask.shape)
         states = env.action_mask.shape[1]

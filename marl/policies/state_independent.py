@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from marl.core.environment import Environment
+from marl.core.environment import FiniteEnvironment
 from marl.core.policy import Policy
 
 
@@ -18,7 +18,7 @@ class StateIndependentSoftmax(Policy):
 
     score_bound = math.sqrt(2.0)
 
-    def __init__(self, env: Environment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
+    def __init__(self, env: FiniteEnvironment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
         super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
         self.theta = self.initial.zeros(env.n, env.action_mask.shape[2])
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from marl.core.environment import finite_environment
 from marl.core.errors import ConfigError
 from marl.core.indexing import last_actions
 from marl.core.scheduler import Scheduler
@@ -36,7 +37,8 @@ class FusedEngine:
         from marl.kernels.rescaling import Fixed
         from marl.kernels.softmax import BLOCK
 
-        env, critic, mask = trainer.env, trainer.critic, trainer.env.action_mask
+        env, critic = finite_environment(trainer.env, type(trainer).__name__), trainer.critic
+        mask = env.action_mask
         self._kernel: Any = actor_critic
         self._workers, self._block = workers, min(env.n, BLOCK)
         self._replicas, self._unscaled = trainer.replicas, Fixed(1.0)

@@ -4,12 +4,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from marl.core.environment import Environment
+from marl.core.environment import Environment, FiniteEnvironment, finite_environment
 from marl.core.indexing import last_actions
 from marl.core.noise import Noise
 from marl.core.policy import Policy
-from marl.core.shapes import Actions, Rewards, States
+from marl.core.shapes import Rewards
 from marl.core.threads import spread
 from marl.kernels.arguments import FusedStep, action_count
 from marl.trainers.fusing import as_arguments, changed, check_done, form_of, not_declared
@@ -23,10 +24,10 @@ _BYTES = 2**27
 
 
 class Rollout(NamedTuple):
-    """K consecutive steps z(t) .. z(t + K). Shapes: s, a [K + 1, B, n], r [K, B, n]."""
+    """K consecutive steps z(t) .. z(t + K). Shapes: s, a [K + 1, B, n, ...], r [K, B, n]."""
 
-    s: States
-    a: Actions
+    s: Tensor
+    a: Tensor
     r: Rewards
 
 
@@ -43,14 +44,14 @@ class Collector:
         self.longest = max(1, min(CHUNK, _BYTES // (24 * policy.replicas * env.n)))
 
     @torch.no_grad()
-    def __call__(self, noise: Noise, s: States, a: Actions, t: int, steps: int) -> Rollout:
-        """The steps from t on, where the agents are in s [B, n] and have drawn a [B, n] already.
+    def __call__(self, noise: Noise, s: Tensor, a: Tensor, t: int, steps: int) -> Rollout:
+        """Takes the steps from t on, where the agents are in s [B, n, ...] and have drawn a [B, n, ...] already.
 
         Errors: `ContractError` if the compiled step gave a state that does not exist.
         """
         record = Rollout(
-            s=torch.empty(steps + 1, *s.shape, dtype=s.dtype),
-            a=torch.empty(steps + 1, *a.shape, dtype=a.dtype),
+            s=s.new_empty(steps + 1, *s.shape),
+            a=a.new_empty(steps + 1, *a.shape),
             r=torch.empty(steps, *s.shape[:2], dtype=torch.float64),
         )
         record.s[0], record.a[0] = s, a
@@ -64,7 +65,7 @@ class Collector:
     def compiled_step(self) -> FusedStep | None:
         """The step of the next rollout, if it will be compiled, with the environment and the policy as they are now."""
         env, policy = self.env, self.policy
-        if not_declared(env) or changed(env) or changed(policy) or type(policy).sample is not Policy.sample:
+        if not isinstance(env, FiniteEnvironment) or not_declared(env) or changed(env) or changed(policy) or type(policy).sample is not Policy.sample:
             return None
         small = policy.replicas * env.action_mask.numel() <= MAX_TABLE
         return form_of(env) if (small if policy.localized else "sampled" in vars(type(policy))) else None
@@ -78,7 +79,7 @@ class Collector:
     def _compiled(self, step: FusedStep, noise: Noise, t: int, record: Rollout) -> None:
         from marl.kernels import rollout as kernel  # numba takes its time: only where it is used
 
-        env, replicas = self.env, self.policy.replicas
+        env, replicas = finite_environment(self.env, "a compiled rollout"), self.policy.replicas
         sizes = kernel.Sizes(env.num_states.numpy(), last_actions(env.action_mask).numpy())
         done = np.zeros(replicas, dtype=np.int64)
         written = kernel.Record(record.s.numpy(), record.a.numpy(), record.r.numpy(), done)

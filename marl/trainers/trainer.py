@@ -155,9 +155,7 @@ class Trainer(ABC):
                 f"the checkpoint is of another configuration: seed {state['seed']} and [replicas, agents] "
                 f"{list(s.shape)}, this run has seed {self.seed} and {list(self.s.shape)}"
             )
-        there = a.shape == s.shape and s.dtype == a.dtype == self.s.dtype
-        there = there and all(x.min() >= 0 and (x < most).all() for x, most in ((s, env.num_states), (a, env.num_actions)))
-        if not there or env.index.pairs(s, a).min() < 0:
+        if not env.contains(s, a):
             raise CheckpointError(
                 "the checkpoint is damaged: it holds states or actions that the environment does not have"
             )

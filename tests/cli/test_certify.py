@@ -450,9 +450,9 @@ def test_what_was_written_before_survives_a_bad_request(marl: Marl, tmp_path: Pa
 def test_an_environment_that_states_no_law(marl: Marl, tmp_path: Path) -> None:
     """It can be trained, but nothing exact can be said: one sentence."""
     (tmp_path / "blind.py").write_text(
-        "from marl.core.environment import Environment\n"
+        "from marl import FiniteEnvironment\n"
         "from marl.envs import WirelessAccess\n\n\n"
-        "class Blind(Environment):\n"
+        "class Blind(FiniteEnvironment):\n"
         "    def __init__(self, **arguments):\n"
         "        env = WirelessAccess(rows=1, cols=2, access_points='corners')\n"
         "        names = ('num_states', 'num_actions', 'action_mask', 'num_uniforms', 'reward_range')\n"

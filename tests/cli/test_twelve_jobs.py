@@ -21,9 +21,6 @@ class Trouble(marl.WirelessAccess):
         if number == 3:
             raise marl.ConfigError("number 3 is misconfigured")
 
-    def fused(self):
-        return None
-
     def _step(self, s, a, u):
         if self.number == 7 and Path("bomb").exists():
             os.kill(os.getpid(), signal.SIGKILL)

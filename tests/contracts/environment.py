@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from marl.core.contract import random_inputs
-from marl.core.environment import Environment, NetworkedMDP
+from marl.core.environment import FiniteEnvironment, NetworkedMDP
 
 Inputs = tuple[Tensor, Tensor, Tensor]
 """s [B, n], a [B, n] (legal), u [B, n, num_uniforms]."""
 
 
-def check_environment(env: Environment, *, batch: int = 64, draws: int = 20_000) -> None:
+def check_environment(env: FiniteEnvironment, *, batch: int = 64, draws: int = 20_000) -> None:
     """Every check on `batch` random inputs; the law is held against `draws` samples of six of them."""
     check_facts(env)
     inputs = random_inputs(env, batch, 0)
@@ -26,7 +26,7 @@ def check_environment(env: Environment, *, batch: int = 64, draws: int = 20_000)
         check_samples_follow_the_law(env, draws)
 
 
-def check_facts(env: Environment) -> None:
+def check_facts(env: FiniteEnvironment) -> None:
     """Sizes agree with the mask, and every real state has a legal action."""
     n, states, actions = env.action_mask.shape
     assert n == env.n == env.network.n == len(env.num_states) == len(env.num_actions)
@@ -38,7 +38,7 @@ def check_facts(env: Environment) -> None:
     assert env.reward_range[0] <= env.reward_range[1]
 
 
-def check_shapes_and_ranges(env: Environment, inputs: Inputs) -> None:
+def check_shapes_and_ranges(env: FiniteEnvironment, inputs: Inputs) -> None:
     """int64 states that exist, float64 rewards within their range, from `step` and from `reset`."""
     s, a, u = inputs
     s_next, r = env.step(s, a, u)
@@ -49,7 +49,7 @@ def check_shapes_and_ranges(env: Environment, inputs: Inputs) -> None:
     assert ((r >= env.reward_range[0]) & (r <= env.reward_range[1])).all()
 
 
-def check_purity(env: Environment, inputs: Inputs) -> None:
+def check_purity(env: FiniteEnvironment, inputs: Inputs) -> None:
     """Same inputs, same outputs, whatever was asked in between; the inputs are left alone."""
     kept = [x.clone() for x in inputs]
     s, a, u = inputs
@@ -60,7 +60,7 @@ def check_purity(env: Environment, inputs: Inputs) -> None:
     assert all(torch.equal(x, y) for x, y in zip(inputs, kept, strict=True))
 
 
-def check_rows_are_independent(env: Environment, inputs: Inputs) -> None:
+def check_rows_are_independent(env: FiniteEnvironment, inputs: Inputs) -> None:
     """Row b of a batch is what a batch of that row alone gives."""
     s, a, u = inputs
     together = (*env.step(s, a, u), env.reset(u))
@@ -70,14 +70,14 @@ def check_rows_are_independent(env: Environment, inputs: Inputs) -> None:
         assert all(torch.equal(x[row], y) for x, y in zip(together, alone, strict=True))
 
 
-def outcome(env: Environment, inputs: Inputs) -> list[Tensor]:
+def outcome(env: FiniteEnvironment, inputs: Inputs) -> list[Tensor]:
     """s', r and, where the environment states them, its law and expected rewards; agents on axis 1."""
     s, a, u = inputs
     law = [env.transition(s, a), env.reward(s, a)] if isinstance(env, NetworkedMDP) else []
     return [*env.step(s, a, u), *law]
 
 
-def check_only_neighbors_matter(env: Environment, inputs: Inputs) -> None:
+def check_only_neighbors_matter(env: FiniteEnvironment, inputs: Inputs) -> None:
     """What becomes of agent i does not change with the states, actions and noise of agents outside N_i."""
     index, mask, _ = env.network.neighborhood(1)
     near = outcome(env, inputs)
@@ -89,7 +89,7 @@ def check_only_neighbors_matter(env: Environment, inputs: Inputs) -> None:
         assert all(torch.equal(x[:, i], y[:, i]) for x, y in zip(near, outcome(env, changed), strict=True))
 
 
-def check_privacy(env: Environment, inputs: Inputs) -> None:
+def check_privacy(env: FiniteEnvironment, inputs: Inputs) -> None:
     """`private_actions`: s_i' sees no other agent's action. `private_rewards`: r_i sees no other agent's pair."""
     s, a, u = inputs
     for i in range(env.n):

@@ -34,7 +34,7 @@ class Rumor(NetworkedMDP):
         weight = torch.rand(3, 3, 3, 5, 3, generator=draw, dtype=torch.float64)  # [i, s_i, a_i, sum of neighbors' s, s_i']
         weight[[0, 2], ..., 2] = 0.0
         self.law = weight / weight.sum(dim=-1, keepdim=True)
-        self.paid = torch.rand(3, 3, 3, generator=draw, dtype=torch.float64)
+        self.rewards = torch.rand(3, 3, 3, generator=draw, dtype=torch.float64)
 
     def around(self, s: Tensor) -> Tensor:
         return torch.stack([s[..., 1], s[..., 0] + s[..., 2], s[..., 1]], dim=-1)
@@ -43,7 +43,7 @@ class Rumor(NetworkedMDP):
         return self.law[torch.arange(3), s, a, self.around(s)]
 
     def _reward(self, s: Tensor, a: Tensor) -> Tensor:
-        return self.paid[torch.arange(3), s, a]
+        return self.rewards[torch.arange(3), s, a]
 
     def _reset(self, u: Tensor) -> Tensor:
         return (u[..., 0] * self.num_states).long()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from marl import Coloring, ConfigError, ContractError, WirelessAccess, check_fused_step
-from marl.core.environment import Environment
+from marl.core.environment import FiniteEnvironment
 from marl.kernels.arguments import FusedStep
 from marl.envs import random_local_mdp
 from marl.kernels.steps import STEP
@@ -49,7 +49,7 @@ def test_the_example(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert_equal(fused, autograd)
 
 
-class Coin(Environment):
+class Coin(FiniteEnvironment):
     """Two agents; the state is the last action, the reward says whether they agree. `form` is its compiled step."""
 
     def __init__(self, form: FusedStep | None):
@@ -104,11 +104,11 @@ def test_a_right_one_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "words"),
     [(1, "next states"), (2, "rewards"), (3, "changed what it may only read"), (4, "rewards"), (5, "may only read")],
 )
-def test_a_wrong_one_is_seen(change: int, told: str) -> None:
-    with pytest.raises(ContractError, match=told):
+def test_a_wrong_one_is_seen(change: int, words: str) -> None:
+    with pytest.raises(ContractError, match=words):
         check_fused_step(Coin(coin(change)))
 
 
@@ -117,6 +117,20 @@ def test_a_step_of_another_signature_is_refused() -> None:
         check_fused_step(Coin(FusedStep(numba.njit(lambda s: s), np.zeros(0, dtype=np.int64), np.zeros(0))))
     with pytest.raises(ConfigError, match="must be decorated"):
         check_fused_step(Coin(FusedStep(print, np.zeros(0, dtype=np.int64), np.zeros(0))))
+
+
+def test_a_subclass_says_itself_that_its_step_is_the_same() -> None:
+    class Silent(WirelessAccess):
+        """Says nothing."""
+
+    class Same(WirelessAccess):
+        fused = WirelessAccess.fused
+
+    check_fused_step(Same(rows=2, cols=2))
+    assert trainer(Same(rows=2, cols=2), "auto", 1).engine == "fused"
+    assert trainer(Silent(rows=2, cols=2), "auto", 1).engine == "autograd"
+    with pytest.raises(ContractError, match="Silent has no compiled form"):
+        check_fused_step(Silent(rows=2, cols=2))
 
 
 def test_there_may_be_nothing_to_check() -> None:

@@ -36,15 +36,15 @@ def drawn(
 ) -> tuple[Tables, Tables]:
     """Random tables; forms[i] is "p" (private) or "g" (general); `zeros` is the share of impossible next states."""
     rng = np.random.default_rng(0)
-    laws, paid = [], []
+    laws, rewards = [], []
     for i in range(network.n):
         pairs = [size for j in near(network, i) for size in (states[j], actions[j])]
         shape = [states[j] for j in near(network, i)] + [actions[i]] if forms[i] == "p" else pairs
         weight = rng.random((*shape, states[i])) * (rng.random((*shape, states[i])) >= zeros)
         weight[..., 0] += 1e-3
         laws.append(weight / weight.sum(axis=-1, keepdims=True))
-        paid.append(rng.uniform(low, high, [states[i], actions[i]] if reward_forms[i] == "p" else pairs))
-    return laws, paid
+        rewards.append(rng.uniform(low, high, [states[i], actions[i]] if reward_forms[i] == "p" else pairs))
+    return laws, rewards
 
 
 LINE, STAR = Network.line(4), Network.from_edges(5, [(2, 0), (2, 1), (2, 4)])
@@ -64,10 +64,10 @@ CASES: dict[str, tuple[Network, list[int], list[int], str, str, float, float]] =
 @pytest.fixture(params=CASES, ids=list(CASES))
 def case(request: pytest.FixtureRequest) -> tuple[LocalMDP, Tables, Tables, str, str]:
     network, states, actions, forms, reward_forms, low, high = CASES[request.param]
-    laws, paid = drawn(network, states, actions, forms, reward_forms, low, high, zeros=0.2)
-    env = LocalMDP(network, laws, paid)
+    laws, rewards = drawn(network, states, actions, forms, reward_forms, low, high, zeros=0.2)
+    env = LocalMDP(network, laws, rewards)
     assert (env.num_states.tolist(), env.num_actions.tolist()) == (states, actions)
-    return env, laws, paid, forms, reward_forms
+    return env, laws, rewards, forms, reward_forms
 
 
 def test_contract(case: tuple[LocalMDP, Tables, Tables, str, str]) -> None:
@@ -75,11 +75,11 @@ def test_contract(case: tuple[LocalMDP, Tables, Tables, str, str]) -> None:
 
 
 def test_facts(case: tuple[LocalMDP, Tables, Tables, str, str]) -> None:
-    env, _, paid, forms, reward_forms = case
+    env, _, rewards, forms, reward_forms = case
     connected = [len(near(env.network, i)) > 1 for i in range(env.n)]
     assert env.private_actions == all(f == "p" or not c for f, c in zip(forms, connected, strict=True))
     assert env.private_rewards == all(f == "p" or not c for f, c in zip(reward_forms, connected, strict=True))
-    assert env.reward_range == (min(table.min() for table in paid), max(table.max() for table in paid))
+    assert env.reward_range == (min(table.min() for table in rewards), max(table.max() for table in rewards))
     assert env.num_uniforms == 1
     for i in range(env.n):
         assert env.action_mask[i, : env.num_states[i], : env.num_actions[i]].all()
@@ -87,7 +87,7 @@ def test_facts(case: tuple[LocalMDP, Tables, Tables, str, str]) -> None:
 
 
 def test_transition_and_reward_are_the_entries_of_the_tables(case: tuple[LocalMDP, Tables, Tables, str, str]) -> None:
-    env, laws, paid, forms, reward_forms = case
+    env, laws, rewards, forms, reward_forms = case
     s, a, _ = random_inputs(env, 40, 0)
     law, reward = env.transition(s, a), env.reward(s, a)
     for b, i in itertools.product(range(40), range(env.n)):
@@ -96,23 +96,23 @@ def test_transition_and_reward_are_the_entries_of_the_tables(case: tuple[LocalMD
         seen = (*(int(s[b, j]) for j in near(env.network, i)), own[1]) if forms[i] == "p" else pairs
         row = laws[i][seen].tolist()
         assert law[b, i].tolist() == row + [0.0] * (law.shape[-1] - len(row))
-        assert reward[b, i] == paid[i][own if reward_forms[i] == "p" else pairs]
+        assert reward[b, i] == rewards[i][own if reward_forms[i] == "p" else pairs]
 
 
 def test_private_tables_are_general_ones_that_ignore_others() -> None:
     network, states, actions = Network.line(3), [2, 3, 2], [3, 2, 2]
-    laws, paid = drawn(network, states, actions, "ppp", "ppp")
-    wide_laws, wide_paid = [], []
+    laws, rewards = drawn(network, states, actions, "ppp", "ppp")
+    wide_laws, wide_rewards = [], []
     for i in range(3):
         around = near(network, i)
         shape = [size for j in around for size in (states[j], actions[j])]
         law_view = [size for j in around for size in (states[j], actions[j] if j == i else 1)]
-        paid_view = [size for j in around for size in ((states[j], actions[j]) if j == i else (1, 1))]
+        reward_view = [size for j in around for size in ((states[j], actions[j]) if j == i else (1, 1))]
         at = around.index(i)
         ordered = np.moveaxis(laws[i], len(around), at + 1)  # [S.., a_i, s_i'] -> a_i right behind s_i
         wide_laws.append(np.broadcast_to(ordered.reshape(*law_view, states[i]), (*shape, states[i])))
-        wide_paid.append(np.broadcast_to(paid[i].reshape(paid_view), shape))
-    private, general = LocalMDP(network, laws, paid), LocalMDP(network, wide_laws, wide_paid)
+        wide_rewards.append(np.broadcast_to(rewards[i].reshape(reward_view), shape))
+    private, general = LocalMDP(network, laws, rewards), LocalMDP(network, wide_laws, wide_rewards)
     assert (private.private_actions, general.private_actions) == (True, False)
     assert (private.private_rewards, general.private_rewards) == (True, False)
     inputs = random_inputs(private, 200, 0)
@@ -147,8 +147,8 @@ def test_rows_that_are_nearly_one_are_made_one_and_good_rows_keep_their_bits() -
 
 def test_a_large_ring_is_laid_out_at_once() -> None:
     n = 20_000
-    law, paid = np.full((2, 2, 2, 3, 2), 0.5), np.arange(6.0).reshape(2, 3)
-    env = LocalMDP(Network.ring(n), [law] * n, [paid] * n)
+    law, rewards = np.full((2, 2, 2, 3, 2), 0.5), np.arange(6.0).reshape(2, 3)
+    env = LocalMDP(Network.ring(n), [law] * n, [rewards] * n)
     s, a, _ = random_inputs(env, 2, 0)
     assert torch.equal(env.reward(s, a), (3 * s + a).double())
     assert env.transition_values.shape == (24 * n, 2)
@@ -158,13 +158,13 @@ def test_a_large_ring_is_laid_out_at_once() -> None:
 
 
 def test_round_trip(case: tuple[LocalMDP, Tables, Tables, str, str], tmp_path: Path) -> None:
-    env, laws, paid, *_ = case
+    env, laws, rewards, *_ = case
     env.save(tmp_path / "tables.npz")
     assert [path.name for path in tmp_path.iterdir()] == ["tables.npz"]
     back = local_mdp_from_file(str(tmp_path / "tables.npz"))
     assert np.array_equal(back.network.edges, env.network.edges)
     assert (back.n, back.private_actions, back.private_rewards) == (env.n, env.private_actions, env.private_rewards)
-    for tables, expected in zip(back.as_tables(), (laws, paid), strict=True):
+    for tables, expected in zip(back.as_tables(), (laws, rewards), strict=True):
         assert all(np.array_equal(x, y) for x, y in zip(tables, expected, strict=True))
     inputs = random_inputs(env, 20, 1)
     for x, y in zip(env.step(*inputs), back.step(*inputs), strict=True):
@@ -241,15 +241,15 @@ def test_a_path_that_is_none(monkeypatch: pytest.MonkeyPatch, path: Any) -> None
 
 
 def spoiled(where: str, i: int, place: tuple[int, ...], value: float) -> tuple[Tables, Tables]:
-    laws, paid = drawn(Network.line(3), [2, 3, 2], [2, 2, 1], "pgp", "ppg")
-    (laws if where == "transition" else paid)[i][place] = value
-    return laws, paid
+    laws, rewards = drawn(Network.line(3), [2, 3, 2], [2, 2, 1], "pgp", "ppg")
+    (laws if where == "transition" else rewards)[i][place] = value
+    return laws, rewards
 
 
 def replaced(where: str, i: int, table: Any) -> tuple[Any, Any]:
-    laws, paid = drawn(Network.line(3), [2, 3, 2], [2, 2, 1], "pgp", "ppg")
-    (laws if where == "transition" else paid)[i] = table
-    return laws, paid
+    laws, rewards = drawn(Network.line(3), [2, 3, 2], [2, 2, 1], "pgp", "ppg")
+    (laws if where == "transition" else rewards)[i] = table
+    return laws, rewards
 
 
 def halves(*shape: int) -> np.ndarray:

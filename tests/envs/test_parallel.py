@@ -7,7 +7,7 @@ from pettingzoo.test import parallel_api_test, parallel_seed_test
 from marl import (
     Coloring,
     ConfigError,
-    Environment,
+    FiniteEnvironment,
     ParallelEnvironment,
     Uniform,
     WirelessAccess,
@@ -33,7 +33,7 @@ def test_its_own_tests(name: str) -> None:
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_the_long_run_average_is_that_of_our_evaluation(name: str) -> None:
     """Both are estimates; 5 standard errors of their difference are passed with probability below 1e-6."""
-    env: Environment = ENVIRONMENTS[name]()
+    env: FiniteEnvironment = ENVIRONMENTS[name]()
     wrapped, draw = ParallelEnvironment(env, 4000), np.random.default_rng(1)
     _, infos = wrapped.reset(seed=0)
     rewards = []

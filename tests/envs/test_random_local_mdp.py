@@ -20,8 +20,8 @@ LEVEL = math.log(2 / 1e-9)
 
 
 def same(one: LocalMDP, other: LocalMDP) -> bool:
-    held = zip(itertools.chain(*one.as_tables()), itertools.chain(*other.as_tables()), strict=True)
-    return all(np.array_equal(x, y) for x, y in held)
+    tables = zip(itertools.chain(*one.as_tables()), itertools.chain(*other.as_tables()), strict=True)
+    return all(np.array_equal(x, y) for x, y in tables)
 
 
 @pytest.mark.parametrize("private_rewards", [True, False])
@@ -55,21 +55,21 @@ def test_the_default_is_the_line_of_appendix_b4() -> None:
 @pytest.mark.parametrize("interaction", [1.0, 0.25])
 def test_draws_go_agent_by_agent_transition_first(distribution: str, interaction: float) -> None:
     draw = np.random.default_rng(5)
-    laws, paid = [], []
-    for shape, rewards in (((2, 2, 3), (2, 3)), ((2, 2, 2, 3), (2, 3)), ((2, 2, 3), (2, 3))):
+    laws, rewards = [], []
+    for shape, reward_shape in (((2, 2, 3), (2, 3)), ((2, 2, 2, 3), (2, 3)), ((2, 2, 3), (2, 3))):
         if distribution == "normalized":
             weight = draw.random((*shape, 2))
             rows = weight / weight.sum(axis=-1, keepdims=True)
         else:
             rows = draw.dirichlet([1.0, 1.0], size=shape)
-        paid.append(draw.uniform(-1.0, 1.0, rewards))
+        rewards.append(draw.uniform(-1.0, 1.0, reward_shape))
         if distribution == "normalized":
             weight = draw.random(2)
             common = weight / weight.sum()
         else:
             common = draw.dirichlet([1.0, 1.0])
         laws.append(rows if interaction == 1.0 else (1.0 - interaction) * common + interaction * rows)
-    expected = LocalMDP(Network.line(3), laws, paid)
+    expected = LocalMDP(Network.line(3), laws, rewards)
     settings = {"distribution": distribution, "reward_low": -1.0, "interaction": interaction, "instance_seed": 5}
     assert same(random_local_mdp("line:3", **settings), expected)
 

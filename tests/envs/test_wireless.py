@@ -1,8 +1,7 @@
-"""The wireless network against the plain-Python oracle: dynamics, exact laws, and ALOHA's weights."""
+"""The wireless network against the plain-Python oracle: dynamics and exact laws."""
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -135,25 +134,3 @@ def test_declared_facts() -> None:
         env = build()
         assert env.private_actions == env.private_rewards == (name == "alone")
         assert (env.reward_range, env.num_uniforms) == ((0.0, 1.0), 2)
-
-
-@pytest.mark.parametrize("name", ENVS)
-def test_sending_weights_equal_the_loop(name: str) -> None:
-    env = ENVS[name]()
-    model, weights = written_out(env), env.sending_weights()
-    reach = Counter(y for points in model.access for y in points)
-    expected = torch.zeros_like(env.action_mask, dtype=torch.float64)
-    for i in range(env.n):
-        total = sum(model.success[y] / reach[y] for y in model.access[i])
-        for s, a in itertools.product(range(1, 2 ** model.deadline[i]), range(1, oracles.num_actions(model, i))):
-            point, packet = oracles.attempt(model, i, s, a)
-            earliest = s & -s
-            if packet == earliest and point is not None:
-                expected[i, s, a] = model.success[point] / reach[point] / total
-    torch.testing.assert_close(weights, expected, rtol=0, atol=1e-15)
-
-
-def test_sending_weights_skip_dead_points() -> None:
-    weights = WirelessAccess(incidence=[[0, 1], [0], [1]], deadline=1, success=[0.0, 0.5]).sending_weights()
-    assert weights[:, 1].tolist() == [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
-    assert weights[:, 0].abs().sum() == 0.0

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from marl import Policy, WirelessAccess, evaluate
-from marl.envs.wireless_limits import dedicated_matching, flow_bound
+from marl.envs.wireless import dedicated_matching, flow_bound
 
 SMALL = {
     "grid": lambda seed: WirelessAccess(rows=2, cols=2, access_points="corners", instance_seed=seed),
@@ -42,7 +42,7 @@ def test_the_matching_pays_what_its_policy_earns(name: str, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_other_matching_is_better(seed: int) -> None:
-    """All ways to give points to users, each paid by the matching of the network that holds just those pairs."""
+    """All ways to give points to users, each valued by the matching of the network that holds just those pairs."""
     env = SMALL["crowd"](seed)
     best = 0.0
     for choice in itertools.product(*[[None, *points] for points in env.access]):

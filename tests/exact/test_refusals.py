@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from marl.core.environment import Environment
+from marl.core.environment import Environment, FiniteEnvironment
 from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs import Coloring, LocalMDP, WirelessAccess, random_local_mdp
@@ -49,7 +49,7 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
-class Sampled(Environment):
+class Sampled(FiniteEnvironment):
     """Can be sampled and states no law."""
 
     def __init__(self) -> None:

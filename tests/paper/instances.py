@@ -11,8 +11,9 @@ from marl.core.environment import NetworkedMDP
 from marl.core.network import Network
 from marl.core.policy import Policy
 from marl.envs import Coloring, LocalMDP, WirelessAccess, random_local_mdp
+from marl.envs.wireless import Aloha
 from marl.exact import Chain, JointPairs
-from marl.policies import Aloha, NeuralPolicy, RandomTable, StateIndependentSoftmax, TabularSoftmax
+from marl.policies import NeuralPolicy, RandomTable, StateIndependentSoftmax, TabularSoftmax
 from tests.paper import oracle
 
 

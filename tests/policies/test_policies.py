@@ -1,4 +1,4 @@
-"""Policies: legal, normalised, sampled by inverse CDF, uniform at the start, and equal to hand computations."""
+"""Policies: legal, normalized, sampled by inverse CDF, uniform at the start, and equal to hand computations."""
 
 import itertools
 import math
@@ -11,7 +11,8 @@ from marl.core.contract import random_inputs
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
 from marl.envs import WirelessAccess
-from marl.policies import Aloha, NeuralPolicy, RandomTable, StateIndependentSoftmax, TabularSoftmax, Uniform
+from marl.envs.wireless import Aloha
+from marl.policies import NeuralPolicy, RandomTable, StateIndependentSoftmax, TabularSoftmax, Uniform
 from tests import oracles
 from tests.conftest import written_out
 from tests.contracts.test_environment_contract import Rumor

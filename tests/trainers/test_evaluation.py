@@ -7,7 +7,8 @@ from marl.core.errors import ConfigError
 from marl.trainers.evaluation import evaluate
 from marl.core.noise import Noise, Purpose
 from marl.envs import WirelessAccess
-from marl.policies import Aloha, TabularSoftmax, Uniform
+from marl.envs.wireless import Aloha
+from marl.policies import TabularSoftmax, Uniform
 from tests.conftest import written_out
 from tests.oracles import average_policy_rollout
 

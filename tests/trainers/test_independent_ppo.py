@@ -17,7 +17,8 @@ from marl.core.noise import Noise, Purpose, stream_keys, uniforms
 from marl.trainers.rollout import Collector, Rollout
 from marl.critics import NeuralCritic, SharedCritic, StateValue, TabularCritic
 from marl.envs import WirelessAccess
-from marl.policies import Aloha, NeuralPolicy, SharedPolicy, TabularSoftmax, Uniform
+from marl.envs.wireless import Aloha
+from marl.policies import NeuralPolicy, SharedPolicy, TabularSoftmax, Uniform
 from marl.schedulers import Constant, PowerLaw
 from marl.trainers import IndependentPPO
 from marl.trainers.independent_ppo import clipped_surrogate, normalized

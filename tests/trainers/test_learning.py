@@ -9,9 +9,9 @@ from marl.cli.train import compose
 from marl.trainers.evaluation import evaluate
 from marl.critics import TabularCritic
 from marl.envs import WirelessAccess
-from marl.envs.wireless_limits import dedicated_matching
+from marl.envs.wireless import Aloha, dedicated_matching
 from marl.loggers import ArrayLogger
-from marl.policies import Aloha, TabularSoftmax
+from marl.policies import TabularSoftmax
 from marl.schedulers import Constant
 from marl.trainers import ScalableActorCritic
 

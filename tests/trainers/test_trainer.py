@@ -13,7 +13,8 @@ from marl.core.errors import CheckpointError, ConfigError, DivergedError
 from marl.core.scheduler import Scheduler
 from marl.critics import NeuralCritic, TabularCritic
 from marl.envs import WirelessAccess
-from marl.policies import Aloha, NeuralPolicy, TabularSoftmax
+from marl.envs.wireless import Aloha
+from marl.policies import NeuralPolicy, TabularSoftmax
 from marl.schedulers import Constant
 from marl.trainers import RolloutActorCritic, ScalableActorCritic
 
@@ -55,9 +56,6 @@ def test_divergence_names_the_first_bad_step_and_replica(small: WirelessAccess) 
 
 class Overpaid(WirelessAccess):
     """Agent 2 of replica 1 gets more than there is whenever it is in state 3."""
-
-    def fused(self) -> None:
-        return None
 
     def _step(self, s: torch.Tensor, a: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         following, r = super()._step(s, a, u)

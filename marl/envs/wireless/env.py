@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
 from torch import Tensor
 
 from marl.core.checks import choice, integer, integers, probabilities
@@ -12,7 +11,7 @@ from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.kernels.arguments import FusedStep
 from marl.core.network import Network
-from marl.envs.incidence import Access, conflict_edges, grid_access, grid_positions, listed_access
+from marl.envs.wireless.access import Access, conflict_edges, grid_access, grid_positions, listed_access
 
 MAX_MASK = 2**26
 """Largest n * S * A that is laid out as the table of legal actions."""
@@ -38,7 +37,9 @@ class WirelessAccess(NetworkedMDP):
     `numpy.random.default_rng(instance_seed)`, p first, then q.
     A run starts with one fresh packet at each user with probability p_i.
 
-    Uniforms per agent and step: success, arrival. Errors: `ConfigError`.
+    Attributes: access (the lists Y_i), num_points, any_slot, deadline [n], arrival p [n], success q [num_points]; per user
+    and action, [n, A]: target (the point that it occupies, num_points for silence) and slot_bit (the bit of the slot that
+    it sends, `any_slot` only). Uniforms per agent and step: success, arrival. Errors: `ConfigError`.
     """
 
     def __init__(
@@ -80,8 +81,8 @@ class WirelessAccess(NetworkedMDP):
                 f"env.deadline={int(deadlines.max())} gives {n} users 2^{int(deadlines.max())} states and up to "
                 f"{int(num_actions.max())} actions each: too many to list; choose shorter deadlines"
             )
-        self._target, self._bit = _actions(access, slots, self.num_points)
-        self._row = torch.arange(n) * self._target.shape[1]
+        self.target, self.slot_bit = _actions(access, slots, self.num_points)
+        self._row = torch.arange(n) * self.target.shape[1]
         self.deadline = torch.from_numpy(deadlines)
         self._success_or_none = torch.cat([self.success, torch.zeros(1, dtype=torch.float64)])
         network = Network(n, conflict_edges(access))
@@ -96,55 +97,26 @@ class WirelessAccess(NetworkedMDP):
             private_rewards=len(network.edges) == 0,
         )
 
-    def sending_weights(self) -> Float[Tensor, "n S A"]:
-        """ALOHA's choice given that it sends: the earliest packet, point y with weight q_y / (users that reach y).
-
-        Rows sum to 1, or are zero where nothing can be sent (empty queue, or no point with q_y > 0).
-        """
-        reached_by = torch.bincount(torch.tensor([y for points in self.access for y in points]), minlength=self.num_points)
-        weight = torch.cat([self.success / reached_by.clamp(min=1), torch.zeros(1, dtype=torch.float64)])[self._target]
-        weights = torch.where(self._sends_earliest(), weight[:, None, :], 0.0)
-        return weights / weights.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
-
-    def dedicated_actions(self) -> Int64[Tensor, "n S"]:
-        """The action of the best dedicated matching: the earliest packet to the point that is the user's own, or silence.
-
-        See `marl.envs.wireless_limits.dedicated_matching`. Silence is action 0: of users without a point, and where nothing
-        can be sent.
-        """
-        from marl.envs.wireless_limits import dedicated_matching  # which itself needs this class
-
-        _, owned = dedicated_matching(self)
-        point = torch.tensor([owned.get(user, -1) for user in range(self.n)])
-        there = self._sends_earliest() & (self._target == point[:, None])[:, None, :]
-        return there.byte().argmax(dim=2)
-
-    def _sends_earliest(self) -> Tensor:
-        """Whether an action sends the earliest packet of a state. Shapes: [n, S, A]."""
-        s = torch.arange(self.action_mask.shape[1])
-        sends = (self._bit[:, None, :] == (s & -s)[:, None]) | torch.tensor(not self.any_slot)
-        return self.action_mask & sends & (s > 0)[:, None]
-
     def _legal(self, num_actions: Tensor) -> Tensor:
         states, actions = torch.arange(2 ** int(self.deadline.max())), torch.arange(int(num_actions.max()))
         real = (states < 2 ** self.deadline[:, None])[:, :, None] & (actions < num_actions[:, None])[:, None, :]
         return real & (self.any_slot | (states > 0)[:, None] | (actions == 0))
 
     def fused(self) -> FusedStep:
-        """The step compiled; see `marl.kernels.steps.wireless`."""
-        from marl.kernels import steps  # numba takes its time: only where it is used
+        """Gives the compiled step (see `marl.envs.wireless.kernel`) and its numbers."""
+        from marl.envs.wireless import kernel  # numba takes its time: only where it is used
 
-        head = torch.tensor([self.num_points, self._target.shape[1], int(self.any_slot)])
-        ints = torch.cat([head, self._target.flatten(), self._bit.flatten(), self.deadline])
+        head = torch.tensor([self.num_points, self.target.shape[1], int(self.any_slot)])
+        ints = torch.cat([head, self.target.flatten(), self.slot_bit.flatten(), self.deadline])
         floats = torch.cat([self.arrival, self._success_or_none])
-        return FusedStep(steps.wireless, ints.numpy(), floats.numpy(), work=self.num_points + 1 + self.n)
+        return FusedStep(kernel.step, ints.numpy(), floats.numpy(), work=self.num_points + 1 + self.n)
 
     def _attempt(self, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
-        """(bit of the packet sent or 0, probability that the transmission goes through). Any leading axes."""
+        """Gives (bit of the packet sent or 0, probability that it goes through). Any leading axes."""
         flat = self._row + a
-        target = torch.take(self._target, flat)
+        target = torch.take(self.target, flat)
         if self.any_slot:
-            bit = torch.take(self._bit, flat) & s
+            bit = torch.take(self.slot_bit, flat) & s
         else:
             target = torch.where(s > 0, target, self.num_points)
             bit = s & -s
@@ -178,7 +150,7 @@ class WirelessAccess(NetworkedMDP):
 
 
 def _actions(access: Access, slots: np.ndarray, silent: int) -> tuple[Tensor, Tensor]:
-    """Per user and action [n, A]: the point it occupies (`silent` = none), and the bit of the slot it sends (any_slot)."""
+    """Gives, per user and action [n, A], the point it occupies (`silent` = none) and the bit of the slot it sends (any_slot)."""
     reach = np.array([len(points) for points in access])
     padded = np.full((len(access), reach.max()), silent, dtype=np.int64)
     padded[np.arange(reach.max()) < reach[:, None]] = np.concatenate(access)

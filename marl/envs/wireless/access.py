@@ -18,7 +18,7 @@ Access = list[list[int]]
 
 
 def grid_access(rows: int, cols: int, inside: bool, users_per_cell: int) -> Access:
-    """Users in the cells of a rows x cols grid, access points on cell corners.
+    """Puts users into the cells of a rows x cols grid, and access points on cell corners.
 
     inside: the (rows-1)(cols-1) corners inside the grid; else all (rows+1)(cols+1).
     Points are numbered row-major; users row-major by cell, users of one cell adjacent.
@@ -38,14 +38,14 @@ def grid_access(rows: int, cols: int, inside: bool, users_per_cell: int) -> Acce
 
 
 def grid_positions(rows: int, cols: int, users_per_cell: int) -> np.ndarray:
-    """Where users stand in a picture of the grid, [n, 2]: cells from the top, users of one cell side by side."""
+    """Says where users stand in a picture of the grid, [n, 2]: cells from the top, users of one cell side by side."""
     cell, place = np.divmod(np.arange(rows * cols * users_per_cell), users_per_cell)
     spread = (place + 0.5) / users_per_cell - 0.5
     return np.stack([cell % cols + 0.6 * spread, -(cell // cols) + 0.3 * spread], axis=1)
 
 
 def listed_access(source: Any) -> Access:
-    """`source`: a list with one list of access-point numbers per user, or the path of a JSON file that holds one."""
+    """Reads a list with one list of access-point numbers per user, or the JSON file of one whose path is given."""
     if isinstance(source, (str, Path)):
         try:
             source = json.loads(Path(source).read_text())
@@ -70,7 +70,7 @@ def listed_access(source: Any) -> Access:
 
 
 def conflict_edges(access: Access) -> np.ndarray:
-    """Edges [E, 2] of the conflict graph: users are neighbors iff they share an access point."""
+    """Lists the edges [E, 2] of the conflict graph: users are neighbors iff they share an access point."""
     user = np.repeat(np.arange(len(access)), [len(points) for points in access])
     point = np.fromiter(itertools.chain.from_iterable(access), dtype=np.int64, count=len(user))
     order = np.argsort(point, kind="stable")

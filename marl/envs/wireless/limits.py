@@ -1,4 +1,4 @@
-"""What can be had on a wireless network: a good schedule to be measured against, and a bound that no policy can pass."""
+"""What can be had on a wireless network: the value of a good schedule, and a bound that no policy can pass."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import networkx as nx
 import numpy as np
 import torch
 
-from marl.envs.wireless import WirelessAccess
+from marl.envs.wireless.env import WirelessAccess
 
 
 def flow_bound(env: WirelessAccess) -> float:
-    """An upper bound on the average reward per user and step of every policy, centralised ones included.
+    """Bounds the average reward per user and step of every policy, centralized ones included, from above.
 
     In the long run user i delivers at most p_i packets a step, point y passes on at most q_y, and a packet goes through a
     point in reach: the rates are a flow users -> points with these capacities, so the maximal flow / n bounds their sum.
@@ -25,7 +25,7 @@ def flow_bound(env: WirelessAccess) -> float:
 
 
 def dedicated_matching(env: WirelessAccess) -> tuple[float, dict[int, int]]:
-    """(average reward per user and step, user -> point): the best way to give every point to at most one user.
+    """Finds the best way to give every point to at most one user: (average reward per user and step, user -> point).
 
     A user with a point sends its earliest packet there whenever it has one, the others are silent: nobody collides.
     A matching of maximal weight, where the weight of (i, y) is the exact long-run reward of user i alone at point y.
@@ -41,7 +41,7 @@ def dedicated_matching(env: WirelessAccess) -> tuple[float, dict[int, int]]:
 
 
 def _reward_alone(arrival: float, success: float, deadline: int) -> float:
-    """The long-run reward of one user that always sends its earliest packet to a point of its own.
+    """Solves for the long-run reward of one user that always sends its earliest packet to a point of its own.
 
     Where arrival = 0 or 1 the chain still has one recurrent class, so its stationary law is unique.
     """

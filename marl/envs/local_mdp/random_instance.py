@@ -7,9 +7,9 @@ import numpy as np
 from marl.core.checks import boolean, choice, integer, integers, number
 from marl.core.errors import ConfigError
 from marl.core.network import Network
-from marl.envs import tables
 from marl.envs.graph import graph as named_graph
-from marl.envs.local_mdp import LocalMDP
+from marl.envs.local_mdp import tables
+from marl.envs.local_mdp.env import LocalMDP
 
 
 def random_local_mdp(
@@ -24,7 +24,7 @@ def random_local_mdp(
     reward_high: float = 1.0,
     instance_seed: int = 0,
 ) -> LocalMDP:
-    """A `LocalMDP` drawn from `numpy.random.default_rng(instance_seed)`.
+    """Draws a `LocalMDP` from `numpy.random.default_rng(instance_seed)`.
 
     graph: see `marl.envs.graph`. num_states, num_actions: one for all or a list with one per agent.
     distribution of a row P_i(. | .): `normalized` = independent U[0,1) numbers divided by their sum; `dirichlet` =
@@ -50,21 +50,21 @@ def random_local_mdp(
 
     near = tables.neighbors(network)
     law_axes = [tables.transition_axes(i, members, private_actions) for i, members in enumerate(near)]
-    paid_axes = [tables.reward_axes(i, members, private_rewards) for i, members in enumerate(near)]
+    reward_axes = [tables.reward_axes(i, members, private_rewards) for i, members in enumerate(near)]
     sizes = (states, actions)
-    tables.check_entries(sizes, law_axes, paid_axes)
+    tables.check_entries(sizes, law_axes, reward_axes)
     transition, reward = [], []
     for i in range(network.n):
         shape = tables.shape_of(law_axes[i], sizes)
         rows = _rows(draw, dirichlet, (*shape, states[i]))
-        reward.append(draw.uniform(low, high, tables.shape_of(paid_axes[i], sizes)))
+        reward.append(draw.uniform(low, high, tables.shape_of(reward_axes[i], sizes)))
         common = _rows(draw, dirichlet, (states[i],))
         transition.append(rows if interaction == 1.0 else interaction * rows + (1.0 - interaction) * common)
     return LocalMDP(network, transition, reward)
 
 
 def _rows(draw: np.random.Generator, dirichlet: bool, shape: tuple[int, ...]) -> np.ndarray:
-    """Random distributions over the last axis."""
+    """Draws distributions over the last axis."""
     if dirichlet:
         return draw.dirichlet(np.ones(shape[-1]), size=shape[:-1])
     weight = draw.random(shape)

@@ -1,4 +1,4 @@
-"""One policy network for all agents, and the fixed schedule that learned policies are measured against."""
+"""One policy network for all agents."""
 
 import itertools
 import math
@@ -9,14 +9,9 @@ import torch
 
 from marl.core.contract import random_inputs
 from marl.core.errors import ConfigError
-from marl.trainers.evaluation import evaluate
-from marl.trainers.rollout import Collector
-from marl.envs import WirelessAccess
-from marl.envs.wireless_limits import dedicated_matching
-from marl.policies import DedicatedMatching, SharedPolicy
+from marl.policies import SharedPolicy
 from tests import oracles
 from tests.conftest import written_out
-from tests.contracts.test_environment_contract import Rumor
 from tests.policies.test_policies import mixed
 
 B = 3
@@ -84,55 +79,3 @@ def test_shared_gradients_are_those_of_finite_differences() -> None:
         s, a, _ = random_inputs(env, steps, 1)
         learned = tuple(policy.parameters())
         assert torch.autograd.gradcheck(lambda *_, s=s, a=a: policy.log_prob(s[:, None], a[:, None]), learned)
-
-
-@pytest.mark.parametrize("action_set", SETS)
-def test_dedicated_by_hand(action_set: str) -> None:
-    """Point 1 is worth most to user 1, point 0 goes to user 0, and user 2 has none."""
-    env = WirelessAccess(
-        incidence=[[0], [0, 1], [1]], deadline=[2, 2, 1], arrival=[0.5, 0.9, 0.1], success=0.8, action_set=action_set
-    )
-    assert dedicated_matching(env)[1] == {0: 0, 1: 1}
-    table = DedicatedMatching(env, replicas=2).probability_table()
-    chosen = table.argmax(dim=3)
-    # earliest: the point's place in Y_i; any_slot: 1 + (m - 1) |Y_i| + (j - 1), m the slot of the earliest packet
-    user_0 = [0, 1, 1, 1] if action_set == "earliest" else [0, 1, 2, 1]
-    user_1 = [0, 2, 2, 2] if action_set == "earliest" else [0, 2, 4, 2]
-    assert chosen.tolist() == [[user_0, user_1, [0, 0, 0, 0]]] * 2
-    real = torch.arange(4) < env.num_states[:, None]
-    assert torch.equal(table.amax(dim=3), real.expand(2, -1, -1).double())
-    assert torch.equal((table > 0).sum(dim=3), real.expand(2, -1, -1).long())
-    assert env.action_mask.gather(2, env.dedicated_actions()[..., None]).squeeze(2)[real].all()
-
-
-@pytest.mark.parametrize("action_set", SETS)
-def test_dedicated_earns_its_exact_value(action_set: str) -> None:
-    """Within three times the 95 % half width of 20 batch means, which is about a hundredth of the value.
-
-    That one of the 10 means is farther off by chance has probability 10 P(|T_19| > 6.28) < 1e-4; the seeds are fixed.
-    """
-    env = WirelessAccess(rows=3, cols=4, action_set=action_set, deadline=[1, 2, 3] * 4)
-    exact, _ = dedicated_matching(env)
-    found = evaluate(env, DedicatedMatching(env, replicas=5), steps=40_000)
-    assert ((found.average_reward - exact).abs() < 3.0 * found.half_width).all()
-    assert found.half_width.max() < 0.002
-    assert exact > 0.2
-
-
-def test_dedicated_is_deterministic_silent_without_a_point_and_compiled() -> None:
-    env = WirelessAccess(access_points="interior")
-    policy = DedicatedMatching(env, replicas=2)
-    s, _, u = random_inputs(env, 2, 0)
-    a = policy.sample(s, u[..., 0])
-    assert torch.equal(a, env.dedicated_actions()[torch.arange(env.n), s])
-    assert (policy.entropy(s) == 0.0).all()
-    owners = torch.zeros(env.n, dtype=torch.bool)
-    owners[list(dedicated_matching(env)[1])] = True
-    assert torch.equal(env.dedicated_actions()[:, 1:].bool().all(dim=1), owners)
-    assert not env.dedicated_actions()[~owners].any()
-    assert Collector(env, policy).compiled
-
-
-def test_dedicated_needs_access_points() -> None:
-    with pytest.raises(ConfigError, match=r"policy=dedicated needs access points to send to .*; Rumor has none"):
-        DedicatedMatching(Rumor())

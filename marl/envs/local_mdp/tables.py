@@ -40,23 +40,23 @@ class Rows(NamedTuple):
 
 
 def neighbors(network: Network) -> list[list[int]]:
-    """N_i of every agent, itself included, in increasing order."""
+    """Lists N_i of every agent, itself included, in increasing order."""
     index, _, size = network.neighborhood(1)
     return [row[:count].tolist() for row, count in zip(index.numpy(), size.tolist(), strict=True)]
 
 
 def transition_axes(i: int, members: Sequence[int], private: bool) -> Axes:
-    """What P_i(s_i' | .) is conditioned on: (s_{N_i}, a_i), or z_{N_i}; the last axis, s_i', is not among them."""
+    """Lists what P_i(s_i' | .) is conditioned on: (s_{N_i}, a_i), or z_{N_i}; the last axis, s_i', is not among them."""
     return [*((STATE, j) for j in members), (ACTION, i)] if private else _all_axes(members)
 
 
 def reward_axes(i: int, members: Sequence[int], private: bool) -> Axes:
-    """What r_i depends on: z_i, or z_{N_i}."""
+    """Lists what r_i depends on: z_i, or z_{N_i}."""
     return [(STATE, i), (ACTION, i)] if private else _all_axes(members)
 
 
 def shape_of(axes: Axes, sizes: Sizes) -> tuple[int, ...]:
-    """The sizes of the axes."""
+    """Gives the sizes of the axes."""
     return tuple(int(sizes[kind][j]) for kind, j in axes)
 
 
@@ -64,8 +64,8 @@ def check_entries(sizes: Sizes, transitions: Iterable[Axes], rewards: Iterable[A
     """Errors: `ConfigError` if the padded tables, with the table of legal actions, exceed `MAX_ENTRIES`."""
     states, actions = max(sizes[STATE]), max(sizes[ACTION])
     rows = sum(math.prod(shape_of(axes, sizes)) for axes in transitions)
-    paid = sum(math.prod(shape_of(axes, sizes)) for axes in rewards)
-    entries = rows * states + paid + len(sizes[STATE]) * states * actions
+    reward_rows = sum(math.prod(shape_of(axes, sizes)) for axes in rewards)
+    entries = rows * states + reward_rows + len(sizes[STATE]) * states * actions
     if entries > MAX_ENTRIES:
         shown = f"{entries:.3g}" if entries < 1e300 else "over 1e300"
         raise ConfigError(
@@ -75,7 +75,7 @@ def check_entries(sizes: Sizes, transitions: Iterable[Axes], rewards: Iterable[A
 
 
 def as_arrays(name: str, tables: Any, n: int) -> list[np.ndarray]:
-    """One float64 array per agent. Errors: `ConfigError` if there are not n, or one holds no numbers."""
+    """Makes one float64 array per agent. Errors: `ConfigError` if there are not n, or one holds no numbers."""
     if isinstance(tables, (str, bytes, dict)) or not isinstance(tables, Iterable):
         raise ConfigError(f"{name} must be a list with one array per agent, got {type(tables).__name__}")
     listed = list(tables)
@@ -87,7 +87,7 @@ def as_arrays(name: str, tables: Any, n: int) -> list[np.ndarray]:
 def choose_forms(
     name: str, arrays: Sequence[np.ndarray], axes_of: AxesOf, members: Sequence[Sequence[int]], last: str
 ) -> tuple[list[Axes], list[bool]]:
-    """The axes of every agent's table, and whether it is in the private form, by the number of its axes.
+    """Finds the axes of every agent's table, and whether it is in the private form, by the number of its axes.
 
     last: name of a last axis that is no condition, or "". Errors: `ConfigError` if a table fits neither form.
     """
@@ -106,7 +106,7 @@ def choose_forms(
 
 
 def sizes_of(transition: Sequence[np.ndarray], axes: Sequence[Axes]) -> Sizes:
-    """(num_states, num_actions) by every agent's own transition table: its last axis, and the one of its actions."""
+    """Reads (num_states, num_actions) off every agent's own transition table: its last axis, and the one of its actions."""
     own = [seen.index((ACTION, i)) for i, seen in enumerate(axes)]
     return (
         [table.shape[-1] for table in transition],
@@ -126,7 +126,7 @@ def check_shapes(name: str, arrays: Sequence[np.ndarray], axes: Sequence[Axes], 
 
 
 def lay_out(tables: Sequence[np.ndarray], axes: Sequence[Axes], members: Sequence[Sequence[int]]) -> Rows:
-    """All tables as rows of one tensor, padded with zeros on the right where a row is shorter than the longest."""
+    """Lays all tables out as rows of one tensor, padded with zeros on the right where a row is shorter than the longest."""
     stride = np.zeros((2, len(tables), max(map(len, members))), dtype=np.int64)
     count = np.zeros(len(tables), dtype=np.int64)
     for i, (table, seen) in enumerate(zip(tables, axes, strict=True)):
@@ -154,8 +154,8 @@ def check_finite(name: str, tables: Sequence[np.ndarray], low: float, what: str)
             raise ConfigError(f"{name}[{i}] has {table[place]:g} at {place}; {what}")
 
 
-def normalised(tables: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The tables with rows that sum to one up to rounding. Errors: `ConfigError` if a row is off by more than 1e-9.
+def normalized(tables: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Makes rows sum to one up to rounding. Errors: `ConfigError` if a row is off by more than 1e-9.
 
     What a row lacks would fall to the last state when sampling, even where that has probability zero.
     """

@@ -46,17 +46,17 @@ class Coloring(NetworkedMDP):
         )
 
     def proper(self, colors_of: Int[Tensor, "*X n"]) -> Bool[Tensor, "*X"]:
-        """Whether no two neighbors have the same color. Any leading axes."""
+        """Tells whether no two neighbors have the same color. Any leading axes."""
         return ~self._clash(colors_of).any(dim=-1)
 
     def fused(self) -> FusedStep:
-        """The step compiled; see `marl.kernels.steps.coloring`."""
-        from marl.kernels import steps  # numba takes its time: only where it is used
+        """Gives the compiled step (see `marl.envs.coloring.kernel`) and its numbers."""
+        from marl.envs.coloring import kernel  # numba takes its time: only where it is used
 
-        return FusedStep(steps.coloring, self.network.edges.flatten(), np.empty(0))
+        return FusedStep(kernel.step, self.network.edges.flatten(), np.empty(0))
 
     def _clash(self, u: Tensor) -> Tensor:
-        """Which edges [..., E] join two agents of one color."""
+        """Tells which edges [..., E] join two agents of one color."""
         return u[..., self._ends[0]] == u[..., self._ends[1]]
 
     def _reset(self, u: Tensor) -> Tensor:

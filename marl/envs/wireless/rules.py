@@ -1,0 +1,97 @@
+"""The rules that users of a wireless network are known to follow, as policies; nothing in them is learned."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from marl.core.checks import probabilities
+from marl.core.environment import Environment
+from marl.core.errors import ConfigError
+from marl.core.policy import Policy
+from marl.envs.wireless.env import WirelessAccess
+from marl.envs.wireless.limits import dedicated_matching
+
+
+class Aloha(Policy):
+    """Localized ALOHA (Roberts 1975), the benchmark of the paper's experiments.
+
+    With probability x a user sends its earliest packet, to point y with weight q_y / (users that reach y), else it is
+    silent. Where nothing can be sent, silence is certain. It knows the q_y, which the learner does not.
+    send_probability: x, one for all replicas or one per replica (which scans a grid of x in one rollout).
+    Errors: `ConfigError` if the environment is no `WirelessAccess`.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        *,
+        send_probability: float | Sequence[float] = 0.5,
+        replicas: int = 1,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float64,
+    ):
+        super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
+        wireless = _wireless(env, "aloha")
+        x = torch.from_numpy(probabilities("policy.send_probability", send_probability, replicas, "replica"))
+        self._send = x.to(dtype)[:, None, None]
+        self._weights = sending_weights(wireless).to(dtype).flatten(0, 1)
+
+    def _logits(self, s: Tensor) -> Tensor:
+        chance = self._send * self._weights[self._row + s]
+        chance[..., 0] = 1.0 - chance.sum(dim=-1)
+        return chance.clamp(min=0.0).log()
+
+
+class DedicatedMatching(Policy):
+    """The fixed schedule that learned policies are measured against: no two users ever send to one point.
+
+    Every access point is given to at most one user, which always sends its earliest packet there; the others are silent.
+    The best such matching (see `dedicated_matching`). It knows p and q, which the learner does not.
+    Errors: `ConfigError` if the environment is no `WirelessAccess`.
+    """
+
+    def __init__(self, env: Environment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
+        super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
+        actions = dedicated_actions(_wireless(env, "dedicated"))
+        chosen = torch.zeros_like(self.env.action_mask, dtype=dtype).scatter_(2, actions[..., None], 1.0)
+        self._chosen = chosen.log().flatten(0, 1)
+
+    def _logits(self, s: Tensor) -> Tensor:
+        return self._chosen[self._row + s]
+
+
+def sending_weights(env: WirelessAccess) -> Float[Tensor, "n S A"]:
+    """Gives ALOHA's choice when it sends: the earliest packet, point y with weight q_y / (users that reach y).
+
+    Rows sum to 1, or are zero where nothing can be sent (empty queue, or no point with q_y > 0).
+    """
+    reached_by = torch.bincount(torch.tensor([y for points in env.access for y in points]), minlength=env.num_points)
+    weight = torch.cat([env.success / reached_by.clamp(min=1), torch.zeros(1, dtype=torch.float64)])[env.target]
+    weights = torch.where(_sends_earliest(env), weight[:, None, :], 0.0)
+    return weights / weights.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+
+
+def dedicated_actions(env: WirelessAccess) -> Int64[Tensor, "n S"]:
+    """Gives the action of the best dedicated matching: the earliest packet to the user's own point, or silence.
+
+    Silence is action 0: of users without a point, and where nothing can be sent.
+    """
+    _, owned = dedicated_matching(env)
+    point = torch.tensor([owned.get(user, -1) for user in range(env.n)])
+    there = _sends_earliest(env) & (env.target == point[:, None])[:, None, :]
+    return there.byte().argmax(dim=2)
+
+
+def _sends_earliest(env: WirelessAccess) -> Bool[Tensor, "n S A"]:
+    """Tells whether an action sends the earliest packet of a state."""
+    s = torch.arange(env.action_mask.shape[1])
+    sends = (env.slot_bit[:, None, :] == (s & -s)[:, None]) | torch.tensor(not env.any_slot)
+    return env.action_mask & sends & (s > 0)[:, None]
+
+
+def _wireless(env: Environment, policy: str) -> WirelessAccess:
+    if not isinstance(env, WirelessAccess):
+        raise ConfigError(f"policy={policy} needs access points to send to (env=wireless); {type(env).__name__} has none")
+    return env
