@@ -46,7 +46,6 @@ ENV = WirelessAccess(rows=2, cols=3)
 
 Parts = tuple[type[Any], type[Any], type[Any], dict[str, Any]]
 LEARNERS: dict[str, Parts] = {
-    "target, replay": (RolloutActorCritic, NeuralPolicy, NeuralCritic, {"target_rate": 0.3, "replay": 3, "n_step": 2}),
     "all actions, neural": (RolloutActorCritic, NeuralPolicy, NeuralCritic, {"gradient": "all_actions", "entropy": 0.1}),
     "all actions, pairs": (RolloutActorCritic, NeighborhoodSoftmax, PairwiseCritic, {"gradient": "all_actions"}),
     "natural": (RolloutActorCritic, TabularSoftmax, AdditiveCritic, {"natural": 0.1, "trace_decay": 0.5}),
