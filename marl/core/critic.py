@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.fused import FusedTable
-from marl.core.module import Movable
+from marl.core.indexing import NeighborhoodModule
 from marl.core.noise import Initializer, Purpose
 from marl.core.shapes import Actions, ActionValues, Losses, PerReplica, Rewards, States, Values
 
@@ -26,14 +26,15 @@ class Transition(NamedTuple):
     discount: float = 1.0
 
 
-class Critic(Movable, ABC):
+class Critic(NeighborhoodModule, ABC):
     """Base class. Implement `_q`; everything else is given.
 
-    Attributes: kappa; mu [B, n]; `neighborhood` (index, mask, size of N_i^kappa); `initial`, which makes parameters
-    with the replica axis first.
+    Attributes: kappa; mu [B, n]; `neighborhood` (index, mask, size of N_i^kappa); `pair_index`, which numbers the pairs as
+    `env.index` does, on the critic's device; `initial`, which makes parameters with the replica axis first.
     """
 
     mu: Tensor
+    _weight: Tensor
     tabular = False
     """Whether Q_i is a table, one free number per joint pair, as in the paper's theorems."""
 
@@ -48,13 +49,14 @@ class Critic(Movable, ABC):
     ):
         super().__init__()
         self.env = env
+        self.pair_index = env.index.shared()
         self.neighborhood = env.network.neighborhood(kappa)
         self.kappa = kappa
         self.replicas = replicas
         self.dtype = dtype
         self.initial = Initializer(seed, replicas, dtype, Purpose.CRITIC_INIT)
         self.register_buffer("mu", torch.zeros(replicas, env.n, dtype=dtype))
-        self._weight = self.neighborhood.mask.to(dtype) / env.n
+        self.register_buffer("_weight", self._neighborhood_mask.to(dtype) / env.n, persistent=False)
 
     ignores_actions = False
     """Whether Q_i is the same for all actions: a value of states, for trainers that estimate advantages themselves."""
@@ -68,7 +70,8 @@ class Critic(Movable, ABC):
 
     def q(self, s: States, a: Actions) -> Values:
         """Q_i(z_{N_i^kappa}). Shapes: s, a [*K, B, n] -> [*K, B, n]."""
-        return self._q(s.to(self.mu.device), a.to(self.mu.device))
+        device = self.mu.device
+        return self._q(s.to(device), a.to(device))
 
     def loss(self, q: Values, step: Transition) -> Losses:
         """sum_i delta_i^2 / 2 with delta_i = r_i - mu_i + Q_i(z(t+1)) - q_i; only `q` = Q(z(t)) is differentiated.
@@ -94,7 +97,7 @@ class Critic(Movable, ABC):
 
     def advantage(self, q: Values) -> Values:
         """Line 7's factor (1/n) sum_{j in N_i^kappa} q_j, detached. Shapes: q [*K, B, n] -> [*K, B, n]."""
-        return (q.detach()[..., self.neighborhood.index] * self._weight).sum(dim=-1)
+        return (q.detach()[..., self._neighborhood_index] * self._weight).sum(dim=-1)
 
     def counterfactual(self, s: States, a: Actions) -> ActionValues:
         """(1/n) sum_{j in N_i^kappa} Q_j with a_i replaced by each action of i, detached.

@@ -19,6 +19,9 @@ class Aloha(Policy):
     Errors: `ConfigError` if the environment has no `sending_weights`.
     """
 
+    _send: Tensor
+    _weights: Tensor
+
     def __init__(
         self,
         env: Environment,
@@ -32,8 +35,8 @@ class Aloha(Policy):
         if not hasattr(env, "sending_weights"):
             raise ConfigError(f"policy=aloha needs access points to send to (env=wireless); {type(env).__name__} has none")
         x = torch.from_numpy(probabilities("policy.send_probability", send_probability, replicas, "replica"))
-        self._send = x.to(dtype)[:, None, None]
-        self._weights = env.sending_weights().to(dtype).flatten(0, 1)
+        self.register_buffer("_send", x.to(dtype)[:, None, None], persistent=False)
+        self.register_buffer("_weights", env.sending_weights().to(dtype).flatten(0, 1), persistent=False)
 
     def _logits(self, s: Tensor) -> Tensor:
         chance = self._send * self._weights[self._row + s]

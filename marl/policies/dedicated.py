@@ -16,6 +16,8 @@ class DedicatedMatching(Policy):
     Errors: `ConfigError` if the environment has no `dedicated_actions`.
     """
 
+    _chosen: Tensor
+
     def __init__(self, env: Environment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
         super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
         if not hasattr(env, "dedicated_actions"):
@@ -23,7 +25,7 @@ class DedicatedMatching(Policy):
                 f"policy=dedicated needs access points to send to (env=wireless); {type(env).__name__} has none"
             )
         chosen = torch.zeros(env.action_mask.shape, dtype=dtype).scatter_(2, env.dedicated_actions()[..., None], 1.0)
-        self._chosen = chosen.log().flatten(0, 1)
+        self.register_buffer("_chosen", chosen.log().flatten(0, 1), persistent=False)
 
     def _logits(self, s: Tensor) -> Tensor:
         return self._chosen[self._row + s]
