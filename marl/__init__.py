@@ -11,12 +11,10 @@ if TYPE_CHECKING:
     from marl.core.critic import Critic, Transition
     from marl.core.environment import Environment, FiniteEnvironment, NetworkedMDP
     from marl.core.errors import CheckpointError, ConfigError, ContractError, DivergedError, MarlError, NetworkError
-    from marl.trainers.evaluation import Evaluation, evaluate
     from marl.core.logger import Logger
     from marl.core.network import Network
     from marl.core.policy import Policy
     from marl.core.scheduler import Scheduler
-    from marl.trainers.trainer import Trainer
     from marl.critics import (
         AdditiveCritic,
         GraphCritic,
@@ -46,6 +44,8 @@ if TYPE_CHECKING:
     from marl.run import load_policy
     from marl.schedulers import Constant, Linear, PowerLaw, Restarting, TwoTimescale
     from marl.trainers import DiscountedActorCritic, IndependentPPO, RolloutActorCritic, ScalableActorCritic
+    from marl.trainers.evaluation import Evaluation, evaluate
+    from marl.trainers.trainer import Trainer
 
 _CONTENTS = {
     "marl.core.contract": ("check_fused_step",),

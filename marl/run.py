@@ -15,16 +15,16 @@ from marl import build
 from marl.core import checkpoint
 from marl.core.checks import boolean, integer
 from marl.core.errors import CheckpointError, ConfigError, DivergedError, MarlError, NotEnoughMemoryError, RunFailedError
-from marl.trainers.evaluation import BATCHES, Evaluation, evaluate
 from marl.core.logger import Logger
 from marl.core.memory import forecast
 from marl.core.policy import Policy
-from marl.trainers.trainer import Trainer
 from marl.interruption import heard
 from marl.loggers import ArrayLogger, ProgressLogger
 from marl.rundir import RunDirectory, differences, fingerprint
 from marl.schedulers import TwoTimescale
 from marl.summary import LastTenth, last_tenth_of, summary_of
+from marl.trainers.evaluation import BATCHES, Evaluation, evaluate
+from marl.trainers.trainer import Trainer
 
 MAX_THREADS = 1024
 PIECE = 0.5

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from marl.envs import WirelessAccess
 from tests.contracts.environment import check_environment
 
 REPOSITORY = Path(__file__).parents[1]
@@ -46,6 +48,22 @@ def test_the_sweep_of_the_readme(tmp_path: Path) -> None:
 
 def test_a_critic_of_ones_own_is_short() -> None:
     assert len((PROJECT / "pooled_critic.py").read_text().splitlines()) < 30
+
+
+def test_policy_and_critic_move_to_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(PROJECT)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    from pooled_critic import PooledCritic  # type: ignore[import-not-found]
+    from shared_softmax import SharedSoftmax  # type: ignore[import-not-found]
+
+    env = WirelessAccess(rows=2, cols=3)
+    s = a = torch.zeros(2, env.n, dtype=torch.int64)
+    try:
+        assert PooledCritic(env, kappa=1, replicas=2).to("meta").q(s, a).is_meta
+        assert SharedSoftmax(env, replicas=2).to("meta").log_probs(s).is_meta
+    finally:
+        for name in ("pooled_critic", "shared_softmax"):
+            sys.modules.pop(name, None)
 
 
 def test_the_epidemic_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,11 @@ class PooledCritic(Critic):
         self.own = self.initial.uniform(env.n, pairs, hidden, bound=1.0)
         self.pooled = self.initial.uniform(env.n, pairs, hidden, bound=1.0)
         self.weight = self.initial.zeros(env.n, hidden)
-        self._replica, self._agent = torch.arange(self.replicas)[:, None], torch.arange(env.n)
+        self.register_buffer("_replica", torch.arange(self.replicas)[:, None], persistent=False)
+        self.register_buffer("_agent", torch.arange(env.n), persistent=False)
 
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
-        z = self.env.index.pairs(s, a)
+        z = self.pair_index.pairs(s, a)
         index, mask, size = self.neighborhood
         seen = self.pooled[self._replica[..., None], self._agent[:, None], z[..., index]] * mask.unsqueeze(-1)
         hidden = torch.tanh(self.own[self._replica, self._agent, z] + seen.sum(dim=-2) / size[:, None])

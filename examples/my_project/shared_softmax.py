@@ -13,7 +13,7 @@ class SharedSoftmax(Policy):
         super().__init__(env, **run)
         states, actions = env.action_mask.shape[1:]
         self.theta = self.initial.zeros(states, actions)
-        self._replica = torch.arange(self.replicas)[:, None]
+        self.register_buffer("_replica", torch.arange(self.replicas)[:, None], persistent=False)
 
     def _logits(self, s: Tensor) -> Tensor:
         return self.theta[self._replica, s]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from marl.core.environment import Environment, finite_environment
 from marl.core.errors import ConfigError
-from marl.core.module import Movable
+from marl.core.indexing import NeighborhoodModule
 from marl.core.noise import Initializer, Purpose
 from marl.core.objective import Average, Objective
 from marl.core.shapes import Actions, ActionValues, Losses, Rewards, States, Values
@@ -25,16 +25,18 @@ class Transition(NamedTuple):
     next_a: Actions
 
 
-class Critic(Movable, ABC):
+class Critic(NeighborhoodModule, ABC):
     """Base class. Implement `_q`; everything else is given.
 
-    Attributes: kappa; `objective`, what the values are of (the average reward, unless a trainer says otherwise); `table`, the
-    entries of a critic that is a table as in the paper's theorems, None for any other; `neighborhood` (index, mask, size of
-    N_i^kappa); `initial`, which makes parameters with the replica axis first.
+    Attributes: kappa; `objective`, what the values are of (the average reward, unless a trainer says otherwise); `table`,
+    the entries of a critic that is a table as in the paper's theorems, None for any other; `neighborhood` (index, mask,
+    size of N_i^kappa); `pair_index`, which numbers the pairs as `env.index` does, on the critic's device; `initial`, which makes
+    parameters with the replica axis first.
     """
 
     objective: Objective
     table: Table | None
+    _weight: Tensor
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class Critic(Movable, ABC):
     ):
         super().__init__()
         self.env = finite_environment(env, type(self).__name__)
+        self.pair_index = self.env.index.shared()
         self.neighborhood = env.network.neighborhood(kappa)
         self.kappa = kappa
         self.replicas = replicas
@@ -54,7 +57,7 @@ class Critic(Movable, ABC):
         self.initial = Initializer(seed, replicas, dtype, Purpose.CRITIC_INIT)
         self.objective = Average(replicas, env.n, dtype)
         self.table = None
-        self._weight = self.neighborhood.mask.to(dtype) / env.n
+        self.register_buffer("_weight", self._neighborhood_mask.to(dtype) / env.n, persistent=False)
 
     ignores_actions = False
     """Whether Q_i is the same for all actions: a value of states, for trainers that estimate advantages themselves."""
@@ -81,7 +84,7 @@ class Critic(Movable, ABC):
     def loss(self, q: Values, step: Transition) -> Losses:
         """sum_i delta_i^2 / 2 with delta_i = r_i - mu_i + Q_i(z(t+1)) - q_i; only `q` = Q(z(t)) is differentiated.
 
-        A gradient step of size alpha on a table is exactly line 6. Where the objective is a discounted sum, so is the error:
+        A gradient step of size alpha on a table is exactly line 6. Where the objective is a discounted sum, the error is
         delta_i = r_i + gamma Q_i(z(t+1)) - q_i. Shapes: q [*K, B, n] -> [*K, B].
         """
         with torch.no_grad():
@@ -102,7 +105,7 @@ class Critic(Movable, ABC):
 
     def advantage(self, q: Values) -> Values:
         """Line 7's factor (1/n) sum_{j in N_i^kappa} q_j, detached. Shapes: q [*K, B, n] -> [*K, B, n]."""
-        return (q.detach()[..., self.neighborhood.index] * self._weight).sum(dim=-1)
+        return (q.detach()[..., self._neighborhood_index] * self._weight).sum(dim=-1)
 
 
 class Counterfactual(ABC):

@@ -13,6 +13,7 @@ Given (s, a) the next states are independent over agents and agent i's depends o
 """
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64, Shaped
@@ -27,7 +28,7 @@ ALMOST_ONE = 1.0 - 2.0**-53
 
 
 class Environment(ABC):
-    """Base class. Implement `_reset`, `_step` and `_contains`; call `super().__init__` with the facts below.
+    """Base class. Implement `_reset` and `_step`; call `super().__init__` with the facts below.
 
     network: who is whose neighbor.
     num_uniforms: uniforms that one agent needs for one step (the action's draw not counted).
@@ -43,7 +44,13 @@ class Environment(ABC):
         reward_range: tuple[float, float],
         private_actions: bool,
         private_rewards: bool,
+        **sizes: Any,
     ):
+        if sizes:
+            raise ConfigError(
+                f"{type(self).__name__} hands {', '.join(sizes)} on to Environment, which knows of no sizes; an "
+                "environment with numbered states and actions derives from marl.FiniteEnvironment"
+            )
         self.network = network
         self.num_uniforms = num_uniforms
         self.reward_range = reward_range
@@ -78,8 +85,9 @@ class Environment(ABC):
     @abstractmethod
     def _step(self, s: Tensor, a: Tensor, u: Tensor) -> tuple[Tensor, Tensor]: ...
 
-    @abstractmethod
-    def _contains(self, s: Tensor, a: Tensor) -> bool: ...
+    def _contains(self, s: Tensor, a: Tensor) -> bool:
+        """Whether there is one of each for every agent; kinds of environments that know more say more."""
+        return s.shape[:2] == a.shape[:2] and s.shape[1:2] == (self.n,)
 
 
 class FiniteEnvironment(Environment):

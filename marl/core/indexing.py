@@ -1,8 +1,10 @@
-"""Numbers for pairs: the legal (s_i, a_i) of each agent, and the joint pairs z_{N_i^kappa} of its neighborhood."""
+"""Pairs have numbers: the legal (s_i, a_i) of each agent, and the joint pairs z_{N_i^kappa} of its neighborhood."""
+
+import copy
 
 import torch
 from jaxtyping import Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from marl.core.network import Neighborhood
 from marl.core.shapes import ActionMask, Actions, Pairs, States
@@ -11,32 +13,60 @@ _EXACT_LIMIT = 2.0**62
 _FINGERPRINT_MASK = 2**63 - 1
 
 
-class PairIndex:
-    """Numbers the legal pairs of agent i compactly, 0..|Z_i|-1, states first.
+class NeighborhoodModule(nn.Module):
+    """This module holds the neighborhoods N_i^kappa of its agents, which move with it to another device."""
+
+    _neighborhood_index: Tensor
+    _neighborhood_mask: Tensor
+    _neighborhood_size: Tensor
+
+    @property
+    def neighborhood(self) -> Neighborhood:
+        """This is (index, mask, size) on the device of the module."""
+        return Neighborhood(self._neighborhood_index, self._neighborhood_mask, self._neighborhood_size)
+
+    @neighborhood.setter
+    def neighborhood(self, given: Neighborhood) -> None:
+        for name, part in given._asdict().items():
+            self.register_buffer(f"_neighborhood_{name}", part, persistent=False)
+
+
+class PairIndex(nn.Module):
+    """This module numbers the legal pairs of agent i compactly, 0..|Z_i|-1, states first.
 
     Shapes: `table` [n, S, A] (-1 where the pair is illegal or padding), `num_pairs` [n].
     """
 
+    num_pairs: Int64[Tensor, "n"]
+    table: Int64[Tensor, "n S A"]
+    _offset: Tensor
+
     def __init__(self, action_mask: ActionMask):
+        super().__init__()
         n, states, actions = action_mask.shape
         flat = action_mask.reshape(n, -1)
-        self.num_pairs: Int64[Tensor, n] = flat.sum(dim=1)
-        self.table: Int64[Tensor, "n S A"] = torch.where(flat, flat.cumsum(dim=1) - 1, -1).reshape(action_mask.shape)
+        table = torch.where(flat, flat.cumsum(dim=1) - 1, -1).reshape(action_mask.shape)
+        self.register_buffer("num_pairs", flat.sum(dim=1), persistent=False)
+        self.register_buffer("table", table, persistent=False)
+        self.register_buffer("_offset", torch.arange(n) * (states * actions), persistent=False)
         self._actions = actions
-        self._offset = torch.arange(n) * (states * actions)
+
+    def shared(self) -> "PairIndex":
+        """Gives another one on the same memory, for a module that may move to another device."""
+        return copy.deepcopy(self, {id(table): table for table in self.buffers()})
 
     def pairs(self, s: States, a: Actions) -> Pairs:
-        """z_i: the number of (s_i, a_i); -1 if illegal. Shapes: s, a, result [*K, B, n]."""
+        """Looks up z_i, the number of (s_i, a_i); -1 if illegal. Shapes: s, a, result [*K, B, n]."""
         where = s.device
         return torch.take(self.table.to(where), self._offset.to(where) + s * self._actions + a)
 
     def choices(self, s: States) -> Int64[Tensor, "*K B n A"]:
-        """The number of (s_i, a) for every action a; -1 where illegal. Shapes: s [*K, B, n] -> [*K, B, n, A]."""
+        """Looks up the number of (s_i, a) for every action a; -1 where illegal. Shapes: s [*K, B, n] -> [*K, B, n, A]."""
         return self.table.to(s.device)[torch.arange(len(self.table), device=s.device), s]
 
 
 def positions(neighborhood: Neighborhood) -> Int64[Tensor, "n m"]:
-    """Where i stands in the row of its j-th neighbor: index[index[i, j], positions[i, j]] = i (0 on padding)."""
+    """Finds where i stands in the row of its j-th neighbor: index[index[i, j], positions[i, j]] = i (0 on padding)."""
     index, mask, size = neighborhood
     n = len(index)
     center = torch.arange(n)[:, None].expand_as(index)
@@ -47,7 +77,7 @@ def positions(neighborhood: Neighborhood) -> Int64[Tensor, "n m"]:
 
 
 class NeighborhoodKeys:
-    """One integer for (agent i, z_{N_i^kappa}), never negative.
+    """This class gives one integer to (agent i, z_{N_i^kappa}), never negative.
 
     Exact, if all agents together have fewer than 2^62 joint pairs: mixed radix, key = base_i + sum_j stride_ij z_j
     with stride_ij the product of |Z_l| over the neighbors l before j and base_i the joint pairs of agents before i,
@@ -78,11 +108,11 @@ class NeighborhoodKeys:
         self.stride = torch.where(neighborhood.mask, stride, 0)
 
     def keys(self, z: Pairs) -> Pairs:
-        """Shapes: z, result [*K, B, n]."""
+        """Gives the keys of the joint pairs that z is made of. Shapes: z, result [*K, B, n]."""
         return self.of(z[..., self.index])
 
     def of(self, joint: Int64[Tensor, "*B n m"]) -> Int64[Tensor, "*B n"]:
-        """The keys of joint pairs written out, neighbor by neighbor in the order of `Neighborhood.index`."""
+        """Gives the keys of joint pairs written out, neighbor by neighbor in the order of `Neighborhood.index`."""
         key = (joint * self.stride).sum(dim=-1) + self.base
         return key if self.exact else key & _FINGERPRINT_MASK
 

@@ -28,7 +28,6 @@ class Purpose(IntEnum):
     CRITIC_INIT = 3
     EPISODE = 4
     SHUFFLE = 5
-    REPLAY = 6
 
 
 def stream_keys(seed: int, replicas: int, purpose: Purpose) -> np.ndarray:

@@ -4,17 +4,16 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from marl.core.environment import ALMOST_ONE, Environment, finite_environment
 from marl.core.errors import ConfigError
 from marl.core.indexing import last_actions
-from marl.core.module import Movable
 from marl.core.noise import Initializer, Purpose
 from marl.core.shapes import Actions, ActionValues, States, Values
 
 
-class Policy(Movable, ABC):
+class Policy(nn.Module, ABC):
     """Base class. Implement `_logits`; everything else is given.
 
     `replicas` independent copies are kept side by side; parameters start with the replica axis:
@@ -26,6 +25,9 @@ class Policy(Movable, ABC):
 
     score_bound: float | None = None
     localized = True
+    _illegal: Tensor
+    _last_legal: Tensor
+    _row: Tensor
 
     def __init__(self, env: Environment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
         super().__init__()
@@ -34,9 +36,9 @@ class Policy(Movable, ABC):
         self.dtype = dtype
         self.initial = Initializer(seed, replicas, dtype, Purpose.POLICY_INIT)
         states, actions = env.action_mask.shape[1:]
-        self._illegal = ~env.action_mask.reshape(-1, actions)
-        self._last_legal = last_actions(env.action_mask).flatten()
-        self._row = torch.arange(env.n) * states
+        self.register_buffer("_illegal", ~env.action_mask.reshape(-1, actions), persistent=False)
+        self.register_buffer("_last_legal", last_actions(env.action_mask).flatten(), persistent=False)
+        self.register_buffer("_row", torch.arange(env.n) * states, persistent=False)
 
     @abstractmethod
     def _logits(self, s: Tensor) -> Tensor:
@@ -47,8 +49,9 @@ class Policy(Movable, ABC):
 
     def log_probs(self, s: States) -> ActionValues:
         """log zeta_i(. | s_i), -inf on illegal actions. Shapes: s [*K, B, n] -> [*K, B, n, A]."""
-        s = s.to(self._row.device)
-        illegal = self._illegal[self._row + s]
+        row = self._row
+        s = s.to(row.device)
+        illegal = self._illegal[row + s]
         return torch.log_softmax(self._logits(s).masked_fill(illegal, -torch.inf), dim=-1)
 
     def probs(self, s: States) -> ActionValues:

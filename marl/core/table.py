@@ -46,7 +46,7 @@ class Table(nn.Module, ABC):
 
     @abstractmethod
     def fused_sup_norm(self) -> Any:
-        """The form in which compiled loops keep `sup_norm` exact, see `marl.kernels.rescaling`; None if it is not tracked."""
+        """The form in which compiled loops keep `sup_norm`, see `marl.kernels.rescaling`; None if it is not tracked."""
 
     @abstractmethod
     def metrics(self) -> dict[str, float]:

@@ -1,37 +1,41 @@
-"""Critics that are linear in what the members of a neighborhood do, one by one or in pairs with the agent itself."""
+"""These critics are linear in what the members of a neighborhood do, one by one or in pairs with the agent itself."""
 
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from marl.core.critic import Critic
+from marl.core.critic import Counterfactual, Critic
 from marl.core.environment import FiniteEnvironment
 from marl.core.indexing import positions
 from marl.core.lookup import summed_rows
 
 
 class MemberSum(Critic):
-    """Base class: a sum of weights, one from each member of the neighborhood, divided by sqrt(|N_i^kappa|).
+    """This base class is for sums of weights, one from each member of the neighborhood, divided by sqrt(|N_i^kappa|).
 
     order: how many pairs number a weight, said by the subclass.
     Shapes: weight [B, n, m, Z, ...], `order` axes Z, the most pairs of any agent; it starts at zero.
     """
 
     order: ClassVar[int]
+    _start: Tensor
+    _scale: Tensor
+    _position: Tensor
 
     def __init__(self, env: FiniteEnvironment, **run: Any):
         super().__init__(env, **run)
-        n, width = self.neighborhood.index.shape
+        index, mask, size = self.neighborhood
         self._pairs = int(env.index.num_pairs.max())
-        self.weight = self.initial.zeros(n, width, *[self._pairs] * self.order)
-        self._start = torch.arange(self.replicas * n * width).view(self.replicas, n, width) * self._pairs
-        size = self.neighborhood.size[:, None].to(self.dtype)
-        self._scale = self.neighborhood.mask.to(self.dtype) / size.sqrt()
-        self._position = positions(self.neighborhood)
+        self.weight = self.initial.zeros(*index.shape, *[self._pairs] * self.order)
+        start = torch.arange(self.replicas * index.numel()).view(self.replicas, *index.shape) * self._pairs
+        scale = mask.to(self.dtype) / size[:, None].to(self.dtype).sqrt()
+        self.register_buffer("_start", start, persistent=False)
+        self.register_buffer("_scale", scale, persistent=False)
+        self.register_buffer("_position", positions(self.neighborhood), persistent=False)
 
 
-class AdditiveCritic(MemberSum):
+class AdditiveCritic(MemberSum, Counterfactual):
     """Q_i = sum_{j in N_i^kappa} w_ij[z_j] / sqrt(|N_i^kappa|): one weight for every pair of every member.
 
     Linear in one-hot features of norm 1, so a step size means what it means for a table, which it is at kappa = 0. The
@@ -43,18 +47,18 @@ class AdditiveCritic(MemberSum):
     order = 1
 
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
-        z = self.env.index.pairs(s, a)[..., self.neighborhood.index]
+        z = self.pair_index.pairs(s, a)[..., self._neighborhood_index]
         return summed_rows(self.weight.view(-1, 1), self._start + z, self._scale).squeeze(-1)
 
     @torch.no_grad()
     def _counterfactual(self, s: Tensor, a: Tensor) -> Tensor:
-        near = self.neighborhood.index
-        scale = self._scale[near, self._position] * self.neighborhood.mask / self.env.n
-        own = (self.weight[:, near, self._position] * scale[..., None]).sum(dim=2)  # [B, n, Z]
-        return own.expand(*s.shape, -1).gather(-1, self.env.index.choices(s).clamp(min=0))
+        (near, mask, _), position = self.neighborhood, self._position
+        scale = self._scale[near, position] * mask / self.env.n
+        own = (self.weight[:, near, position] * scale[..., None]).sum(dim=2)  # [B, n, Z]
+        return own.expand(*s.shape, -1).gather(-1, self.pair_index.choices(s).clamp(min=0))
 
 
-class PairwiseCritic(MemberSum):
+class PairwiseCritic(MemberSum, Counterfactual):
     """Q_i = sum_{j in N_i^kappa} w_ij[z_i, z_j] / sqrt(|N_i^kappa|): who meets whom counts, two at a time.
 
     Linear in one-hot features of norm 1 of the pairs (i, j), (i, i) among them; a table at kappa = 0.
@@ -62,29 +66,30 @@ class PairwiseCritic(MemberSum):
     """
 
     order = 2
+    _own: Tensor
+    _others: Tensor
 
     def __init__(self, env: FiniteEnvironment, **run: Any):
         super().__init__(env, **run)
         index, mask, _ = self.neighborhood
         itself = (index == torch.arange(env.n)[:, None]) & mask
-        self._own = itself.long().argmax(dim=1)
-        self._others = self._scale.masked_fill(itself, 0.0)
+        self.register_buffer("_own", itself.long().argmax(dim=1), persistent=False)
+        self.register_buffer("_others", self._scale.masked_fill(itself, 0.0), persistent=False)
 
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
-        z = self.env.index.pairs(s, a)
-        rows = (self._start + z[..., None]) * self._pairs + z[..., self.neighborhood.index]
+        z = self.pair_index.pairs(s, a)
+        rows = (self._start + z[..., None]) * self._pairs + z[..., self._neighborhood_index]
         return summed_rows(self.weight.view(-1, 1), rows, self._scale).squeeze(-1)
 
     @torch.no_grad()
     def _counterfactual(self, s: Tensor, a: Tensor) -> Tensor:
-        near, agents = self.neighborhood.index, torch.arange(self.env.n, device=s.device)
-        z = self.env.index.pairs(s, a)[..., near]  # of every neighbor j
-        own = self.env.index.choices(s).clamp(min=0)
-        seen = self._others[near, self._position] * self.neighborhood.mask  # the scale of w_ji
-        shown = summed_rows(
-            self.weight.view(-1, self._pairs), self._start[:, near, self._position] + z, seen
-        )  # w_ji[z_j, .]
-        shown = shown + self.weight[:, agents, self._own].diagonal(dim1=-2, dim2=-1) * self._scale[agents, self._own, None]
-        rows = self._start[..., None, :] + own[..., None]  # w_ij[x, .] for every choice x: [*K, B, n, A, m]
-        felt = (self.weight.view(-1).take(rows * self._pairs + z[..., None, :]) * self._others[:, None, :]).sum(dim=-1)
+        (near, mask, _), agents = self.neighborhood, torch.arange(self.env.n, device=s.device)
+        weight, start, position, itself, others = self.weight, self._start, self._position, self._own, self._others
+        z = self.pair_index.pairs(s, a)[..., near]  # of every neighbor j
+        own = self.pair_index.choices(s).clamp(min=0)
+        seen = others[near, position] * mask  # the scale of w_ji
+        shown = summed_rows(weight.view(-1, self._pairs), start[:, near, position] + z, seen)  # w_ji[z_j, .]
+        shown = shown + weight[:, agents, itself].diagonal(dim1=-2, dim2=-1) * self._scale[agents, itself, None]
+        rows = start[..., None, :] + own[..., None]  # w_ij[x, .] for every choice x: [*K, B, n, A, m]
+        felt = (weight.view(-1).take(rows * self._pairs + z[..., None, :]) * others[:, None, :]).sum(dim=-1)
         return (shown.gather(-1, own) + felt) / self.env.n

@@ -40,11 +40,13 @@ class _Values(nn.Parameter):
 
 @final
 class Entries(Table):
-    """One number per agent and joint pair of its neighborhood; see `TabularCritic`, whose arguments these are.
+    """There is one number per agent and joint pair of its neighborhood; see `TabularCritic`, whose arguments these are.
 
-    Shapes: parameter `values` [slots + 1, 1], a view of what the storage holds; the last one stands for every missing or dummy
-    entry and stays 0. `state_dict` has the rows of the storage in its place.
+    Shapes: parameter `values` [slots + 1, 1], a view of what the storage holds; the last one stands for every missing or
+    dummy entry and stays 0. `state_dict` has the rows of the storage in its place.
     """
+
+    _dummy: Tensor
 
     def __init__(
         self,
@@ -58,11 +60,13 @@ class Entries(Table):
         dtype: torch.dtype,
     ):
         super().__init__()
-        self.env, self.kappa, self.replicas = env, kappa, replicas
+        self.pair_index, self.agents = env.index.shared(), env.n
+        self.kappa, self.replicas = kappa, replicas
         self.keys = NeighborhoodKeys(neighborhood, env.index.num_pairs)
         kind = choice("critic.storage", storage, ("auto", "dense", "hash"))
         self.storage = _made(kind, env.n, replicas, dtype, self.keys.total, kappa)
-        self._dummy = torch.full((env.n,), -1) if dummy is None else self.keys.of(_joint_dummy(env, neighborhood, dummy))
+        dummies = torch.full((env.n,), -1) if dummy is None else self.keys.of(_joint_dummy(env, neighborhood, dummy))
+        self.register_buffer("_dummy", dummies, persistent=False)
         self._has_dummy = dummy is not None
         self.values = _Values(self.storage.values())
         self._maxima: BlockMaxima | None = None
@@ -74,13 +78,13 @@ class Entries(Table):
 
     def slots(self, s: States, a: Actions) -> Tensor:
         """Where Q_i(z_{N_i^kappa}) stands in `values`, the last slot if it is dummy or not yet seen. [*K, B, n]."""
-        keys = self.keys.keys(self.env.index.pairs(s, a))
+        keys = self.keys.keys(self.pair_index.pairs(s, a))
         slots = self.storage.find(keys)
         return slots.masked_fill(keys == self._dummy, self.storage.missing) if self._has_dummy else slots
 
     def visit(self, s: States, a: Actions) -> None:
         if self.grows:
-            keys = self.keys.keys(self.env.index.pairs(s, a))
+            keys = self.keys.keys(self.pair_index.pairs(s, a))
             self._make_room(self.storage.used + keys.numel() // self.replicas)
             self.storage.insert(keys)
 
@@ -99,8 +103,12 @@ class Entries(Table):
         """The form of what is in it now; None if it is frozen."""
         if not self.values.requires_grad:
             return None
-        kept = -1 if self.keys.exact else 2**63 - 1
-        return self.storage.fused(self.keys.stride.numpy(), self.keys.base.numpy(), self._dummy.numpy(), kept)
+        return self.storage.fused(
+            stride=self.keys.stride.numpy(),
+            base=self.keys.base.numpy(),
+            dummy=self._dummy.numpy(),
+            keep=-1 if self.keys.exact else 2**63 - 1,
+        )
 
     def fused_sup_norm(self) -> Any:
         if not self._tracked:
@@ -166,7 +174,7 @@ class Entries(Table):
 
     def _entries_after(self, visits: int) -> np.ndarray:
         """The most entries of every replica after so many more visits [B]."""
-        return np.minimum(min(self.keys.total, 2**62), self.storage.used + self.env.n * visits)
+        return np.minimum(min(self.keys.total, 2**62), self.storage.used + self.agents * visits)
 
     def _make_room(self, entries: np.ndarray) -> None:
         if self.storage.make_room(entries):
@@ -185,8 +193,8 @@ def _made(kind: str, agents: int, replicas: int, dtype: torch.dtype, total: floa
         return HashStorage(replicas, dtype, agents)
     if entries > MAX_DENSE:
         raise ConfigError(
-            f"critic.storage=dense at kappa={kappa} would need {entries:.3g} entries ({entries * dtype.itemsize:.3g} bytes) "
-            f"for {replicas} replicas; use critic.storage=auto or a smaller kappa"
+            f"critic.storage=dense at kappa={kappa} would need {entries:.3g} entries "
+            f"({entries * dtype.itemsize:.3g} bytes) for {replicas} replicas; use critic.storage=auto or a smaller kappa"
         )
     require(int(entries) * dtype.itemsize, f"critic.storage=dense at kappa={kappa}")
     return DenseStorage(replicas, dtype, int(total))

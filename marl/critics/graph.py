@@ -1,4 +1,4 @@
-"""A graph network that passes messages along the edges for kappa rounds."""
+"""The graph network passes messages along the edges for kappa rounds."""
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,9 @@ class GraphCritic(Critic):
     weight w [B, h], agent v [B, n], h = hidden.
     """
 
+    _start: Tensor
+    _share: Tensor
+
     def __init__(
         self,
         env: FiniteEnvironment,
@@ -39,14 +42,16 @@ class GraphCritic(Critic):
         self.bias = self.initial.zeros(self.kappa, hidden)
         self.weight = self.initial.zeros(hidden)
         self.agent = self.initial.zeros(env.n)
-        self._start = torch.arange(replicas)[:, None] * pairs
         self._others = OthersSum(env.network.neighborhood(1))
-        self._share = 1.0 / self._others.count.clamp(min=1)[:, None].to(dtype)
+        share = 1.0 / self._others.count.clamp(min=1)[:, None].to(dtype)
+        self.register_buffer("_start", torch.arange(replicas)[:, None] * pairs, persistent=False)
+        self.register_buffer("_share", share, persistent=False)
 
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
-        h = F.embedding(self._start + self.env.index.pairs(s, a), self.embedding.flatten(0, 1))
+        others, share = self._others, self._share
+        h = F.embedding(self._start + self.pair_index.pairs(s, a), self.embedding.flatten(0, 1))
         for own, near, bias in zip(self.own.unbind(1), self.near.unbind(1), self.bias.unbind(1), strict=True):
-            mean = self._others(h) * self._share
+            mean = others(h) * share
             sent = torch.einsum("...bnh,bhg->...bng", mean, near)
             h = torch.tanh(torch.einsum("...bnh,bhg->...bng", h, own) + sent + bias[:, None])
         return torch.einsum("...bnh,bh->...bn", h, self.weight) + self.agent

@@ -120,11 +120,12 @@ class HashStorage(Storage):
             self.row(b)[:] = row.numpy()
         self.used = np.array([(row[:, 0] >= 0).sum() for row in rows])
 
-    def fused(self, *keys: Any) -> Any:
+    def fused(self, **keys: Any) -> Any:
         from marl.kernels.tables import HashTable  # numba takes its time: only where it is used
 
         words = self.cells_by_replica().reshape(self.replicas, -1)
-        return HashTable(*keys, words.view(self.values().numpy().dtype), words, self.width, self.used)
+        values = words.view(self.values().numpy().dtype)
+        return HashTable(**keys, values=values, words=words, width=self.width, used=self.used)
 
     def values(self) -> Tensor:
         at = 8 // self.dtype.itemsize  # float32: the lower half of the word

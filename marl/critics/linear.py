@@ -1,4 +1,4 @@
-"""Critics that are linear in features of the neighborhood: derive one with your own."""
+"""These critics are linear in features of the neighborhood: derive one with your own."""
 
 import math
 from abc import abstractmethod
@@ -13,7 +13,7 @@ from marl.core.environment import FiniteEnvironment
 
 
 class LinearCritic(Critic):
-    """Base class: Q_i = w_i . phi_i(z_{N_i^kappa}). Implement `_features`.
+    """This base class is for Q_i = w_i . phi_i(z_{N_i^kappa}). Implement `_features`.
 
     count: the number F of features. Features of norm about 1 keep the meaning that a step size has for a table.
     Shapes: weight [B, n, F]; it starts at zero.
@@ -42,6 +42,9 @@ class RandomFeatures(LinearCritic):
 
     omega: Tensor
     beta: Tensor
+    _agent: Tensor
+    _replica: Tensor
+    _position: Tensor
 
     def __init__(
         self,
@@ -62,11 +65,11 @@ class RandomFeatures(LinearCritic):
         normal = (-2.0 * torch.log1p(-uniform[0])).sqrt() * (2.0 * math.pi * uniform[1]).cos()  # Box and Muller
         self.register_buffer("omega", (normal / number("critic.width", width, 1e-12)).to(dtype))
         self.register_buffer("beta", self.initial.uniform(n, count, bound=math.pi).detach())
-        self._agent = torch.arange(n)[:, None]
-        self._replica = torch.arange(replicas)[:, None, None]
-        self._position = torch.arange(near)
+        self.register_buffer("_agent", torch.arange(n)[:, None], persistent=False)
+        self.register_buffer("_replica", torch.arange(replicas)[:, None, None], persistent=False)
+        self.register_buffer("_position", torch.arange(near), persistent=False)
 
     def _features(self, s: Tensor, a: Tensor) -> Tensor:
-        z = self.env.index.pairs(s, a)[..., self.neighborhood.index]
-        seen = self.omega[self._replica, self._agent, self._position, z] * self.neighborhood.mask[..., None]
+        z = self.pair_index.pairs(s, a)[..., self._neighborhood_index]
+        seen = self.omega[self._replica, self._agent, self._position, z] * self._neighborhood_mask[..., None]
         return (2.0 / self.weight.shape[-1]) ** 0.5 * torch.cos(seen.sum(dim=-2) + self.beta)

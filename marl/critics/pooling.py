@@ -1,30 +1,36 @@
-"""Sums over the other members of a neighborhood, laid out nowhere."""
+"""Sums over the other members of a neighborhood are taken without being laid out."""
 
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from marl.core.network import Neighborhood
 
 
-class OthersSum:
-    """y_i = sum_{j in N_i^kappa, j != i} x_j, differentiable in x. Shapes: x [*K, B, n, h] -> [*K, B, n, h].
+class OthersSum(nn.Module):
+    """This module computes y_i = sum_{j in N_i^kappa, j != i} x_j, differentiable in x.
 
     One gather per position in the neighborhood, so memory does not grow with its width. count [n]: how many others.
+    Shapes: x [*K, B, n, h] -> [*K, B, n, h].
     """
 
+    count: Tensor
+    _positions: Tensor
+
     def __init__(self, neighborhood: Neighborhood):
+        super().__init__()
         index, mask, size = neighborhood
         n, width = index.shape
         own = index == torch.arange(n)[:, None]  # padding repeats i
         first = (mask & ~own).byte().argsort(dim=1, descending=True, stable=True)
         padded = torch.where(own, n, index).gather(1, first)[:, : width - 1]  # row n is zero
-        self.count = size - 1
-        self._positions = padded.T.contiguous().unbind()
+        self.register_buffer("count", size - 1, persistent=False)
+        self.register_buffer("_positions", padded.T.contiguous(), persistent=False)
 
-    def __call__(self, x: Float[Tensor, "*K B n h"]) -> Float[Tensor, "*K B n h"]:
+    def forward(self, x: Float[Tensor, "*K B n h"]) -> Float[Tensor, "*K B n h"]:
+        """Sums up what the others of every agent have."""
         return _Sum.apply(x, self._positions)
 
 
@@ -32,14 +38,14 @@ class _Sum(torch.autograd.Function):
     """j is among the others of i iff i is among those of j, so the sum is its own transpose."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, positions: tuple[Tensor, ...]) -> Tensor:
-        ctx.positions = positions
+    def forward(ctx: Any, x: Tensor, positions: Tensor) -> Tensor:
+        ctx.save_for_backward(positions)
         total = torch.zeros_like(x)
         with_zero = torch.cat([x, x.new_zeros(*x.shape[:-2], 1, x.shape[-1])], dim=-2)
         for other in positions:
-            total += with_zero.index_select(-2, other.to(x.device))
+            total += with_zero.index_select(-2, other)
         return total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _Sum.apply(gradients[0], ctx.positions), None
+        return _Sum.apply(gradients[0], *ctx.saved_tensors), None

@@ -1,4 +1,4 @@
-"""One network for all agents, on the sum of what the members of a neighborhood do."""
+"""All agents share one network, on the sum of what the members of a neighborhood do."""
 
 from abc import abstractmethod
 from typing import Any
@@ -14,17 +14,22 @@ from marl.critics.pooling import OthersSum
 
 
 class SharedNetwork(Critic):
-    """Base class: Q_i = w . tanh(W tanh(x_i) + c), the same network for every agent i. Implement `_symbols`.
+    """This base class is for Q_i = w . tanh(W tanh(x_i) + c), the same network for every agent i. Implement `_symbols`.
 
     x_i = own[y_i] + sum_{j in N_i^kappa, j != i} near[y_j] + agent[i] + degree |N_i^kappa| / m, where y_j is a number below
     `count` that says what agent j does and m is the size of the largest neighborhood. The output starts at zero.
     Shapes: own, near [B, count, h], agent [B, n, h], degree, bias c, weight w [B, h], layer W [B, h, h], h = hidden.
     """
 
+    _start: Tensor
+    _every: Tensor
+    _cell: Tensor
+    _size: Tensor
+
     def __init__(self, env: FiniteEnvironment, count: int, *, hidden: int, **run: Any):
         super().__init__(env, **run)
         hidden = integer("critic.hidden", hidden, 1)
-        width = self.neighborhood.index.shape[1]
+        width = self._neighborhood_index.shape[1]
         self.own = self.initial.uniform(count, hidden, bound=1.0)
         self.near = self.initial.uniform(count, hidden, bound=width**-0.5)
         self.agent = self.initial.uniform(env.n, hidden, bound=1.0)
@@ -32,21 +37,23 @@ class SharedNetwork(Critic):
         self.layer = self.initial.uniform(hidden, hidden, bound=hidden**-0.5)
         self.bias = self.initial.zeros(hidden)
         self.weight = self.initial.zeros(hidden)
-        self._start = torch.arange(self.replicas)[:, None] * count
-        self._every = torch.arange(count)[:, None, None].expand(-1, self.replicas, env.n)
-        self._cell = torch.arange(self.replicas * env.n).view(self.replicas, env.n)
         self._others = OthersSum(self.neighborhood)
-        self._size = self.neighborhood.size[:, None].to(self.dtype) / width
+        every = torch.arange(count)[:, None, None].expand(-1, self.replicas, env.n)
+        cell = torch.arange(self.replicas * env.n).view(self.replicas, env.n)
+        self.register_buffer("_start", torch.arange(self.replicas)[:, None] * count, persistent=False)
+        self.register_buffer("_every", every, persistent=False)
+        self.register_buffer("_cell", cell, persistent=False)
+        self.register_buffer("_size", self._neighborhood_size[:, None].to(self.dtype) / width, persistent=False)
 
     @abstractmethod
     def _symbols(self, s: Tensor, a: Tensor) -> Tensor:
         """y_i, what the network is told of agent i's pair. Shapes: s, a [*K, B, n] -> int64 [*K, B, n]."""
 
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
-        y = self._symbols(s, a)
-        if self.kappa or y.numel() <= self._every.numel():
+        y, every, cell = self._symbols(s, a), self._every, self._cell
+        if self.kappa or y.numel() <= every.numel():
             return self._network(y)
-        return torch.take(self._network(self._every), y * self._cell.numel() + self._cell)  # cheaper than every row
+        return torch.take(self._network(every), y * cell.numel() + cell)  # cheaper than every row
 
     def _network(self, y: Tensor) -> Tensor:
         rows = self._start + y
@@ -78,4 +85,4 @@ class SharedCritic(SharedNetwork):
         super().__init__(env, count, kappa=kappa, hidden=hidden, replicas=replicas, seed=seed, dtype=dtype)
 
     def _symbols(self, s: Tensor, a: Tensor) -> Tensor:
-        return self.env.index.pairs(s, a)
+        return self.pair_index.pairs(s, a)

@@ -36,7 +36,7 @@ class Storage(ABC):
 
     @abstractmethod
     def values(self) -> Tensor:
-        """The value of every slot and of `missing`, to be changed in place, [slots + 1, 1]; anew after the storage changed."""
+        """The value of every slot and of `missing`, to be changed in place [slots + 1, 1]; anew after it grew."""
 
     @property
     @abstractmethod
@@ -68,7 +68,7 @@ class Storage(ABC):
         """Takes over rows. Errors: ValueError if they do not fit."""
 
     @abstractmethod
-    def fused(self, *keys: Any) -> Any:
+    def fused(self, **keys: Any) -> Any:
         """The form that compiled loops change in place, see `marl.kernels.tables`; keys: stride, base, dummy and keep."""
 
 
@@ -113,7 +113,7 @@ class DenseStorage(Storage):
             raise ValueError("the saved table is of another number of replicas, size or precision")
         torch.stack(list(rows), out=self._held[:-1].view(self.replicas, self.stride))
 
-    def fused(self, *keys: Any) -> Any:
+    def fused(self, **keys: Any) -> Any:
         from marl.kernels.tables import DenseTable  # numba takes its time: only where it is used
 
-        return DenseTable(*keys, self._held[:-1].view(self.replicas, self.stride).numpy())
+        return DenseTable(**keys, values=self._held[:-1].view(self.replicas, self.stride).numpy())

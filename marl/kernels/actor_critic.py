@@ -1,7 +1,7 @@
 """Algorithm 1 compiled: many steps of an actor and a critic of any form, replicas side by side.
 
 Numbers as the trainer keeps them; the paper's line numbers beside the code. What policy and critic are is said by their
-forms (see `marl.kernels.forms`). An agent's two places in the critic, of now and of next, may coincide, so both are read first.
+forms (see `marl.kernels.forms`). An agent's two places in the critic, now and next, may coincide: both are read first.
 """
 
 from typing import Any
@@ -167,7 +167,7 @@ def advance(
 ) -> None:
     """The steps of `span` for every replica, between `lay_out` and `take_back`; the critic has room for them.
 
-    step, numbers: the environment (see `marl.kernels.steps`); actions, policies, critics, goals, scales: see `marl.kernels.forms`.
+    step, numbers: the environment (see `marl.kernels.steps`); actions and all up to scales: see `marl.kernels.forms`.
     """
     for b in prange(progress.s.shape[0]):
         advance_one(b, step, numbers, actions, layout, policies, critics, goals, scales, progress, span)

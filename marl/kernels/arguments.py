@@ -56,8 +56,8 @@ class Span(NamedTuple):
 class Progress(NamedTuple):
     """Where the run is, and its sums since the last log point. Shapes: s, a, reward [B, n], key, loss, finite, done [B].
 
-    key: the noise of every replica; done: the steps that a call took, `NO_STATE` if the environment gave a state that does not
-    exist, `NO_ROOM` if the critic had no room for an entry.
+    key: the noise of every replica; done: the steps that a call took, `NO_STATE` if the environment gave a state that does
+    not exist, `NO_ROOM` if the critic had no room for an entry.
     """
 
     key: np.ndarray

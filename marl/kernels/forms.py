@@ -1,11 +1,11 @@
 """What the compiled loops ask of the forms of a policy, a critic, an objective and Gamma.
 
-A form is a `NamedTuple` of arrays and numbers, not nested, one class for each kind of policy, critic and so on. The functions below are empty: the file of a
-form fills them in with `@implements(function, Form)`, and numba picks the one for the class of the form when it compiles a
-loop. So a new form is one new file, and no loop knows any of them.
+A form is a `NamedTuple` of arrays and numbers, not nested, one class for each kind of policy, critic and so on. The
+functions below are empty: the file of a form fills them in with `@implements(function, Form)`, and numba picks the one for
+the class of the form when it compiles a loop. So a new form is one new file, and no loop knows any of them.
 
-Names in all of them: i an agent, s, a [n] states and actions, `row` [n] and `slot` [n] (uint64) numbers that a form may keep
-for every agent between two calls, `actions` anything whose length is A (a tuple, if the compiler is to know it).
+Names in all of them: i an agent, s, a [n] states and actions, `row` [n] and `slot` [n] (uint64) numbers that a form may
+keep for every agent between two calls, `actions` anything whose length is A (a tuple, if the compiler is to know it).
 """
 
 from collections.abc import Callable
@@ -17,17 +17,17 @@ from numba.extending import overload
 
 FAST = {"contract", "nsz"}
 """What the compiler may do to floating-point arithmetic: fuse a product and a sum, forget the sign of zero."""
-_INLINED = {"forceinline": True, "error_model": "numpy", "fastmath": FAST}
+_OPTIONS = {"error_model": "numpy", "fastmath": FAST}
 
 
 def implements(function: Callable[..., Any], form: type, *, inline: bool = True) -> Callable[..., Any]:
     """Makes the decorated function be `function` wherever its first argument is of the class `form`."""
-    options = _INLINED if inline else {key: value for key, value in _INLINED.items() if key != "forceinline"}
+    options: Any = {**_OPTIONS, "forceinline": inline}
 
     def decorate(implementation: Callable[..., Any]) -> Callable[..., Any]:
         @overload(function, jit_options=options, strict=False)
         def choose(first: Any, *rest: Any) -> Callable[..., Any] | None:
-            fits = isinstance(first, types.BaseNamedTuple) and first.instance_class is form
+            fits = isinstance(first, types.BaseNamedTuple) and getattr(first, "instance_class", None) is form
             return implementation if fits else None
 
         return implementation
@@ -45,7 +45,7 @@ def of_replica(form: Any, b: int) -> Any:
 # Objectives.
 
 
-def error_of(goal: Any, i: int, r: float, following: float, present: float) -> float:
+def error_of(goal: Any, i: int, r: float, following: float, present: float) -> Any:
     """delta_i of line 6 from r_i, Q_i(z(t+1)) and Q_i(z(t))."""
 
 
@@ -56,7 +56,7 @@ def track(goal: Any, i: int, r: float, alpha: float) -> None:
 # Gamma.
 
 
-def rescaled(scale: Any, ascent: float) -> float:
+def rescaled(scale: Any, ascent: float) -> Any:
     """Gamma ascent, before line 6."""
 
 
@@ -75,7 +75,7 @@ def finish(form: Any, laid_out: Any) -> None:
     """Takes back into the form what has been learned in `laid_out`."""
 
 
-def row_of(policy: Any, actions: Any, s: np.ndarray, i: int) -> int:
+def row_of(policy: Any, actions: Any, s: np.ndarray, i: int) -> Any:
     """Where the policy of agent i in s begins."""
 
 
@@ -83,7 +83,7 @@ def fetch_row(policy: Any, actions: Any, s: np.ndarray, i: int) -> None:
     """Asks for the cache lines from which an action of agent i will be drawn."""
 
 
-def draw_action(policy: Any, actions: Any, s: np.ndarray, i: int, row: int, last: int, u: float) -> int:
+def draw_action(policy: Any, actions: Any, s: np.ndarray, i: int, row: int, last: int, u: float) -> Any:
     """The action of agent i by inverse CDF on u in [0, 1); see `Policy.sample`. last: the last legal action."""
 
 
@@ -100,15 +100,15 @@ def climb(
     chooser: np.ndarray,
     ascent: np.ndarray,
     room: Any,
-) -> float:
+) -> Any:
     """Line 8: theta_i += ascent[c] grad log zeta_i(a_i | s), i = chooser[c], for every agent that has a choice.
 
     Returns a number that is finite iff all of it is.
     """
 
 
-def add_score(policy: Any, actions: Any, s: np.ndarray, i: int, row: int, a: int, ascent: float) -> float:
-    """theta_i += ascent grad log zeta_i(a | s), while probabilities stay as they are until `renew`; returns zeta_i(a | s)."""
+def add_score(policy: Any, actions: Any, s: np.ndarray, i: int, row: int, a: int, ascent: float) -> Any:
+    """theta_i += ascent grad log zeta_i(a | s), while probabilities stay as they are until `renew`. Returns it."""
 
 
 def renew(policy: Any, actions: Any, s: np.ndarray, row: np.ndarray, room: Any) -> None:
@@ -126,19 +126,19 @@ def fetch(critic: Any, key: np.ndarray, slot: np.ndarray) -> None:
     """slot[i] <- where the search for key[i] starts; all cache lines are asked for, to be there when `settle` comes."""
 
 
-def settle(critic: Any, key: np.ndarray, slot: np.ndarray) -> int:
+def settle(critic: Any, key: np.ndarray, slot: np.ndarray) -> Any:
     """slot[i] <- where Q_i of key[i] stands, from where `fetch` said; makes entries, and returns how many."""
 
 
-def is_learned(critic: Any, i: int, key: int) -> bool:
+def is_learned(critic: Any, i: int, key: int) -> Any:
     """Whether line 6 changes Q_i there."""
 
 
-def room_for_values(critic: Any, agents: int) -> np.ndarray:
+def room_for_values(critic: Any, agents: int) -> Any:
     """An array for one number per agent, of the precision of the critic."""
 
 
-def value(critic: Any, i: int, slot: np.ndarray) -> float:
+def value(critic: Any, i: int, slot: np.ndarray) -> Any:
     """Q_i."""
 
 
@@ -146,5 +146,5 @@ def learn(critic: Any, i: int, slot: np.ndarray, before: float, change: float) -
     """Line 6: the parameters of Q_i, which is `before`, move by `change` times their gradient."""
 
 
-def count_entries(form: Any, b: int, made: int) -> bool:
+def count_entries(form: Any, b: int, made: int) -> Any:
     """Counts entries made for replica b; False if there was no room for them."""

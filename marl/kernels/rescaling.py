@@ -15,7 +15,7 @@ class Fixed(NamedTuple):
 
 
 class Maxima(NamedTuple):
-    """The largest |value| of every block of cells (or else of values) in use. Shapes: largest [B, blocks]; block: its size."""
+    """The largest |value| of every block of cells (or of values) in use. Shapes: largest [B, blocks]; block: its size."""
 
     largest: np.ndarray
     block: int

@@ -65,7 +65,7 @@ def _row_of(policy: SoftmaxRow, actions: Any, s: np.ndarray, i: int) -> Any:
 def _fetch_row(policy: SoftmaxRow, actions: Any, s: np.ndarray, i: int) -> None:
     start = np.uint64(i * policy.states + s[i]) * np.uint64(2 * len(actions)) + np.uint64(len(actions))
     prefetch(policy.rows, start)  # type: ignore[call-arg]
-    prefetch(policy.rows, start + np.uint64(len(actions) - 1))  # type: ignore[call-arg]
+    prefetch(policy.rows, start + np.uint64(len(actions) - 1))
 
 
 @implements(forms.draw_action, SoftmaxRow)
@@ -100,7 +100,7 @@ def _climb(
             if len(a) > BLOCK:
                 soon = row[agents[min(c + AHEAD, len(agents) - 1)]]
                 prefetch(rows, soon)  # type: ignore[call-arg]
-                prefetch(rows, soon + np.uint64(2 * count - 1))  # type: ignore[call-arg]
+                prefetch(rows, soon + np.uint64(2 * count - 1))
             for x in range(len(actions)):
                 at = start + np.uint64(x)
                 logits[x * lanes + c] = rows[at] - g * rows[at + np.uint64(count)]

@@ -17,8 +17,8 @@ from marl.kernels.prefetch import prefetch
 class DenseTable(NamedTuple):
     """A key is the place of its value: key = base_i + sum_j stride_ij z_j, of which the bits in `keep` count.
 
-    Shapes: stride [n, m], base [n], dummy [n], the key that is never learned, or -1; values [B, V]. keep: all bits if keys are
-    exact.
+    Shapes: stride [n, m], base [n], dummy [n], the key that is never learned, or -1; values [B, V]. keep: all bits if keys
+    are exact.
     """
 
     stride: np.ndarray

@@ -1,4 +1,4 @@
-"""Policies zeta_i(a_i | s_{N_i^kappa_p}): every agent sees the states of those around it, as it would over a local link."""
+"""Policies zeta_i(a_i | s_{N_i^kappa_p}) let every agent see the states of those around it, as over a local link."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from marl.core.checks import gib, integer, size
 from marl.core.environment import FiniteEnvironment
 from marl.core.errors import ConfigError, NotEnoughMemoryError
-from marl.core.indexing import NeighborhoodKeys
+from marl.core.indexing import NeighborhoodKeys, NeighborhoodModule
 from marl.core.lookup import summed_rows
 from marl.core.memory import require
 from marl.core.policy import Policy
@@ -18,8 +18,8 @@ MAX_ENTRIES = 2**28
 """`NeighborhoodTable` is refused beyond this many entries over all replicas."""
 
 
-class NeighborhoodPolicy(Policy):
-    """Base class: agents see the states of N_i^kappa_p, `neighborhood`. Implement `_logits`.
+class NeighborhoodPolicy(Policy, NeighborhoodModule):
+    """This base class is for agents that see the states of N_i^kappa_p, `neighborhood`. Implement `_logits`.
 
     kappa: the hops kappa_p that agents see.
     """
@@ -33,7 +33,7 @@ class NeighborhoodPolicy(Policy):
 
 
 class NeighborhoodSoftmax(NeighborhoodPolicy):
-    """Logits sum_{j in N_i^kappa_p} theta_ij[s_i, s_j, a] / sqrt(|N_i^kappa_p|) over the legal a; theta(0) = 0.
+    """The logits are sum_{j in N_i^kappa_p} theta_ij[s_i, s_j, a] / sqrt(|N_i^kappa_p|) over the legal a; theta(0) = 0.
 
     The log-linear form: own state and that of each neighbor in pairs (i, j), so its size grows with the number of neighbors
     and not with that of their joint states. The full table over these is `NeighborhoodTable`.
@@ -41,13 +41,18 @@ class NeighborhoodSoftmax(NeighborhoodPolicy):
     Shapes: parameter `theta` [B, n, m, S, S, A].
     """
 
+    _start: Tensor
+    _scale: Tensor
+
     def __init__(self, env: FiniteEnvironment, **run: Any):
         super().__init__(env, **run)
-        n, width = self.neighborhood.index.shape
+        index, mask, size = self.neighborhood
         states, actions = env.action_mask.shape[1:]
-        self.theta = self.initial.zeros(n, width, states, states, actions)
-        self._start = torch.arange(self.replicas * n * width).view(self.replicas, n, width) * states**2
-        self._scale = self.neighborhood.mask.to(self.dtype) / self.neighborhood.size[:, None].to(self.dtype).sqrt()
+        self.theta = self.initial.zeros(*index.shape, states, states, actions)
+        start = torch.arange(self.replicas * index.numel()).view(self.replicas, *index.shape) * states**2
+        scale = mask.to(self.dtype) / size[:, None].to(self.dtype).sqrt()
+        self.register_buffer("_start", start, persistent=False)
+        self.register_buffer("_scale", scale, persistent=False)
 
     def sampled(self) -> Any:
         """What compiled rollouts draw from, see `marl.kernels.log_linear`."""
@@ -59,12 +64,12 @@ class NeighborhoodSoftmax(NeighborhoodPolicy):
 
     def _logits(self, s: Tensor) -> Tensor:
         states, actions = self.theta.shape[-2:]
-        rows = self._start + s[..., None] * states + s[..., self.neighborhood.index]
+        rows = self._start + s[..., None] * states + s[..., self._neighborhood_index]
         return summed_rows(self.theta.view(-1, actions), rows, self._scale)
 
 
 class NeighborhoodTable(NeighborhoodPolicy):
-    """Logits theta[base_i + sum_{j in N_i^kappa_p} stride_ij s_j, a] over the legal a; theta(0) = 0.
+    """The logits are theta[base_i + sum_{j in N_i^kappa_p} stride_ij s_j, a] over the legal a; theta(0) = 0.
 
     The full table: a free logit for every joint state of the neighborhood and every action, so that any zeta_i that is
     positive on the legal a can be reached. The log-linear form, far smaller, is `NeighborhoodSoftmax`.
@@ -75,40 +80,49 @@ class NeighborhoodTable(NeighborhoodPolicy):
     Errors: `ConfigError` beyond 2^28 entries over all replicas, or if the table and its gradient would not fit into memory.
     """
 
+    _start: Tensor
+    _stride: Tensor
+
     def __init__(self, env: FiniteEnvironment, **run: Any):
         super().__init__(env, **run)
         keys = NeighborhoodKeys(self.neighborhood, env.num_states)
         rows, actions = int(min(keys.total, 1e300)), env.action_mask.shape[2]
         _check_size(self.kappa, rows, self.replicas * rows * actions, self.dtype.itemsize)
         self.theta = self.initial.zeros(rows, actions)
-        self._start = torch.arange(self.replicas)[:, None] * rows + keys.base
-        self._stride = keys.stride
+        start = torch.arange(self.replicas)[:, None] * rows + keys.base
+        self.register_buffer("_start", start, persistent=False)
+        self.register_buffer("_stride", keys.stride, persistent=False)
 
     def _logits(self, s: Tensor) -> Tensor:
-        rows = self._start + (s[..., self.neighborhood.index] * self._stride).sum(dim=-1)
+        rows = self._start + (s[..., self._neighborhood_index] * self._stride).sum(dim=-1)
         return F.embedding(rows, self.theta.view(-1, self.theta.shape[-1]))
 
 
 class NeighborhoodNeural(NeighborhoodPolicy):
-    """Logits W_i tanh(sum_{j in N_i^kappa_p} E_ij[s_j]) + b_i: one hidden layer per agent on the states that it sees.
+    """The logits are W_i tanh(sum_{j in N_i^kappa_p} E_ij[s_j]) + b_i.
 
-    The output layer starts at zero, so the start is uniform over legal actions.
+    This is one hidden layer per agent on the states that it sees. The output layer starts at zero, so the start is uniform
+    over legal actions.
     Shapes: embedding [B, n, m, S, hidden], weight [B, n, hidden, A], bias [B, n, A].
     """
+
+    _start: Tensor
+    _mask: Tensor
 
     def __init__(self, env: FiniteEnvironment, *, hidden: int = 16, **run: Any):
         super().__init__(env, **run)
         hidden = integer("policy.hidden", hidden, 1)
-        n, width = self.neighborhood.index.shape
-        states, actions = env.action_mask.shape[1:]
-        self.embedding = self.initial.uniform(n, width, states, hidden, bound=1.0)
+        index, mask, _ = self.neighborhood
+        n, states, actions = env.action_mask.shape
+        self.embedding = self.initial.uniform(*index.shape, states, hidden, bound=1.0)
         self.weight = self.initial.zeros(n, hidden, actions)
         self.bias = self.initial.zeros(n, actions)
-        self._start = torch.arange(self.replicas * n * width).view(self.replicas, n, width) * states
-        self._mask = self.neighborhood.mask.to(self.dtype)
+        start = torch.arange(self.replicas * index.numel()).view(self.replicas, *index.shape) * states
+        self.register_buffer("_start", start, persistent=False)
+        self.register_buffer("_mask", mask.to(self.dtype), persistent=False)
 
     def _logits(self, s: Tensor) -> Tensor:
-        rows = self._start + s[..., self.neighborhood.index]
+        rows = self._start + s[..., self._neighborhood_index]
         seen = summed_rows(self.embedding.view(-1, self.embedding.shape[-1]), rows, self._mask)
         return torch.einsum("...bnh,bnha->...bna", torch.tanh(seen), self.weight) + self.bias
 

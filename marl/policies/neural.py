@@ -16,6 +16,9 @@ class NeuralPolicy(Policy):
     Shapes: embedding [B, n, S, hidden], weight [B, n, hidden, A], bias [B, n, A].
     """
 
+    _replica: Tensor
+    _agent: Tensor
+
     def __init__(
         self,
         env: FiniteEnvironment,
@@ -31,8 +34,8 @@ class NeuralPolicy(Policy):
         self.embedding = self.initial.uniform(n, states, hidden, bound=1.0)
         self.weight = self.initial.zeros(n, hidden, actions)
         self.bias = self.initial.zeros(n, actions)
-        self._replica = torch.arange(replicas)[:, None]
-        self._agent = torch.arange(n)
+        self.register_buffer("_replica", torch.arange(replicas)[:, None], persistent=False)
+        self.register_buffer("_agent", torch.arange(n), persistent=False)
 
     def _logits(self, s: Tensor) -> Tensor:
         hidden = torch.tanh(self.embedding[self._replica, self._agent, s])

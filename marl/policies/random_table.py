@@ -33,7 +33,7 @@ class RandomTable(Policy):
         super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
         draw = np.random.default_rng([1, integer("policy.instance_seed", instance_seed, 0)])
         dirichlet = choice("policy.distribution", distribution, ("normalized", "dirichlet")) == "dirichlet"
-        # Normalised exponentials are uniform on the simplex, also of the legal actions alone.
+        # Normalized exponentials are uniform on the simplex, also of the legal actions alone.
         weight = (draw.standard_exponential if dirichlet else draw.random)(tuple(env.action_mask.shape))
         legal = torch.from_numpy(weight) * env.action_mask
         total = legal.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)  # padded states have none

@@ -18,6 +18,11 @@ class SharedPolicy(Policy):
     shift d [B, A], h = hidden.
     """
 
+    _start: Tensor
+    _every: Tensor
+    _cell: Tensor
+    _size: Tensor
+
     def __init__(
         self,
         env: FiniteEnvironment,
@@ -37,17 +42,19 @@ class SharedPolicy(Policy):
         self.bias = self.initial.zeros(hidden)
         self.weight = self.initial.zeros(hidden, actions)
         self.shift = self.initial.zeros(actions)
-        self._start = torch.arange(replicas)[:, None] * states
-        self._every = torch.arange(states)[:, None, None].expand(-1, replicas, n)
-        self._cell = torch.arange(replicas * n).view(replicas, n)
         size = env.network.neighborhood(1).size[:, None].to(dtype)
-        self._size = size / size.max()
+        every = torch.arange(states)[:, None, None].expand(-1, replicas, n)
+        self.register_buffer("_start", torch.arange(replicas)[:, None] * states, persistent=False)
+        self.register_buffer("_every", every, persistent=False)
+        self.register_buffer("_cell", torch.arange(replicas * n).view(replicas, n), persistent=False)
+        self.register_buffer("_size", size / size.max(), persistent=False)
 
     def _logits(self, s: Tensor) -> Tensor:
-        if s.numel() <= self._every.numel():
+        every, cell = self._every, self._cell
+        if s.numel() <= every.numel():
             return self._network(s)
-        table = self._network(self._every).flatten(0, 2)  # cheaper than every row
-        return F.embedding(s * self._cell.numel() + self._cell, table)
+        table = self._network(every).flatten(0, 2)  # cheaper than every row
+        return F.embedding(s * cell.numel() + cell, table)
 
     def _network(self, s: Tensor) -> Tensor:
         x = F.embedding(self._start + s, self.embedding.flatten(0, 1)) + self.agent + self._size * self.degree[:, None]

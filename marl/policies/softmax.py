@@ -19,12 +19,14 @@ class TabularSoftmax(Policy, NaturalGradient):
     """
 
     score_bound = math.sqrt(2.0)
+    _rows: Tensor
 
     def __init__(self, env: FiniteEnvironment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
         super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
         self.theta = self.initial.zeros(*env.action_mask.shape)
         states = env.action_mask.shape[1]
-        self._rows = torch.arange(replicas * env.n).reshape(replicas, env.n) * states
+        rows = torch.arange(replicas * env.n).reshape(replicas, env.n) * states
+        self.register_buffer("_rows", rows, persistent=False)
 
     def fused(self) -> Any:
         """The table as compiled loops know it, see `marl.kernels.softmax_table`; None if it is frozen."""
@@ -54,4 +56,5 @@ class TabularSoftmax(Policy, NaturalGradient):
         self.theta.grad = torch.where(real, x + share * along * zeta / (scale * damping), x)
 
     def _logits(self, s: Tensor) -> Tensor:
-        return F.embedding(self._rows + s, self.theta.view(-1, self.theta.shape[-1]))
+        theta = self.theta
+        return F.embedding(self._rows + s, theta.view(-1, theta.shape[-1]))

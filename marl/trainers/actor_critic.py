@@ -14,10 +14,10 @@ from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
 from marl.core.logger import Logger
 from marl.core.objective import Average, Discounted
-from marl.trainers.optimizers import is_plain_sgd, make, makes_plain_sgd
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
 from marl.core.shapes import Actions, States
+from marl.trainers.optimizers import is_plain_sgd, make, makes_plain_sgd
 from marl.trainers.trainer import Trainer
 
 OPTIMIZERS = ("critic_optimizer", "actor_optimizer")
@@ -149,7 +149,10 @@ class ActorCritic(Trainer):
         with torch.no_grad():
             entropy = self.policy.entropy(self.s).mean(dim=1)
         table = self.critic.table
-        known = {**self.critic.objective.metrics(), **(table.metrics() if table is not None else {})}
+        known: dict[str, float | np.ndarray] = {
+            **self.critic.objective.metrics(),
+            **(table.metrics() if table is not None else {}),
+        }
         return {
             **{f"critic/{name}": value for name, value in known.items()},
             "actor/entropy": entropy.double().cpu().numpy(),

@@ -7,9 +7,9 @@ from marl.core.checks import integer
 from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.policy import Policy
-from marl.trainers.rollout import Collector, Rollout
 from marl.trainers.actor_critic import ActorCritic
 from marl.trainers.buffer import RolloutBuffer
+from marl.trainers.rollout import Collector, Rollout
 
 
 class BatchedActorCritic(ActorCritic):

@@ -13,13 +13,13 @@ from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
 from marl.core.memory import require
 from marl.core.noise import Noise, Purpose
-from marl.trainers.optimizers import apply
 from marl.core.policy import Policy
 from marl.core.shapes import PerReplica, States, Values
 from marl.trainers.engines import TwoEngineActorCritic
 from marl.trainers.episode import Episode
 from marl.trainers.fused import FusedEngine
 from marl.trainers.fused_episodes import FusedEpisodes
+from marl.trainers.optimizers import apply
 
 
 class DiscountedActorCritic(TwoEngineActorCritic):

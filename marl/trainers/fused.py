@@ -52,7 +52,7 @@ class FusedEngine:
             size=critic.neighborhood.size.numpy(),
         )
         self._work = as_arguments(form_of(env), env)[1]
-        self._laid_out = trainer.policy.fused().laid_out()
+        self._laid_out = form_of(trainer.policy).laid_out()
         self._grows = critic.table is not None and critic.table.grows
         self._longest = 1 << (max(1, min(CHUNK, ENTRIES // env.n)).bit_length() - 1)
         self._longest_call = self._longest if self._grows else max(1, CALL // env.n)
@@ -66,7 +66,7 @@ class FusedEngine:
 
     def advance(self, trainer: "TwoEngineActorCritic", steps: int) -> None:
         """Moves `trainer`, the one it was made for, `steps` steps ahead, in calls of a bounded number of steps."""
-        policy, step = _unfrozen(trainer.policy.fused()), as_arguments(form_of(trainer.env), trainer.env)
+        policy, step = _unfrozen(form_of(trainer.policy)), as_arguments(form_of(trainer.env), trainer.env)
         with spread(self._replicas) as threaded:
             self._kernel.lay_out(policy, self._actions, self._laid_out)
             try:
@@ -101,7 +101,7 @@ class FusedEngine:
             finite=interval.finite.numpy(),
             done=np.zeros(self._replicas, dtype=np.int64),
         )
-        parts = *step, self._actions, self._layout, self._laid_out, _unfrozen(critic.fused()), critic.objective.fused()
+        parts = *step, self._actions, self._layout, self._laid_out, _unfrozen(form_of(critic)), critic.objective.fused()
         try:
             self._take(trainer, steps, threaded, parts, progress)
         finally:  # Ctrl-C is heard when the kernel returns: what it did is done
@@ -131,7 +131,7 @@ def _unfrozen(form: Any) -> Any:
 def step_sizes(scheduler: Scheduler, first: int, steps: int) -> np.ndarray:
     """The step sizes of t = first .. first + steps - 1, of a length that a compiled loop may rely on.
 
-    `Scheduler.values` is taken where the class itself defines it and the object was left as it is, else one value at a time.
+    `values` is asked where the class itself defines it and the object was left as it is, else `_value`, time by time.
     Errors: `ConfigError` if their number is wrong.
     """
     at_once = "values" in vars(type(scheduler)) and not {"_value", "__call__"} & vars(scheduler).keys()

@@ -13,12 +13,12 @@ from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.noise import Noise, Purpose
 from marl.core.objective import Average
-from marl.trainers.optimizers import apply
 from marl.core.policy import Policy, entropy_of, of_actions
-from marl.trainers.rollout import Rollout
 from marl.core.shapes import Values
 from marl.trainers.batched import BatchedActorCritic
+from marl.trainers.optimizers import apply
 from marl.trainers.returns import lambda_returns
+from marl.trainers.rollout import Rollout
 
 
 class IndependentPPO(BatchedActorCritic):

@@ -1,29 +1,13 @@
-"""What the TD errors of a rollout aim at: n-step and lambda returns."""
+"""Lambda returns are what the TD errors of a rollout aim at."""
 
-import torch
 from torch import Tensor
 
 
-def n_step_returns(reward: Tensor, following: Tensor, discount: float, steps: int) -> Tensor:
-    """G_t = sum_{l < L} discount^l reward_{t+l} + discount^L Q(z(t+L)), L = min(steps, what is left of the rollout).
-
-    reward: r - mu in the average-reward setting. following: Q(z(t+1)) for every t. steps = 1 is the target of line 6.
-    Shapes: reward, following [K, B, n] -> [K, B, n].
-    """
-    length = len(reward)
-    target = torch.empty_like(following)
-    for t in range(length):
-        end = min(t + steps, length)
-        target[t] = following[end - 1]
-        for k in reversed(range(t, end)):
-            target[t] = reward[k] + discount * target[t]
-    return target
-
-
 def lambda_returns(reward: Tensor, following: Tensor, discount: float, decay: float) -> Tensor:
-    """G_t = reward_t + discount ((1 - decay) Q(z(t+1)) + decay G_{t+1}), G_K = Q(z(K)): TD(lambda), cut at the end.
+    """Computes G_t = reward_t + discount ((1 - decay) Q(z(t+1)) + decay G_{t+1}), G_K = Q(z(K)): TD(lambda), cut at K.
 
-    decay: lambda; 0 is the target of line 6. Shapes: reward, following [K, B, n] -> [K, B, n].
+    reward: r - mu where the reward is averaged. following: Q(z(t+1)) for every t. decay: lambda; 0 is the target of line 6.
+    Shapes: reward, following [K, B, n] -> [K, B, n].
     """
     target = reward + discount * (1.0 - decay) * following
     later = following[-1]

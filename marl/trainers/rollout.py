@@ -65,7 +65,13 @@ class Collector:
     def compiled_step(self) -> FusedStep | None:
         """The step of the next rollout, if it will be compiled, with the environment and the policy as they are now."""
         env, policy = self.env, self.policy
-        if not isinstance(env, FiniteEnvironment) or not_declared(env) or changed(env) or changed(policy) or type(policy).sample is not Policy.sample:
+        if (
+            not isinstance(env, FiniteEnvironment)
+            or not_declared(env)
+            or changed(env)
+            or changed(policy)
+            or type(policy).sample is not Policy.sample
+        ):
             return None
         small = policy.replicas * env.action_mask.numel() <= MAX_TABLE
         return form_of(env) if (small if policy.localized else "sampled" in vars(type(policy))) else None
@@ -92,7 +98,8 @@ class Collector:
     def _form(self) -> Any:
         """The policy as compiled loops draw from it: its own form, or probabilities beside logits that are not read."""
         if not self.policy.localized:
-            return self.policy.sampled()
+            policy: Any = self.policy
+            return policy.sampled()
         from marl.kernels.softmax_table import SoftmaxRows  # numba takes its time: only where it is used
 
         table = self.policy.probability_table().cpu()

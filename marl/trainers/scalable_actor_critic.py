@@ -6,10 +6,10 @@ from marl.core.checks import boolean
 from marl.core.critic import Critic, Transition
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
-from marl.trainers.optimizers import apply
 from marl.core.policy import Policy
 from marl.trainers.engines import TwoEngineActorCritic
 from marl.trainers.fused import FusedEngine
+from marl.trainers.optimizers import apply
 
 
 class ScalableActorCritic(TwoEngineActorCritic):
@@ -35,7 +35,7 @@ class ScalableActorCritic(TwoEngineActorCritic):
 
     @property
     def rescale(self) -> bool:
-        """Whether Gamma is 1 / (1 + max_j ||Q_j||_inf). Errors: `ConfigError` if the critic is no table, which knows that."""
+        """Whether Gamma is 1 / (1 + max_j ||Q_j||_inf). Errors: `ConfigError` if it is to be and the critic is no table."""
         return self._rescale
 
     @rescale.setter

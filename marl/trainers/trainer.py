@@ -140,8 +140,8 @@ class Trainer(ABC):
         for name, part in self._fixed.items():
             if getattr(self, name) is not part:
                 raise ConfigError(
-                    f"the {name} of this trainer was replaced, and much was made for the one that it had; make a new trainer, "
-                    "which load_state_dict(state_dict()) of this one takes to where it is"
+                    f"the {name} of this trainer was replaced, and much was made for the one that it had; make a new "
+                    "trainer, which load_state_dict(state_dict()) of this one takes to where it is"
                 )
 
     def _check_belongs(self, state: dict[str, Any]) -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from marl.trainers.trainer import Trainer
 from marl.trainers import ScalableActorCritic
+from marl.trainers.trainer import Trainer
 from tests.cli.command import SMALL, Marl, Outcome, assert_same_numbers, contents, state_of, summary_of
 
 

@@ -31,8 +31,6 @@ VARIANTS = {
         "trainer=rollout_actor_critic",
         "critic=neural",
         "trainer.rollout=6",
-        "trainer.replay=3",
-        "trainer.target_rate=0.5",
         "trainer.trace_decay=0.8",
     ),
     "ppo": ("trainer=independent_ppo", "trainer.rollout=12", "trainer.epochs=2", "trainer.minibatches=3"),

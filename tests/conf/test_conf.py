@@ -15,9 +15,9 @@ from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
-from marl.trainers.trainer import Trainer
 from marl.envs import random_local_mdp
 from marl.run import train
+from marl.trainers.trainer import Trainer
 
 CONF = conf_dir()
 OPTIONS = sorted((path.parent.name, path.stem) for part in build.PARTS for path in (CONF / part).glob("*.yaml"))

@@ -10,8 +10,8 @@ import torch
 
 from marl import Coloring, ConfigError, ContractError, WirelessAccess, check_fused_step
 from marl.core.environment import FiniteEnvironment
-from marl.kernels.arguments import FusedStep
 from marl.envs import random_local_mdp
+from marl.kernels.arguments import FusedStep
 from marl.kernels.steps import STEP
 from tests.trainers.test_fused import assert_equal, trainer
 

@@ -1,15 +1,20 @@
 """Policies and critics on another device: everything moves along. `meta`, on every machine, has shapes and no numbers."""
 
+import copy
+import inspect
+import pickle
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from marl import critics, policies
 from marl.core.contract import random_inputs
+from marl.core.environment import Environment
 from marl.core.errors import ConfigError
-from marl.core.module import Movable
+from marl.core.indexing import NeighborhoodModule
 from marl.critics import (
     AdditiveCritic,
     GraphCritic,
@@ -21,32 +26,25 @@ from marl.critics import (
     TabularCritic,
 )
 from marl.envs import WirelessAccess
-from marl.policies import (
-    NeighborhoodNeural,
-    NeighborhoodSoftmax,
-    NeighborhoodTable,
-    NeuralPolicy,
-    SharedPolicy,
-    TabularSoftmax,
-)
+from marl.policies import NeighborhoodSoftmax, NeighborhoodTable, NeuralPolicy, SharedPolicy, TabularSoftmax
 from marl.schedulers import Constant
 from marl.trainers import DiscountedActorCritic, IndependentPPO, RolloutActorCritic, ScalableActorCritic
 from marl.trainers.batched import BatchedActorCritic
 
-CRITICS: list[type[Any]] = [AdditiveCritic, GraphCritic, NeuralCritic, PairwiseCritic, RandomFeatures, SharedCritic]
-POLICIES: list[type[Any]] = [
-    NeighborhoodNeural,
-    NeighborhoodSoftmax,
-    NeighborhoodTable,
-    NeuralPolicy,
-    SharedPolicy,
-    TabularSoftmax,
-]
+
+def concrete(package: Any) -> list[type[Any]]:
+    """All classes that a package offers, but for those to derive from."""
+    return [kind for kind in (getattr(package, name) for name in package.__all__) if not inspect.isabstract(kind)]
+
+
+IN_MAIN_MEMORY: dict[type[Any], tuple[str, ...]] = {TabularCritic: ("keys", "storage")}
+"""A table lives in main memory, where compiled loops write to it; trainers refuse to move it."""
+CRITICS = [AdditiveCritic, GraphCritic, NeuralCritic, PairwiseCritic, RandomFeatures, SharedCritic]
+MOVING = [kind for kind in concrete(critics) + concrete(policies) if kind not in IN_MAIN_MEMORY]
 ENV = WirelessAccess(rows=2, cols=3)
 
 Parts = tuple[type[Any], type[Any], type[Any], dict[str, Any]]
 LEARNERS: dict[str, Parts] = {
-    "target, replay": (RolloutActorCritic, NeuralPolicy, NeuralCritic, {"target_rate": 0.3, "replay": 3, "n_step": 2}),
     "all actions, neural": (RolloutActorCritic, NeuralPolicy, NeuralCritic, {"gradient": "all_actions", "entropy": 0.1}),
     "all actions, pairs": (RolloutActorCritic, NeighborhoodSoftmax, PairwiseCritic, {"gradient": "all_actions"}),
     "natural": (RolloutActorCritic, TabularSoftmax, AdditiveCritic, {"natural": 0.1, "trace_decay": 0.5}),
@@ -59,25 +57,88 @@ LEARNERS: dict[str, Parts] = {
 every_learner = pytest.mark.parametrize("learner", LEARNERS)
 
 
-def tensors(value: Any) -> list[Tensor]:
-    """All tensors in an attribute."""
-    if isinstance(value, tuple | list):
-        return [tensor for part in value for tensor in tensors(part)]
-    return [value] if isinstance(value, Tensor) else []
+def unregistered(part: Any, path: str) -> list[str]:
+    """Where tensors are that no module has registered, in attributes, collections and objects; not in the environment."""
+    if isinstance(part, Tensor):
+        return [path]
+    if isinstance(part, Environment):
+        return []
+    inside = dict(enumerate(part)) if isinstance(part, list | tuple | set) else part
+    if not isinstance(inside, dict):
+        inside = getattr(part, "__dict__", {}) if not callable(part) or isinstance(part, nn.Module) else {}
+    registered = ("_parameters", "_buffers") if isinstance(part, nn.Module) else ()
+    return [
+        where for name, value in inside.items() if name not in registered for where in unregistered(value, f"{path}.{name}")
+    ]
 
 
-def everything(module: Movable) -> list[Tensor]:
-    held = [tensor for value in vars(module).values() for tensor in tensors(value)]
-    return [*held, *module.parameters(), *module.buffers()]
+def everything(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
 
 
-@pytest.mark.parametrize("kind", CRITICS + POLICIES)
+@pytest.mark.parametrize("kind", concrete(critics) + concrete(policies))
+def test_every_tensor_is_registered(kind: type[Any]) -> None:
+    """... or it would stay behind. `state_dict` holds what is public: parameters, mu and what was drawn."""
+    module = kind(ENV, replicas=2)
+    stay = tuple(f"{kind.__name__}.{name}." for name in IN_MAIN_MEMORY.get(kind, ()))
+    left = [path for path in unregistered(module, kind.__name__) if not path.startswith(stay or "nothing")]
+    assert left == []
+    assert dict(module.named_parameters()).keys() <= module.state_dict().keys()
+    assert not [name for name in module.state_dict() if "." in name or (name.startswith("_") and name != "_extra_state")]
+
+
+def test_what_is_not_registered_is_found() -> None:
+    class Careless(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(1, 1)
+            self.inner.table = [torch.zeros(1)]  # type: ignore[assignment]
+            self.near = ENV.network.neighborhood(1)
+            self.interval = RandomFeatures(ENV)
+            self.other = Holder()
+
+    class Holder:
+        def __init__(self) -> None:
+            self.count = {"all": torch.zeros(1)}
+
+    found = ["_modules.inner.table.0", "near.0", "near.1", "near.2", "other.count.all"]
+    assert sorted(unregistered(Careless(), "it")) == [f"it.{path}" for path in found]
+
+
+@pytest.mark.parametrize("kind", MOVING)
 def test_everything_moves(kind: type[Any]) -> None:
     module = kind(ENV, replicas=2)
-    count = len(everything(module))
+    count, table = len(everything(module)), ENV.index.table
     module.to("meta")
-    assert len(everything(module)) == count > 3
+    assert len(everything(module)) == count >= 3
     assert all(tensor.is_meta for tensor in everything(module))
+    if isinstance(module, NeighborhoodModule):
+        assert all(tensor.is_meta for tensor in module.neighborhood)
+    assert ENV.index.table is table
+    assert not table.is_meta
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
+@pytest.mark.parametrize("kind", MOVING)
+def test_copies_are_whole_and_their_own(kind: type[Any], copied: Callable[[Any], Any]) -> None:
+    module = kind(ENV, replicas=2)
+    other = copied(module)
+    s, a, _ = random_inputs(ENV, 2, 0)
+    given = (s, a) if hasattr(module, "q") else (s,)
+    seen = [each.q(*given) if hasattr(each, "q") else each.log_probs(*given) for each in (module, other)]
+    assert torch.equal(*seen)
+    mine, theirs = ([tensor.data_ptr() for tensor in everything(each)] for each in (module, other))
+    assert not {*mine} & {*theirs} - {0}
+
+
+def test_the_critic_shares_the_numbers_of_pairs_while_it_is_where_they_are() -> None:
+    critic = NeuralCritic(ENV, kappa=1).to("cpu")
+    for name, table in ENV.index.named_buffers():
+        assert critic.pair_index.get_buffer(name) is table
+    s, a, _ = random_inputs(ENV, 1, 0)
+    assert torch.equal(critic.pair_index.pairs(s, a), ENV.index.pairs(s, a))
+    assert ENV.index.pairs(s.to("meta"), a.to("meta")).is_meta  # anywhere, at the price of a copy
+    assert ENV.index.choices(s.to("meta")).is_meta
 
 
 @pytest.mark.parametrize("kind", CRITICS)
@@ -93,7 +154,7 @@ def test_critics_meet_no_tensor_of_another_device(kind: type[Any]) -> None:
         assert critic.counterfactual(s, a).is_meta
 
 
-@pytest.mark.parametrize("kind", POLICIES)
+@pytest.mark.parametrize("kind", concrete(policies))
 def test_policies_meet_no_tensor_of_another_device(kind: type[Any]) -> None:
     policy = kind(ENV, replicas=2).to("meta")
     s, a = (part.view(3, 2, 6) for part in random_inputs(ENV, 6, 0)[:2])

@@ -129,7 +129,7 @@ def test_auto_storage_goes_by_size(mixed: WirelessAccess) -> None:
 def test_a_dense_table_that_cannot_be_held_is_refused_with_its_size() -> None:
     env = WirelessAccess(access_points="corners")  # 1 + 3 * 5 = 16 pairs each; 3 x 3 neighborhoods, cut at the border
     size = 2 * sum(16 ** ((3 - (row in (0, 4))) * (3 - (col in (0, 4)))) for row in range(5) for col in range(5))
-    words = rf"critic.table.storage=dense at kappa=1 would need {size:.3g} entries \({4 * size:.3g} bytes\)".replace("+", r"\+")
+    words = rf"critic.storage=dense at kappa=1 would need {size:.3g} entries \({4 * size:.3g} bytes\)".replace("+", r"\+")
     with pytest.raises(ConfigError, match=words):
         TabularCritic(env, kappa=1, storage="dense", replicas=2, dtype=torch.float32)
 

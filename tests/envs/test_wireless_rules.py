@@ -9,11 +9,11 @@ import torch
 
 from marl.core.contract import random_inputs
 from marl.core.errors import ConfigError
-from marl.trainers.evaluation import evaluate
-from marl.trainers.rollout import Collector
 from marl.envs import WirelessAccess
 from marl.envs.wireless import Aloha, DedicatedMatching, dedicated_matching
 from marl.envs.wireless.rules import dedicated_actions, sending_weights
+from marl.trainers.evaluation import evaluate
+from marl.trainers.rollout import Collector
 from tests import oracles
 from tests.conftest import written_out
 from tests.contracts.test_environment_contract import Rumor

@@ -29,7 +29,9 @@ def assert_equal(fused: ScalableActorCritic, autograd: ScalableActorCritic) -> N
 
 def test_a_policy_form_of_ones_own() -> None:
     env = Coloring("ring:6", colors=3)
-    assert_equal(*(run(env, BlindSoftmax(env, replicas=2), TabularCritic(env, replicas=2), e) for e in ("auto", "autograd")))
+    assert_equal(
+        *(run(env, BlindSoftmax(env, replicas=2), TabularCritic(env, replicas=2), e) for e in ("auto", "autograd"))
+    )
 
 
 def test_a_critic_form_of_ones_own() -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from marl import TabularSoftmax, WirelessAccess
-from marl.kernels.arguments import UNROLLED, action_count
 from marl.kernels import softmax
+from marl.kernels.arguments import UNROLLED, action_count
 
 
 @numba.njit

@@ -14,13 +14,13 @@ import torch
 from marl.core.environment import Environment, NetworkedMDP
 from marl.core.errors import CheckpointError, ConfigError, DivergedError, NotEnoughMemoryError
 from marl.core.noise import Noise, Purpose
-from marl.trainers.rollout import Collector
 from marl.critics import NeuralCritic, TabularCritic
 from marl.envs import Coloring, WirelessAccess, random_local_mdp
 from marl.loggers import ArrayLogger
 from marl.policies import NeuralPolicy, TabularSoftmax, Uniform
 from marl.schedulers import Constant, PowerLaw, Restarting
 from marl.trainers import DiscountedActorCritic
+from marl.trainers.rollout import Collector
 from tests.conftest import written_out
 from tests.critics.experience import table_of as entries_of
 from tests.oracles import hop_neighborhood, inverse_cdf, legal, neighbors, num_actions, wireless_reset, wireless_step

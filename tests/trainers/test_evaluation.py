@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from marl.core.errors import ConfigError
-from marl.trainers.evaluation import evaluate
 from marl.core.noise import Noise, Purpose
 from marl.envs import WirelessAccess
 from marl.envs.wireless import Aloha
 from marl.policies import TabularSoftmax, Uniform
+from marl.trainers.evaluation import evaluate
 from tests.conftest import written_out
 from tests.oracles import average_policy_rollout
 

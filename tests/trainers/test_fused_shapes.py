@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from marl.kernels.arguments import UNROLLED
 from marl.envs import Coloring, WirelessAccess
 from marl.kernels import workers
+from marl.kernels.arguments import UNROLLED
 from marl.kernels.softmax import BLOCK
 from tests.trainers.test_fused import (
     ENVIRONMENTS,

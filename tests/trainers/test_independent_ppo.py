@@ -12,16 +12,16 @@ from torch import Tensor
 
 from marl.core.critic import Critic
 from marl.core.errors import CheckpointError, ConfigError, DivergedError
-from marl.trainers.evaluation import evaluate
 from marl.core.noise import Noise, Purpose, stream_keys, uniforms
-from marl.trainers.rollout import Collector, Rollout
 from marl.critics import NeuralCritic, SharedCritic, StateValue, TabularCritic
 from marl.envs import WirelessAccess
 from marl.envs.wireless import Aloha
 from marl.policies import NeuralPolicy, SharedPolicy, TabularSoftmax, Uniform
 from marl.schedulers import Constant, PowerLaw
 from marl.trainers import IndependentPPO
+from marl.trainers.evaluation import evaluate
 from marl.trainers.independent_ppo import clipped_surrogate, normalized
+from marl.trainers.rollout import Collector, Rollout
 
 K = 8
 SGD = torch.optim.SGD

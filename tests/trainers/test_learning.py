@@ -6,7 +6,6 @@ import torch
 
 from marl import build
 from marl.cli.train import compose
-from marl.trainers.evaluation import evaluate
 from marl.critics import TabularCritic
 from marl.envs import WirelessAccess
 from marl.envs.wireless import Aloha, dedicated_matching
@@ -14,6 +13,7 @@ from marl.loggers import ArrayLogger
 from marl.policies import TabularSoftmax
 from marl.schedulers import Constant
 from marl.trainers import ScalableActorCritic
+from marl.trainers.evaluation import evaluate
 
 STEPS, SEEDS = 20_000, 3
 

@@ -12,14 +12,14 @@ from torch.optim import Adam
 from marl.core.contract import random_inputs
 from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
-from marl.trainers.rollout import Collector
 from marl.critics import AdditiveCritic, NeuralCritic, PairwiseCritic, StateValue, TabularCritic
 from marl.envs import WirelessAccess, random_local_mdp
 from marl.loggers import ArrayLogger
 from marl.policies import NeighborhoodNeural, NeighborhoodSoftmax, NeuralPolicy, TabularSoftmax
 from marl.schedulers import Constant, Linear, PowerLaw
 from marl.trainers import RolloutActorCritic, ScalableActorCritic
-from marl.trainers.returns import lambda_returns, n_step_returns
+from marl.trainers.returns import lambda_returns
+from marl.trainers.rollout import Collector
 
 ENVIRONMENTS = {
     "wireless": lambda: WirelessAccess(rows=2, cols=3, deadline=[1, 2, 2, 1, 3, 2]),
@@ -34,11 +34,8 @@ PARTS: dict[str, tuple[type[Any], type[Any], dict[str, Any]]] = {
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "n-step": {"n_step": 3},
     "lambda": {"trace_decay": 0.7, "discount": 0.9},
-    "target": {"target_rate": 0.1},
-    "replay": {"replay": 3},
-    "all": {"gradient": "all_actions", "trace_decay": 0.5, "target_rate": 0.3, "replay": 2, "entropy": 0.02},
+    "all": {"gradient": "all_actions", "trace_decay": 0.5, "entropy": 0.02},
 }
 
 
@@ -165,9 +162,6 @@ def test_returns_against_their_definitions() -> None:
             for length in range(1, 7 - t):
                 summed = sum(discount**k * reward[t + k] for k in range(length))
                 fixed.append(summed + discount**length * following[t + length - 1])
-            for steps in (1, 2, 4, 100):
-                wanted = fixed[min(steps, len(fixed)) - 1]
-                assert torch.allclose(n_step_returns(reward, following, discount, steps)[t], wanted)
             for decay in (0.0, 0.4, 1.0):
                 weights = [(1.0 - decay) * decay**k for k in range(len(fixed) - 1)] + [decay ** (len(fixed) - 1)]
                 wanted = sum(w * g for w, g in zip(weights, fixed, strict=True))
@@ -235,18 +229,6 @@ def test_the_entropy_bonus(entropy: Any) -> None:
     assert torch.allclose(found, torch.autograd.grad(bonus, theta)[0], atol=1e-14)
 
 
-def test_a_target_network_follows() -> None:
-    env = ENVIRONMENTS["wireless"]()
-    trainer = made("neural", env, 1, target_rate=0.25, rollout=4, log_every=1000)
-    held = [parameter.clone() for parameter in trainer.target.parameters()]
-    trainer.run(4)
-    for before, now, new in zip(held, trainer.target.parameters(), trainer.critic.parameters(), strict=True):
-        assert torch.allclose(now, before + 0.25 * (new - before), atol=1e-15)
-    assert trainer.target.env is env
-    with pytest.raises(ConfigError, match="no target network"):
-        made("table", env, target_rate=0.5)
-
-
 @pytest.mark.parametrize("kind", [NeighborhoodSoftmax, NeighborhoodNeural])
 def test_rollouts_of_policies_that_see_neighbors(kind: type[Any]) -> None:
     """Compiled, where it can be, gives the eager rollout."""
@@ -271,10 +253,7 @@ def test_what_is_refused() -> None:
     env = ENVIRONMENTS["wireless"]()
     for wrong, words in (
         ({"rollout": 0}, "trainer.rollout"),
-        ({"n_step": 2, "trace_decay": 0.5}, "two ways"),
         ({"gradient": "mean"}, "trainer.gradient"),
-        ({"target_rate": 0.0}, "trainer.target_rate"),
-        ({"rollout": 4, "n_step": 5}, "looks beyond trainer.rollout=4"),
         ({"rollout": 1, "trace_decay": 0.5}, "trainer.rollout above 1"),
         ({"natural": 0.1}, "Fisher"),
     ):
@@ -291,6 +270,11 @@ def test_what_is_refused() -> None:
     shorter, longer = made("neural", env, rollout=4), made("neural", env, rollout=8)
     with pytest.raises(CheckpointError, match="4 steps"):
         longer.load_state_dict(shorter.state_dict())
+    with pytest.raises(CheckpointError, match="holds replay, target, which this trainer does not have"):
+        longer.load_state_dict({**longer.state_dict(), "replay": {"count": 0}, "target": {}})
+    for option in ("n_step", "target_rate", "replay"):  # they were options once
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{option}'"):
+            made("neural", env, **{option: 1})
 
 
 def test_the_td_error_is_that_of_the_steps_learned_from() -> None:
@@ -306,23 +290,3 @@ def test_the_td_error_is_that_of_the_steps_learned_from() -> None:
     critic = whole.critic
     delta = critic.centered(r, 1.0) + critic.q(s, a)[1:] - critic.q(s, a)[:-1]
     assert held[3] == pytest.approx(float(delta.detach().square().mean().sqrt()), rel=1e-12)
-
-
-def test_replay_learns_a_kept_rollout_beside_the_new_one() -> None:
-    """With room for one, that is the new one itself: the critic takes twice the step. Draws are among those kept."""
-    env = ENVIRONMENTS["wireless"]()
-    sizes = {"actor_scheduler": Constant(0.0), "reward_rate": 0.1, "rollout": 4, "log_every": 1000}
-    kept = made("additive", env, 1, critic_scheduler=Constant(0.2), replay=1, **sizes)
-    plain = made("additive", env, 1, critic_scheduler=Constant(0.4), **sizes)
-    for each in (kept, plain):
-        each.run(40)
-    assert_same(kept, plain, atol=1e-13)
-    assert float(kept.critic.weight.detach().abs().max()) > 1e-3
-    many = made("additive", env, 2, critic_scheduler=Constant(0.2), replay=3, **sizes)
-    seen = []
-    for _ in range(30):
-        many.run(4)
-        seen.append(many.buffer.rollout.s.clone())
-        drawn = many.replay.draw().s
-        for b in range(2):
-            assert any(torch.equal(drawn[:, b], past[:, b]) for past in seen[-3:])

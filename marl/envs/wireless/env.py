@@ -9,9 +9,9 @@ from torch import Tensor
 from marl.core.checks import choice, integer, integers, probabilities
 from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
-from marl.kernels.arguments import FusedStep
 from marl.core.network import Network
 from marl.envs.wireless.access import Access, conflict_edges, grid_access, grid_positions, listed_access
+from marl.kernels.arguments import FusedStep
 
 MAX_MASK = 2**26
 """Largest n * S * A that is laid out as the table of legal actions."""
@@ -150,7 +150,7 @@ class WirelessAccess(NetworkedMDP):
 
 
 def _actions(access: Access, slots: np.ndarray, silent: int) -> tuple[Tensor, Tensor]:
-    """Gives, per user and action [n, A], the point it occupies (`silent` = none) and the bit of the slot it sends (any_slot)."""
+    """Gives, per user and action [n, A], the point it occupies (`silent` = none) and the bit of the slot it sends."""
     reach = np.array([len(points) for points in access])
     padded = np.full((len(access), reach.max()), silent, dtype=np.int64)
     padded[np.arange(reach.max()) < reach[:, None]] = np.concatenate(access)

@@ -23,6 +23,9 @@ class Aloha(Policy):
     Errors: `ConfigError` if the environment is no `WirelessAccess`.
     """
 
+    _send: Tensor
+    _weights: Tensor
+
     def __init__(
         self,
         env: Environment,
@@ -35,8 +38,8 @@ class Aloha(Policy):
         super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
         wireless = _wireless(env, "aloha")
         x = torch.from_numpy(probabilities("policy.send_probability", send_probability, replicas, "replica"))
-        self._send = x.to(dtype)[:, None, None]
-        self._weights = sending_weights(wireless).to(dtype).flatten(0, 1)
+        self.register_buffer("_send", x.to(dtype)[:, None, None], persistent=False)
+        self.register_buffer("_weights", sending_weights(wireless).to(dtype).flatten(0, 1), persistent=False)
 
     def _logits(self, s: Tensor) -> Tensor:
         chance = self._send * self._weights[self._row + s]
@@ -52,11 +55,13 @@ class DedicatedMatching(Policy):
     Errors: `ConfigError` if the environment is no `WirelessAccess`.
     """
 
+    _chosen: Tensor
+
     def __init__(self, env: Environment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
         super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
         actions = dedicated_actions(_wireless(env, "dedicated"))
         chosen = torch.zeros_like(self.env.action_mask, dtype=dtype).scatter_(2, actions[..., None], 1.0)
-        self._chosen = chosen.log().flatten(0, 1)
+        self.register_buffer("_chosen", chosen.log().flatten(0, 1), persistent=False)
 
     def _logits(self, s: Tensor) -> Tensor:
         return self._chosen[self._row + s]
