@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     )
     from marl.envs import Coloring, LocalMDP, WirelessAccess, random_local_mdp
     from marl.envs.parallel import ParallelEnvironment
-    from marl.export import export_policy
     from marl.policies import (
         Aloha,
         DedicatedMatching,
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
         TabularSoftmax,
         Uniform,
     )
-    from marl.run import load_policy
+    from marl.runs import export_policy, load_policy
     from marl.schedulers import Constant, Linear, PowerLaw, Restarting, TwoTimescale
     from marl.trainers import DiscountedActorCritic, IndependentPPO, RolloutActorCritic, ScalableActorCritic
 
@@ -72,7 +71,6 @@ _CONTENTS = {
     ),
     "marl.envs.parallel": ("ParallelEnvironment",),
     "marl.envs": ("Coloring", "LocalMDP", "WirelessAccess", "random_local_mdp"),
-    "marl.export": ("export_policy",),
     "marl.policies": (
         "Aloha",
         "DedicatedMatching",
@@ -86,7 +84,7 @@ _CONTENTS = {
         "TabularSoftmax",
         "Uniform",
     ),
-    "marl.run": ("load_policy",),
+    "marl.runs": ("export_policy", "load_policy"),
     "marl.schedulers": ("Constant", "Linear", "PowerLaw", "Restarting", "TwoTimescale"),
     "marl.trainers": ("DiscountedActorCritic", "IndependentPPO", "RolloutActorCritic", "ScalableActorCritic"),
 }

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+import torch
+
 from marl import build
 from marl.cli.train import compose
 from marl.core.checks import integer, number
@@ -14,11 +16,11 @@ from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.files import write_atomically
 from marl.core.policy import Policy
-from marl.run import load_policy
+from marl.runs import load_policy
 
 
 def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Environment, Policy, str]:
-    """(checked settings, environment, policy, what to call them).
+    """Finds (checked settings, environment, policy, what to call them).
 
     Arguments: [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...].
     Errors: as everything that is asked for; `ConfigError` if nothing could be written to `out`, which is left as it is.
@@ -45,7 +47,7 @@ def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Environ
     settings = _checked(compose([text for text in overrides if run is None or text not in parts], command))
     if run is None:
         env = build.environment(settings)
-        policy = build.policy({**settings, "dtype": "float64", "replicas": 1}, env)
+        policy = build.policy(settings, env, build.Replicas(1, settings["seed"], torch.float64))
         name = " ".join(parts) or "default settings"
     else:
         policy = load_policy(run)
@@ -56,7 +58,7 @@ def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Environ
 
 
 def written(directory: str, files: dict[str, bytes | None]) -> list[str]:
-    """Writes every file into the directory, each whole or not at all; the paths. None = an older one must not stay."""
+    """Writes every file into the directory, each whole or not at all, and returns the paths. None removes an older one."""
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
@@ -68,7 +70,7 @@ def written(directory: str, files: dict[str, bytes | None]) -> list[str]:
 
 
 def picture(columns: dict[str, list[float]], band: dict[str, list[float]], accuracy: float) -> bytes | None:
-    """The curves as a PNG; None, and a line that says so, on a machine without matplotlib."""
+    """Draws the curves as a PNG; None, and a line that says so, on a machine without matplotlib."""
     try:
         from marl.plotting import decay_picture
     except ModuleNotFoundError:
@@ -78,7 +80,7 @@ def picture(columns: dict[str, list[float]], band: dict[str, list[float]], accur
 
 
 def _is_run(argument: str) -> bool:
-    """Whether it means a directory, not KEY=VALUE: those of runs have equal signs in their names."""
+    """Says whether it means a directory, not KEY=VALUE: those of runs have equal signs in their names."""
     key, equals, _ = argument.partition("=")
     if "/" in key:
         return not key.lstrip("+~").startswith("hydra/")
@@ -86,7 +88,7 @@ def _is_run(argument: str) -> bool:
 
 
 def _searched(option: str, directory: str) -> str:
-    """A directory of yaml files in the form that Hydra takes."""
+    """Writes a directory of yaml files in the form that Hydra takes."""
     if not os.path.isdir(directory):
         raise ConfigError(f"{option} {directory} is no directory")
     quoted = os.path.abspath(directory).replace("\\", "\\\\").replace("'", "\\'")
@@ -94,7 +96,7 @@ def _searched(option: str, directory: str) -> str:
 
 
 def _checked(settings: dict[str, Any]) -> dict[str, Any]:
-    """What both commands have in common, cleaned."""
+    """Checks and cleans what both commands have in common."""
     agents = settings["agents"]
     whole = isinstance(agents, list) and agents and all(type(i) is int for i in agents)
     if agents is not None and not whole:

@@ -41,7 +41,7 @@ class CompiledActorCritic(ActorCritic):
         """How many pairs are visited from step t, whose own has been, to step `end`."""
         return end - self.t
 
-    def will_take(self, steps: int) -> tuple[int, int]:
+    def memory_ahead(self, steps: int) -> tuple[int, int]:
         if self.engine != "fused":
             return 0, self.critic.growth(self.visits(self.t + steps))
         return self._fused.workspace, self.critic.growth(self.visits(self._fused.room_until(self.t + steps - 1)))

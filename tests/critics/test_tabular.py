@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from marl.core import memory
 from marl.core.errors import ConfigError
 from marl.critics import TabularCritic, storage
 from marl.critics.storage import DenseStorage, HashStorage
 from marl.envs import WirelessAccess
 from marl.policies import TabularSoftmax
+from marl.runs.memory import bytes_held
 from marl.schedulers import Constant, PowerLaw
 from marl.trainers import ScalableActorCritic
 from tests.critics.experience import REPLICAS as B
@@ -88,7 +88,7 @@ def test_what_was_never_written_is_neither_held_nor_saved(small: WirelessAccess)
     critic = TabularCritic(small, kappa=1, storage="hash", replicas=B)
     learn(critic, next(iter(experience(small, 1))))
     assert critic.storage.cells.nbytes > 32 * critic.metrics()["bytes"]
-    for size in (memory.held(critic), len(pickle.dumps(critic)), saved(critic).getbuffer().nbytes):
+    for size in (bytes_held(critic), len(pickle.dumps(critic)), saved(critic).getbuffer().nbytes):
         assert critic.metrics()["bytes"] <= size < critic.metrics()["bytes"] + 50_000
 
 

@@ -18,7 +18,7 @@ from marl.core.errors import ConfigError
 from marl.critics import AdditiveCritic
 from marl.envs import WirelessAccess, random_local_mdp
 from marl.policies import NeighborhoodNeural, NeighborhoodSoftmax, NeighborhoodTable, NeuralPolicy, TabularSoftmax
-from marl.run import load_policy
+from marl.runs import load_policy
 from marl.schedulers import Constant
 from marl.trainers import RolloutActorCritic
 from tests import oracles
