@@ -131,7 +131,7 @@ def instantiate(key: str, node: Config, kind: type[Any], **given: Any) -> Any:
 
 
 def _arguments(replicas: Replicas, env: Environment) -> dict[str, Any]:
-    """Gives what every part that learns is told of the replicas. Errors: `ConfigError` if they are too many to hold."""
+    """Gives the arguments of every part that learns. Errors: `ConfigError` if they are too many to hold."""
     count = replicas.count
     if count * env.n > MAX_COPIES:
         raise ConfigError(f"replicas={count} of {env.n} agents are too many to hold; at most {MAX_COPIES // env.n}")

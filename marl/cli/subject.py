@@ -88,7 +88,7 @@ def _is_run(argument: str) -> bool:
 
 
 def _searched(option: str, directory: str) -> str:
-    """Writes a directory of yaml files in the form that Hydra takes."""
+    """Spells a directory of yaml files as Hydra takes it."""
     if not os.path.isdir(directory):
         raise ConfigError(f"{option} {directory} is no directory")
     quoted = os.path.abspath(directory).replace("\\", "\\\\").replace("'", "\\'")
