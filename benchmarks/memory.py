@@ -16,14 +16,14 @@ from pathlib import Path
 import torch
 
 from marl import Constant, ScalableActorCritic, TabularCritic, TabularSoftmax, WirelessAccess
-from marl.core.memory import forecast, hand_back, held
+from marl.runs.memory import bytes_held, forecast, return_freed
 
 SETTINGS = [(316, 0, 20, 1), (316, 1, 20, 1), (100, 1, 200, 4), (50, 1, 1000, 1), (160, 0, 100, 8)]
 
 
 def resident() -> int:
     """Bytes of this process that are in memory, after what is free in it has gone back to the machine."""
-    hand_back()
+    return_freed()
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")]
     return int(line.split()[1]) * 1024
 
@@ -48,9 +48,9 @@ def measure(side: int, kappa: int, steps: int, replicas: int) -> dict[str, float
         trainer(3, small, replicas).run(5)
     before = resident()
     run = trainer(side, kappa, replicas)
-    soon, table = run.will_take(steps)
+    soon, table = run.memory_ahead(steps)
     forecast(run, side * side, soon, table)
-    foretold = held(run) + soon + table
+    foretold = bytes_held(run) + soon + table
     run.run(steps)
     taken = resident() - before
     agents = side * side

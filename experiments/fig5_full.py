@@ -31,6 +31,7 @@ from marl import Constant, PowerLaw, ScalableActorCritic, TabularCritic, Tabular
 from marl.core.errors import MarlError
 from marl.envs.wireless.limits import dedicated_matching, flow_bound
 from marl.loggers import ArrayLogger
+from marl.runs.last_tenth import last_tenth_mean
 
 KAPPAS = (0, 1, 2)
 SIZES = {
@@ -137,9 +138,8 @@ def band(reward: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def last_tenth(found: dict[str, np.ndarray]) -> tuple[float, float]:
-    """Mean over replicas of the reward of the last tenth of the log points, and its 95 % half width."""
-    tail = found["reward"][found["step"] > 0.9 * found["step"][-1]].mean(axis=0, keepdims=True)
-    mean, low, _ = band(tail)
+    """Gives the mean over replicas of the reward of the last tenth, and its 95 % half width."""
+    mean, low, _ = band(last_tenth_mean(found["step"], found["reward"])[None])
     return float(mean[0]), float(mean[0] - low[0])
 
 

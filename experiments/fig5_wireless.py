@@ -26,7 +26,7 @@ import torch
 from marl import Aloha, Environment, Uniform, build, evaluate
 from marl.cli.train import compose
 from marl.core.errors import MarlError
-from marl.run import train
+from marl.runs import train
 
 PLACEMENTS = ("interior", "corners")
 KAPPAS = (0, 1)

@@ -33,7 +33,7 @@ from fig5_wireless import baselines
 from marl import WirelessAccess
 from marl.core.errors import MarlError
 from marl.envs.wireless.limits import dedicated_matching, flow_bound
-from marl.results import Run, find
+from marl.runs.results import Run, find
 
 METHODS = {
     "independent": "tabular, own reward only (kappa = 0)",

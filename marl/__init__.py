@@ -7,7 +7,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from marl.core.contract import check_fused_step
     from marl.core.critic import Critic, Transition
     from marl.core.environment import Environment, FiniteEnvironment, NetworkedMDP
     from marl.core.errors import CheckpointError, ConfigError, ContractError, DivergedError, MarlError, NetworkError
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from marl.envs import Coloring, LocalMDP, WirelessAccess, random_local_mdp
     from marl.envs.parallel import ParallelEnvironment
     from marl.envs.wireless import Aloha, DedicatedMatching
-    from marl.export import export_policy
     from marl.policies import (
         NeighborhoodNeural,
         NeighborhoodSoftmax,
@@ -41,14 +39,15 @@ if TYPE_CHECKING:
         TabularSoftmax,
         Uniform,
     )
-    from marl.run import load_policy
+    from marl.runs import export_policy, load_policy
     from marl.schedulers import Constant, Linear, PowerLaw, Restarting, TwoTimescale
+    from marl.testing import check_fused_step
     from marl.trainers import DiscountedActorCritic, IndependentPPO, RolloutActorCritic, ScalableActorCritic
     from marl.trainers.evaluation import Evaluation, evaluate
     from marl.trainers.trainer import Trainer
 
 _CONTENTS = {
-    "marl.core.contract": ("check_fused_step",),
+    "marl.testing": ("check_fused_step",),
     "marl.core.critic": ("Critic", "Transition"),
     "marl.core.environment": ("Environment", "FiniteEnvironment", "NetworkedMDP"),
     "marl.core.errors": ("CheckpointError", "ConfigError", "ContractError", "DivergedError", "MarlError", "NetworkError"),
@@ -72,7 +71,6 @@ _CONTENTS = {
     "marl.envs.parallel": ("ParallelEnvironment",),
     "marl.envs": ("Coloring", "LocalMDP", "WirelessAccess", "random_local_mdp"),
     "marl.envs.wireless": ("Aloha", "DedicatedMatching"),
-    "marl.export": ("export_policy",),
     "marl.policies": (
         "NeighborhoodNeural",
         "NeighborhoodSoftmax",
@@ -84,7 +82,7 @@ _CONTENTS = {
         "TabularSoftmax",
         "Uniform",
     ),
-    "marl.run": ("load_policy",),
+    "marl.runs": ("export_policy", "load_policy"),
     "marl.schedulers": ("Constant", "Linear", "PowerLaw", "Restarting", "TwoTimescale"),
     "marl.trainers": ("DiscountedActorCritic", "IndependentPPO", "RolloutActorCritic", "ScalableActorCritic"),
 }

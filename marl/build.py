@@ -3,7 +3,8 @@
 import functools
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,51 +22,58 @@ from marl.trainers.trainer import Trainer
 Config = Mapping[str, Any]
 
 PARTS = ("env", "policy", "critic", "critic_scheduler", "actor_scheduler", "trainer", "logger", "callback")
-SETTINGS = ("steps", "replicas", "seed", "dtype", "log_every", "threads", "eval", "checkpoint", "resume", "force")
-NESTED = {"eval": ("steps", "burn_in"), "checkpoint": ("every",)}
 MAX_COPIES = 2**28
 """Largest replicas x agents."""
 
 
-def check_keys(config: Config) -> None:
-    """Errors: `ConfigError` if a key outside the parts is unknown or missing."""
-    _check_names("", config, PARTS + SETTINGS)
-    for group, names in NESTED.items():
-        _check_names(f"{group}.", config[group], names)
+@dataclass(frozen=True)
+class Replicas:
+    """The runs that go side by side: how many, the seed of the first, and the precision of what they learn."""
+
+    count: int
+    seed: int
+    dtype: torch.dtype
+
+
+def replicas(config: Config) -> Replicas:
+    """Reads `replicas`, `seed` and `dtype`. Errors: `ConfigError`."""
+    dtype = choice("dtype", config["dtype"], ("float64", "float32"))
+    count, seed = integer("replicas", config["replicas"], 1), integer("seed", config["seed"], 0)
+    return Replicas(count, seed, getattr(torch, dtype))
 
 
 def environment(config: Config) -> Environment:
-    """The environment of `config["env"]`."""
+    """Makes the environment of `config["env"]`."""
     return instantiate("env", config["env"], Environment)
 
 
-def policy(config: Config, env: Environment) -> Policy:
-    """The policy of `config["policy"]`, untrained."""
-    return instantiate("policy", config["policy"], Policy, env=env, **_replicated(config, env))
+def policy(config: Config, env: Environment, replicas: Replicas) -> Policy:
+    """Makes the policy of `config["policy"]`, untrained."""
+    return instantiate("policy", config["policy"], Policy, env=env, **_arguments(replicas, env))
 
 
-def trainer(config: Config, env: Environment, log_every: int) -> Trainer:
-    """The trainer with its policy, critic and schedulers, at step 0 and without loggers."""
+def trainer(config: Config, env: Environment, replicas: Replicas, log_every: int) -> Trainer:
+    """Makes the trainer with its policy, critic and schedulers, at step 0 and without loggers."""
     alpha, eta = step_sizes(config)
     parts = {
-        "policy": policy(config, env),
-        "critic": instantiate("critic", config["critic"], Critic, env=env, **_replicated(config, env)),
+        "policy": policy(config, env, replicas),
+        "critic": instantiate("critic", config["critic"], Critic, env=env, **_arguments(replicas, env)),
         "critic_scheduler": alpha,
         "actor_scheduler": eta,
     }
-    given = {"env": env, "seed": config["seed"], "log_every": log_every, **parts}
+    given = {"env": env, "seed": replicas.seed, "log_every": log_every, **parts}
     return instantiate("trainer", config["trainer"], Trainer, **given)
 
 
 def step_sizes(config: Config) -> tuple[Scheduler, Scheduler]:
-    """(alpha, eta): the schedulers of critic and actor."""
+    """Makes (alpha, eta), the schedulers of critic and actor."""
     keys = ("critic_scheduler", "actor_scheduler")
     alpha, eta = (instantiate(key, config[key], Scheduler) for key in keys)
     return alpha, eta
 
 
 def logger(config: Config, env: Environment, directory: Path, start: int) -> list[Logger]:
-    """The logger of `config["logger"]` for the event files in `directory`, or none."""
+    """Makes the logger of `config["logger"]` for the event files in `directory`, or none."""
     if isinstance(config["logger"], Mapping) and config["logger"].get("_target_") is None:
         return []
     purge_step = start or None  # from `start` on: an evaluation at the end stands at it
@@ -74,7 +82,7 @@ def logger(config: Config, env: Environment, directory: Path, start: int) -> lis
 
 
 def observed(config: Config, trainer: Trainer, loggers: list[Logger]) -> list[Logger]:
-    """The loggers as the callback of `config["callback"]` sees to it, or as they are if there is none."""
+    """Puts the loggers behind the callback of `config["callback"]`, or leaves them as they are if there is none."""
     if isinstance(config["callback"], Mapping) and config["callback"].get("_target_") is None:
         return loggers
     critic = getattr(trainer, "critic", None)
@@ -84,7 +92,7 @@ def observed(config: Config, trainer: Trainer, loggers: list[Logger]) -> list[Lo
 
 
 def instantiate(key: str, node: Config, kind: type[Any], **given: Any) -> Any:
-    """The object that `node` describes: `_target_` names a class of `kind`, the other keys are its arguments.
+    """Makes the object that `node` describes: `_target_` names a class of `kind`, the other keys are its arguments.
 
     Nodes inside are built first; `_partial_: true` gives a function that still wants arguments.
     Errors: `ConfigError` that names `key`, if the class cannot be found or does not take the arguments.
@@ -122,28 +130,12 @@ def instantiate(key: str, node: Config, kind: type[Any], **given: Any) -> Any:
     return made
 
 
-def _check_names(prefix: str, config: Any, known: Sequence[str]) -> None:
-    if not isinstance(config, Mapping):
-        raise ConfigError(f"{prefix[:-1]} must hold {', '.join(known)}, got {config!r}")
-    for key in config:
-        if key not in known:
-            names = ", ".join(prefix + name for name in known)
-            raise ConfigError(f"there is no key {prefix + str(key)!r}; there are: {names}")
-    for key in known:
-        if key not in config:
-            raise ConfigError(f"the configuration lacks {prefix + key!r}")
-
-
-def _replicated(config: Config, env: Environment) -> dict[str, Any]:
-    dtype = choice("dtype", config["dtype"], ("float64", "float32"))
-    replicas = integer("replicas", config["replicas"], 1)
-    if replicas * env.n > MAX_COPIES:
-        raise ConfigError(f"replicas={replicas} of {env.n} agents are too many to hold; at most {MAX_COPIES // env.n}")
-    return {
-        "replicas": replicas,
-        "seed": integer("seed", config["seed"], 0),
-        "dtype": getattr(torch, dtype),
-    }
+def _arguments(replicas: Replicas, env: Environment) -> dict[str, Any]:
+    """Gives the arguments of every part that learns. Errors: `ConfigError` if they are too many to hold."""
+    count = replicas.count
+    if count * env.n > MAX_COPIES:
+        raise ConfigError(f"replicas={count} of {env.n} agents are too many to hold; at most {MAX_COPIES // env.n}")
+    return {"replicas": count, "seed": replicas.seed, "dtype": replicas.dtype}
 
 
 def _locate(key: str, path: str) -> Any:

@@ -52,10 +52,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_module_and_yaml_is_in_it(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    held = {name for name in names if ".dist-info/" not in name}
+    inside = {name for name in names if ".dist-info/" not in name}
     files = [*(REPOSITORY / "marl").rglob("*.py"), *(REPOSITORY / "conf").rglob("*.yaml"), REPOSITORY / "conf/__init__.py"]
     relative = [str(path.relative_to(REPOSITORY)) for path in files]
-    assert held == {f"marl/{name}" if name.startswith("conf/") else name for name in relative}
+    assert inside == {f"marl/{name}" if name.startswith("conf/") else name for name in relative}
     assert [name for name in names if name.endswith("LICENSE")]
 
 

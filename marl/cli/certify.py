@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
 
 
 def table(columns: Columns) -> str:
-    """One line per kappa."""
+    """Lays out one line per kappa."""
     width = max(14, *(len(heading) + 2 for heading in columns))
     rows = range(max(len(column) for column in columns.values()))
     lines = ["kappa" + "".join(f"{heading:>{width}}" for heading in columns)]
@@ -59,14 +59,14 @@ def _columns(found: Survey) -> Columns:
 
 def _sentences(found: Survey) -> dict[str, str]:
     return {
-        "one step, every policy": _said(found.one_step),
-        "several steps, this policy": _said(found.coupling),
+        "one step, every policy": _certified(found.one_step),
+        "several steps, this policy": _certified(found.coupling),
         "left side of (4)": _how(found.measured),
         "mixing": _mixing(found.mixing),
     }
 
 
-def _said(promise: Certificate | str) -> str:
+def _certified(promise: Certificate | str) -> str:
     if isinstance(promise, Certificate) and promise.certified:
         return f"certified: {promise.reason}"
     return f"not certified, because {promise.reason if isinstance(promise, Certificate) else promise}"

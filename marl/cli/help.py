@@ -80,7 +80,7 @@ groups  """
 
 
 def of(command: str) -> str:
-    """The help of one command."""
+    """Gives the help of one command."""
     if command == "train":
         return TRAIN + "\n        ".join(_groups())
     if command in ("certify", "decay"):
@@ -90,7 +90,7 @@ def of(command: str) -> str:
 
 
 def conf_dir() -> Path:
-    """Where the yaml files are: beside the package in a checkout, inside it in an installed wheel."""
+    """Finds where the yaml files are: beside the package in a checkout, inside it in an installed wheel."""
     package = Path(__file__).resolve().parent.parent
     inside, beside = package / "conf", package.parent / "conf"
     return inside if inside.is_dir() else beside

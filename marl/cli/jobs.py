@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 
 from marl.core.errors import MarlError, RunFailedError
 from marl.core.files import write_atomically
-from marl.interruption import handled
+from marl.runs.interruption import handled
 
 PR_SET_PDEATHSIG = 1
 LOST = "its process ended without a word"
@@ -69,7 +69,7 @@ def _noted() -> list[dict[str, Any]]:
 
 
 def stop(number: int, frame: FrameType | None) -> None:
-    """The signal handler of `marl train`: jobs in processes of their own on this machine leave a checkpoint first."""
+    """Handles the signals of `marl train`: jobs in processes of their own on this machine leave a checkpoint first."""
     here = [job["process"][1] for job in _noted() if job["process"][0] == platform.node() and job["process"][1]]
     alive = [process for process in here if _sent(process, signal.SIGTERM)]
     until = time.monotonic() + PATIENCE
@@ -80,7 +80,7 @@ def stop(number: int, frame: FrameType | None) -> None:
 
 
 def _sent(process: int, number: int) -> bool:
-    """Whether the process could be sent a signal: whether it is there."""
+    """Says whether the process could be sent a signal: whether it is there."""
     try:
         os.kill(process, number)
     except OSError:
@@ -88,8 +88,8 @@ def _sent(process: int, number: int) -> bool:
     return True
 
 
-def told() -> int:
-    """Says how the sweep went and returns the exit code: that of the first job that failed, else 0."""
+def report_end() -> int:
+    """Prints how the sweep went and returns the exit code: that of the first job that failed, else 0."""
     jobs = _noted()
     if Jobs.records is None or not jobs:
         return 0
@@ -113,7 +113,7 @@ def share_cores() -> None:
 
 
 def alone(work: Callable[[], dict[str, Any]], log: Path) -> dict[str, Any]:
-    """What `work` returns, done in a process of its own, so that one that is killed takes no other along.
+    """Returns what `work` returns, done in a process of its own, so that one that is killed takes no other along.
 
     Errors: those of `work`; `RunFailedError` if its process is killed, or for an error nobody expected, whose traceback
     stands in `log`.
@@ -152,7 +152,7 @@ def alone(work: Callable[[], dict[str, Any]], log: Path) -> dict[str, Any]:
 
 
 def _work(work: Callable[[], dict[str, Any]], log: Path, send: Connection, parent: int) -> None:
-    """In the child: sends what `work` returns or raises."""
+    """Sends, in the child, what `work` returns or raises."""
     os.setpgrp()  # a Ctrl-C is the parent's to hear, which passes it on once
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # a parent that is killed takes its child along

@@ -6,26 +6,26 @@ from typing import Any
 
 import numpy as np
 
+from marl.cli import words
 from marl.core.errors import ConfigError
 from marl.core.files import write_atomically
-from marl.results import RESAMPLES, Group, find, grouped, interquartile_mean, interval
+from marl.runs.results import RESAMPLES, Group, find, grouped, interquartile_mean, interval
 
 DIGITS = 4
 
 
 def main(arguments: list[str]) -> int:
     """Writes curves.png, results.md, results.json and marl_eval.json, and prints the table."""
-    places = [Path(argument) for argument in arguments if not argument.startswith("out=")]
+    places, given = words.read("plot", arguments, {"out": (Path, Path("plot"))})
     if not places:
         raise ConfigError("marl plot needs directories of runs or sweeps; marl plot --help says more")
-    out = Path([*(argument for argument in arguments if argument.startswith("out=")), "out=plot"][0].partition("=")[2])
-    runs, left_out = find(places)
+    runs, left_out = find([Path(place) for place in places])
     groups = sorted(grouped(runs), key=lambda group: -interquartile_mean(group.score))
     for line in left_out:
         print(f"left out: {line}")
     table = _table(groups)
     print(table, end="")
-    _write(out, groups, left_out, table)
+    _write(given["out"], groups, left_out, table)
     return 0
 
 
@@ -33,14 +33,14 @@ def _write(out: Path, groups: list[Group], left_out: list[str], table: str) -> N
     out.mkdir(parents=True, exist_ok=True)
     curves = [(interquartile_mean(group.reward), *interval(group.reward)) for group in groups]
     numbers = {"interval": f"95 %, percentile bootstrap of the interquartile mean, {RESAMPLES} resamples"}
-    told = {
+    texts = {
         "results.md": table,
         "results.json": json.dumps(
             {**numbers, "left_out": left_out, "groups": list(map(_numbers, groups, curves))}, indent=1
         ),
         "marl_eval.json": json.dumps(_marl_eval(groups), indent=1),
     }
-    for name, text in told.items():
+    for name, text in texts.items():
         write_atomically(out / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
     try:
         from marl.plotting import learning_curves
@@ -53,7 +53,7 @@ def _write(out: Path, groups: list[Group], left_out: list[str], table: str) -> N
 
 
 def _table(groups: list[Group]) -> str:
-    """Markdown: interquartile mean and 95 % interval of the score, and of the evaluation where there is one."""
+    """Lays out interquartile mean and 95 % interval of scores and, where there are some, evaluations, in Markdown."""
     measured = any(len(group.evaluated) for group in groups)
     heads = ["runs", "replicas", "average reward", "95 %"] + (["evaluated", "95 %"] if measured else [])
     lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
@@ -90,7 +90,7 @@ def _statistics(x: np.ndarray) -> dict[str, Any] | None:
 
 
 def _marl_eval(groups: list[Group]) -> dict[str, Any]:
-    """The layout of the marl-eval tools: environment -> task -> algorithm -> run -> step -> metric.
+    """Lays the numbers out as the marl-eval tools read them: environment -> task -> algorithm -> run -> step -> metric.
 
     What differs between environments is in the name of the task, so that an algorithm has one name in all of them.
     An episode is a segment of fixed length: the steps between two log points while training, one of 20 batches of the

@@ -29,7 +29,7 @@ def report(error: Exception) -> int:
 
 
 def sentence(error: Exception) -> str:
-    """The gist of an error of ours or of Hydra's in one line."""
+    """Puts the gist of an error of ours or of Hydra's in one line."""
     if isinstance(error, MarlError):
         return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -39,8 +39,8 @@ def sentence(error: Exception) -> str:
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}: {lines[0]}"
     noise = ("Config search path", "provider=", "full_key", "object_type")
-    told = [k for k, line in enumerate(lines) if line.startswith("Available options in")]
-    if told:
-        options = [line for line in lines[told[0] + 1 :] if not line.startswith(noise)]
+    listed = [k for k, line in enumerate(lines) if line.startswith("Available options in")]
+    if listed:
+        options = [line for line in lines[listed[0] + 1 :] if not line.startswith(noise)]
         return f"{lines[0].partition(': ')[2]}; there are: {', '.join(options)}"
     return " ".join(line for line in lines if not line.startswith(noise))

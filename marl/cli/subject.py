@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+import torch
+
 from marl import build
 from marl.cli.train import compose
 from marl.core.checks import integer, number
@@ -15,11 +17,11 @@ from marl.core.errors import ConfigError
 from marl.core.files import write_atomically
 from marl.core.policy import Policy
 from marl.exact.local_laws import stating_its_law
-from marl.run import load_policy
+from marl.runs import load_policy
 
 
 def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], NetworkedMDP, Policy, str]:
-    """(checked settings, environment, policy, what to call them).
+    """Finds (checked settings, environment, policy, what to call them).
 
     Arguments: [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...].
     Errors: as everything that is asked for; `ConfigError` if nothing could be written to `out`, which is left as it is.
@@ -46,7 +48,7 @@ def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Network
     settings = _checked(compose([text for text in overrides if run is None or text not in parts], command))
     if run is None:
         env = stating_its_law(build.environment(settings))
-        policy = build.policy({**settings, "dtype": "float64", "replicas": 1}, env)
+        policy = build.policy(settings, env, build.Replicas(1, settings["seed"], torch.float64))
         name = " ".join(parts) or "default settings"
     else:
         policy = load_policy(run)
@@ -57,7 +59,7 @@ def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Network
 
 
 def written(directory: str, files: dict[str, bytes | None]) -> list[str]:
-    """Writes every file into the directory, each whole or not at all; the paths. None = an older one must not stay."""
+    """Writes every file into the directory, each whole or not at all, and returns the paths. None removes an older one."""
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
@@ -69,7 +71,7 @@ def written(directory: str, files: dict[str, bytes | None]) -> list[str]:
 
 
 def picture(columns: dict[str, list[float]], band: dict[str, list[float]], accuracy: float) -> bytes | None:
-    """The curves as a PNG; None, and a line that says so, on a machine without matplotlib."""
+    """Draws the curves as a PNG; None, and a line that says so, on a machine without matplotlib."""
     try:
         from marl.plotting import decay_picture
     except ModuleNotFoundError:
@@ -79,7 +81,7 @@ def picture(columns: dict[str, list[float]], band: dict[str, list[float]], accur
 
 
 def _is_run(argument: str) -> bool:
-    """Whether it means a directory, not KEY=VALUE: those of runs have equal signs in their names."""
+    """Says whether it means a directory, not KEY=VALUE: those of runs have equal signs in their names."""
     key, equals, _ = argument.partition("=")
     if "/" in key:
         return not key.lstrip("+~").startswith("hydra/")
@@ -87,7 +89,7 @@ def _is_run(argument: str) -> bool:
 
 
 def _searched(option: str, directory: str) -> str:
-    """A directory of yaml files in the form that Hydra takes."""
+    """Spells a directory of yaml files as Hydra takes it."""
     if not os.path.isdir(directory):
         raise ConfigError(f"{option} {directory} is no directory")
     quoted = os.path.abspath(directory).replace("\\", "\\\\").replace("'", "\\'")
@@ -95,7 +97,7 @@ def _searched(option: str, directory: str) -> str:
 
 
 def _checked(settings: dict[str, Any]) -> dict[str, Any]:
-    """What both commands have in common, cleaned."""
+    """Checks and cleans what both commands have in common."""
     agents = settings["agents"]
     whole = isinstance(agents, list) and agents and all(type(i) is int for i in agents)
     if agents is not None and not whole:

@@ -1,4 +1,4 @@
-"""`marl train`: Hydra composes the configuration and sweeps; one run is `marl.run.train`."""
+"""`marl train`: Hydra composes the configuration and sweeps; one run is `marl.runs.train`."""
 
 import hashlib
 import itertools
@@ -22,9 +22,9 @@ from marl.cli import jobs
 from marl.cli.help import conf_dir
 from marl.cli.report import sentence
 from marl.core.errors import CheckpointError, ConfigError, DivergedError, MarlError
-from marl.interruption import SIGNALS, handled
-from marl.run import train
-from marl.summary import mean
+from marl.runs import train
+from marl.runs.interruption import SIGNALS, handled
+from marl.runs.summary import mean
 
 WITH_VALUE = ["-c", "--cfg", "-p", "--package", "-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name"]
 WITH_VALUE += ["-i", "--info"]
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
             return _job(config, directory)
         begun.append(directory)
         try:
-            return _told(train(*_request(config, directory)), directory)
+            return _printed(train(*_request(config, directory)), directory)
         except Exception as error:
             _take_back(directory, f"{settings.job.name}.log")
             stopped.append(error)
@@ -59,20 +59,20 @@ def main(arguments: list[str]) -> int:
         with handled(jobs.stop, *SIGNALS):
             job()
     except KeyboardInterrupt:
-        jobs.told()
+        jobs.report_end()
         raise
     except Exception as error:
-        jobs.told()  # a launcher that gives up says nothing of the jobs
+        jobs.report_end()  # a launcher that gives up says nothing of the jobs
         if begun or jobs.Jobs.records or isinstance(error, MarlError) or not isinstance(error, (ValueError, TypeError)):
             raise
         raise ConfigError(f"cannot read {' '.join(arguments)}: {' '.join(str(error).split())}") from None
     if stopped:
         raise stopped[0]
-    return jobs.told()
+    return jobs.report_end()
 
 
 def compose(overrides: list[str], command: str = "train") -> dict[str, Any]:
-    """The configuration of `marl COMMAND` with `overrides`, as plain values. For scripts and tests."""
+    """Composes the configuration of `marl COMMAND` with `overrides`, as plain values. For scripts and tests."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return _plain(hydra_compose(command, overrides))
 
@@ -89,7 +89,7 @@ class DirectoriesBefore(Callback):
 
 
 def _job(config: DictConfig, directory: Path) -> dict[str, Any] | None:
-    """One job of a sweep. It raises nothing, so that the others go on; how it ended is noted for the end."""
+    """Runs one job of a sweep. It raises nothing, so that the others go on; how it ended is noted for the end."""
     log = directory / f"{HydraConfig.get().job.name}.log"
     jobs.begin()
     jobs.share_cores()
@@ -106,11 +106,11 @@ def _job(config: DictConfig, directory: Path) -> dict[str, Any] | None:
         jobs.note("interrupted", "the same command goes on with it", 130)
         raise
     jobs.note("finished")
-    return _told(summary, directory)
+    return _printed(summary, directory)
 
 
 def _request(config: DictConfig, directory: Path) -> tuple[dict[str, Any], Path, dict[str, str]]:
-    """What `marl.run.train` takes."""
+    """Gathers what `marl.runs.train` takes."""
     settings = HydraConfig.get()
     provenance = {
         "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
@@ -119,7 +119,7 @@ def _request(config: DictConfig, directory: Path) -> tuple[dict[str, Any], Path,
     return _plain(config), directory, provenance
 
 
-def _told(summary: dict[str, Any], directory: Path) -> dict[str, Any]:
+def _printed(summary: dict[str, Any], directory: Path) -> dict[str, Any]:
     evaluated, returned = summary.get("eval_average_reward"), summary.get("discounted_return")
     print(
         f"average reward {mean(summary['average_reward']):.4f} (last 10 % of {summary['steps']} steps)"
@@ -138,16 +138,16 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 
 def _run_name(overrides: list[str], seed: int) -> str:
-    """A readable directory: the overrides without the seed, then the seed."""
-    told = [text.lstrip("+") for text in overrides if text.lstrip("+").split("=")[0] not in ("seed", "force")]
-    name = ",".join(told).replace("/", "_").replace(" ", "") or "default"
+    """Names a readable directory: the overrides without the seed, then the seed."""
+    kept = [text.lstrip("+") for text in overrides if text.lstrip("+").split("=")[0] not in ("seed", "force")]
+    name = ",".join(kept).replace("/", "_").replace(" ", "") or "default"
     if len(name) > 200:
         name = f"{name[:180]}~{hashlib.sha256(name.encode()).hexdigest()[:12]}"
     return f"{name}/seed={seed}"
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """(options with their values, overrides): Hydra reads overrides only where they stand together."""
+    """Splits into (options with their values, overrides): Hydra reads overrides only where they stand together."""
     flags: list[str] = []
     overrides: list[str] = []
     for argument in arguments:
@@ -168,7 +168,7 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _with_resume(overrides: list[str], flags: list[str]) -> list[str]:
-    """For `resume=RUN_DIR`: the overrides of that run first, then these, in that directory."""
+    """Puts, for `resume=RUN_DIR`, the overrides of that run before these, in that directory."""
     given = [text for text in overrides if text.startswith("resume=") and text != "resume=null"]
     if not given:
         return overrides

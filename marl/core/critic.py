@@ -30,8 +30,8 @@ class Critic(NeighborhoodModule, ABC):
 
     Attributes: kappa; `objective`, what the values are of (the average reward, unless a trainer says otherwise); `table`,
     the entries of a critic that is a table as in the paper's theorems, None for any other; `neighborhood` (index, mask,
-    size of N_i^kappa); `pair_index`, which numbers the pairs as `env.index` does, on the critic's device; `initial`, which makes
-    parameters with the replica axis first.
+    size of N_i^kappa); `pair_index`, which numbers the pairs as `env.index` does, on the critic's device; `initial`, which
+    makes parameters with the replica axis first.
     """
 
     objective: Objective

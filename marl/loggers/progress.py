@@ -16,7 +16,7 @@ class ProgressLogger:
 
     def __init__(self, steps: int, start: int = 0):
         self._steps = steps
-        self._told = start
+        self._shown = start
         self._bar = tqdm(total=steps, initial=start, unit="step", leave=False) if sys.stderr.isatty() else None
 
     def log(self, step: int, metrics: Metrics) -> None:
@@ -24,8 +24,8 @@ class ProgressLogger:
         if self._bar is not None:
             self._bar.set_postfix_str(f"average reward {reward:.4f}", refresh=False)
             self._bar.update(step - self._bar.n)
-        elif step - self._told >= self._steps / LINES:
-            self._told = step
+        elif step - self._shown >= self._steps / LINES:
+            self._shown = step
             rate = float(np.mean(metrics["perf/env_steps_per_second"]))
             left = (self._steps - step) / rate
             line = f"step {step}/{self._steps}  average reward {reward:.4f}  {rate:.0f} steps/s  {left:.0f} s left"

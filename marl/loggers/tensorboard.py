@@ -14,8 +14,8 @@ from torch.utils.tensorboard.summary import hparams
 
 from marl.core.checks import boolean
 from marl.core.environment import Environment
-from marl.core.flatten import flatten
 from marl.core.logger import Metrics
+from marl.loggers.flatten import flatten
 
 BANDED = ("train/average_reward",)
 """Tags that get their 10 % and 90 % quantile over replicas beside the mean."""
@@ -60,7 +60,7 @@ class TensorBoardLogger:
     def _writer(self) -> SummaryWriter:
         """Opened with the first number, so that a logger that is never used leaves no file."""
         self._wait_for_a_later_name()
-        threading.excepthook = _unless_told
+        threading.excepthook = _report_unless_writer
         writer = SummaryWriter(str(self._directory), purge_step=self._purge_step)
         for summary in hparams(_table(self._config), {BANDED[0]: 0.0}):
             writer._get_file_writer().add_summary(summary)
@@ -133,7 +133,7 @@ def _table(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value if isinstance(value, (bool, int, float, str)) else str(value) for key, value in flat}
 
 
-def _unless_told(error: threading.ExceptHookArgs) -> None:
+def _report_unless_writer(error: threading.ExceptHookArgs) -> None:
     """The thread that writes events hands its error to the next `log` or `flush`, which says it in one sentence."""
     if not type(error.thread).__module__.startswith("tensorboard."):
         threading.__excepthook__(error)

@@ -123,7 +123,7 @@ class ActorCritic(Trainer):
         nothing = [torch.nn.Parameter(torch.empty(0))]  # a policy without parameters is evaluated, not improved
         return make("actor", maker, list(self.policy.parameters()) or nothing, self.eta(0))
 
-    def will_take(self, steps: int) -> tuple[int, int]:
+    def memory_ahead(self, steps: int) -> tuple[int, int]:
         return 0, self._growth(steps)
 
     def _growth(self, visits: int) -> int:

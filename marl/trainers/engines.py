@@ -40,7 +40,7 @@ class TwoEngineActorCritic(ActorCritic):
         """How many pairs are visited from step t, whose own has been, to step `end`."""
         return end - self.t
 
-    def will_take(self, steps: int) -> tuple[int, int]:
+    def memory_ahead(self, steps: int) -> tuple[int, int]:
         if self.engine != "fused":
             return 0, self._growth(self.visits(self.t + steps))
         return self._fused.workspace, self._growth(self.visits(self._fused.room_until(self.t + steps - 1)))

@@ -107,8 +107,8 @@ class Trainer(ABC):
         """The sum over all steps so far of the mean reward of the agents, [B]."""
         return self._logged_reward + self.interval.reward.mean(dim=1)
 
-    def will_take(self, steps: int) -> tuple[int, int]:
-        """Bytes beyond those held now that `steps` more steps take at once, and at most in time."""
+    def memory_ahead(self, steps: int) -> tuple[int, int]:
+        """Counts the bytes beyond those of now that `steps` more steps take at once, and at most in time."""
         return 0, 0
 
     def state_dict(self) -> dict[str, Any]:

@@ -104,16 +104,16 @@ def state_of(run: Path) -> dict[str, Any]:
     return leaves
 
 
-def _same_bits(held: Any, there: Any) -> bool:
-    one, other = np.asarray(held), np.asarray(there)
+def _same_bits(first: Any, second: Any) -> bool:
+    one, other = np.asarray(first), np.asarray(second)
     return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
 
 
 def assert_same_numbers(run: Path, other: Path) -> None:
     """Every row of metrics.npz and every leaf of the checkpoint, bit for bit, so that NaN is NaN."""
-    for held, there in ((metrics_of(run), metrics_of(other)), (state_of(run), state_of(other))):
-        assert held.keys() == there.keys()
-        differing = [key for key in held if not _same_bits(held[key], there[key])]
+    for first, second in ((metrics_of(run), metrics_of(other)), (state_of(run), state_of(other))):
+        assert first.keys() == second.keys()
+        differing = [key for key in first if not _same_bits(first[key], second[key])]
         assert differing == []
 
 

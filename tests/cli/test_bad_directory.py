@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from marl.core import checkpoint
+from marl.runs import checkpoint
 from marl.trainers import ScalableActorCritic
 from tests.cli.command import SMALL, Bomb, Marl, assert_refused, command_in, contents
 
@@ -76,9 +76,9 @@ def test_resume_refuses_another_critic(marl: Marl, tmp_path: Path, quote: str) -
     assert marl("train", *QUICK).code == 0
     (run,) = (tmp_path / "outputs").glob("*/seed=0")  # its name has commas and equal signs
     before = contents(tmp_path)
-    told = f"resume={quote}{run.relative_to(tmp_path)}{quote}"
-    assert_refused(marl("train", told, "steps=80", "critic.kappa=1"), "critic.kappa is 0 there and 1 here")
-    assert_refused(marl("train", told, "steps=20"), "20", "40")
+    resume = f"resume={quote}{run.relative_to(tmp_path)}{quote}"
+    assert_refused(marl("train", resume, "steps=80", "critic.kappa=1"), "critic.kappa is 0 there and 1 here")
+    assert_refused(marl("train", resume, "steps=20"), "20", "40")
     assert contents(tmp_path) == before
 
 
@@ -165,7 +165,7 @@ CHANGES = {
     "no log_every": changed("state", "log_every"),
     "no configuration": changed("config", to="{}"),
     "a configuration of something else": changed("config", to="[3]"),
-    "another format with another layout": lambda held: (held.clear(), held.update(format=99, payload="x")),
+    "another format with another layout": lambda content: (content.clear(), content.update(format=99, payload="x")),
 }
 
 
@@ -200,9 +200,9 @@ def assert_nothing_taken(marl: Marl, sound: Path, run: Path, change: Callable[[A
     """A copy of the run, its checkpoint changed: one sentence, whatever is wrong in it, and nothing is touched."""
     file = run / "checkpoint.pt"
     shutil.copytree(sound, run)
-    held = torch.load(file, weights_only=True)
-    change(held)
-    torch.save(held, file)
+    content = torch.load(file, weights_only=True)
+    change(content)
+    torch.save(content, file)
     before = contents(run, ignore="train.log")
     for request in (("resume=run", "steps=40"), (*QUICK, *overrides, "steps=20", "hydra.run.dir=run")):
         outcome = marl("train", *request)
@@ -229,9 +229,9 @@ def test_a_checkpoint_of_another_optimizer(marl: Marl, tmp_path: Path, with_mome
 def test_a_policy_of_other_contents(marl: Marl, tmp_path: Path, sound: Path, change: str) -> None:
     """What only evaluates it needs less of the file."""
     shutil.copytree(sound, tmp_path / "run")
-    held = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
-    CHANGES[change](held)
-    torch.save(held, tmp_path / "run" / "checkpoint.pt")
+    content = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    CHANGES[change](content)
+    torch.save(content, tmp_path / "run" / "checkpoint.pt")
     assert_refused(marl("evaluate", "run", "eval.steps=20"), "checkpoint")
     assert_refused(marl("export", "run", "policy.json"), "checkpoint")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from marl.core import checkpoint
+from marl.runs import checkpoint
 from tests.cli.command import SMALL, Bomb, Marl, assert_refused, command_in, contents
 
 GRAPH = ("env=coloring", "steps=40", "eval.steps=0")
@@ -127,8 +127,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "in_words" / "checkpoint.pt").write_text("hello")
     (directory / "cut_off" / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
     (directory / "no_checkpoint" / "checkpoint.pt").unlink()
-    held = {"format": checkpoint.FORMAT, "config": "{}", "state": Bomb()}
-    torch.save(held, directory / "with_code" / "checkpoint.pt")
+    spoiled = {"format": checkpoint.FORMAT, "config": "{}", "state": Bomb()}
+    torch.save(spoiled, directory / "with_code" / "checkpoint.pt")
     torch.save({**torch.load(sound / "checkpoint.pt", weights_only=True), "format": 99}, directory / "future/checkpoint.pt")
     return directory
 

@@ -344,10 +344,10 @@ def test_help_imports_nothing_heavy_and_names_every_key(tmp_path: Path, command:
     done = process(sys.executable, "-c", program, cwd=tmp_path)
     assert done.stderr.splitlines()[-1] == "[]"
     keys = [key for key in yaml.safe_load((conf_dir() / f"{command}.yaml").read_text()) if key != "defaults"]
-    told = done.stdout[done.stdout.index("keys ") :].split()
-    assert set(keys) <= set(told) | {key.rstrip(",") for key in told}
-    assert {"env:", "policy:"} <= set(told)
-    assert "critic:" not in told
+    words = done.stdout[done.stdout.index("keys ") :].split()
+    assert set(keys) <= set(words) | {key.rstrip(",") for key in words}
+    assert {"env:", "policy:"} <= set(words)
+    assert "critic:" not in words
     for group in ("env", "policy"):
         assert ", ".join(sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))) in done.stdout
 

@@ -126,9 +126,9 @@ def test_the_trained_policy_of_a_run(marl: Marl, tmp_path: Path) -> None:
     run = ("replicas=2", "steps=200", "actor_scheduler.value=20", "eval.steps=0", "logger=none")
     assert marl("train", *SMALL, *run).code == 0
     (directory,) = (path.parent for path in tmp_path.rglob("summary.json"))
-    told = str(directory.relative_to(tmp_path))
-    assert "=" in told
-    table = printed(marl("decay", told, "agents=[1,3]", "out=here"))
+    relative = str(directory.relative_to(tmp_path))
+    assert "=" in relative
+    table = printed(marl("decay", relative, "agents=[1,3]", "out=here"))
     env = random_local_mdp("line:4")
     policy = TabularSoftmax(env, replicas=2)
     policy.load_state_dict(torch.load(directory / "checkpoint.pt", weights_only=True)["state"]["trainer"]["policy"])
@@ -137,7 +137,7 @@ def test_the_trained_policy_of_a_run(marl: Marl, tmp_path: Path) -> None:
         assert table.cells[f"agent {i}"] == shown(worst_decay(trained, i).tolist(), 4)
         assert table.cells[f"agent {i}"] != shown(worst_decay(untrained, i).tolist(), 4)
     assert result(tmp_path / "here")["agents"] == [1, 3]
-    assert f"the policy of {told} (replica 0)" in table.lines[0]
+    assert f"the policy of {relative} (replica 0)" in table.lines[0]
 
 
 def test_a_chain_that_forgets_nothing(marl: Marl, tmp_path: Path) -> None:

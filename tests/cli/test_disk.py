@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from marl.core import checkpoint
+from marl.runs import checkpoint
 from tests.cli.command import Marl, state_of
 
 COMMAND = (
@@ -43,12 +43,12 @@ def test_the_last_checkpoint_stays(marl: Marl, disk: Path, logger: str) -> None:
     with (disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
         while True:
             filler.write(bytes(4096))
-    told = run.communicate(timeout=60)[1].decode().splitlines()
+    lines = run.communicate(timeout=60)[1].decode().splitlines()
     assert run.returncode == 1
-    assert told[-1].startswith("marl: the run stopped at step ")
-    assert "checkpoint" in told[-1]
-    assert "No space left" in told[-1]
-    assert not any("Traceback" in line for line in told)
+    assert lines[-1].startswith("marl: the run stopped at step ")
+    assert "checkpoint" in lines[-1]
+    assert "No space left" in lines[-1]
+    assert not any("Traceback" in line for line in lines)
     steps = checkpoint.load(disk / "run" / "checkpoint.pt")[1]["trainer"]["t"]
     assert steps > 0
     (disk / "filler").unlink()
@@ -66,8 +66,8 @@ def test_a_disk_that_turns_read_only(disk: Path) -> None:
         time.sleep(0.02)
     while subprocess.run(["mount", "-o", "remount,ro", disk], capture_output=True).returncode:
         assert time.monotonic() - clock < 60
-    (told,) = run.communicate(timeout=60)[1].decode().splitlines()
+    (lines,) = run.communicate(timeout=60)[1].decode().splitlines()
     assert run.returncode == 1
-    assert told.startswith("marl: the run stopped at step ")
-    assert "Read-only file system" in told
+    assert lines.startswith("marl: the run stopped at step ")
+    assert "Read-only file system" in lines
     assert checkpoint.load(saved)[1]["trainer"]["t"] > 0

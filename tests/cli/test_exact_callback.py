@@ -100,8 +100,8 @@ def test_training_does_not_notice(marl: Marl, tmp_path: Path, critic: str) -> No
     assert marl("train", *run, "callback=exact", "hydra.run.dir=watched").code == 0
     assert marl("train", *run, "hydra.run.dir=alone").code == 0
 
-    def rest(held: dict[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in held.items() if "exact/" not in key}
+    def rest(logged: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in logged.items() if "exact/" not in key}
 
     for of in (metrics_of, state_of):
         watched, alone = of(tmp_path / "watched"), of(tmp_path / "alone")

@@ -14,8 +14,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from marl import cli
-from marl.core import checkpoint
 from marl.core.errors import CheckpointError
+from marl.runs import checkpoint
 from tests.cli.command import Marl, assert_same_numbers, state_of, summary_of
 
 KILLS = ("saved", "any", "saving", "any")
@@ -107,9 +107,9 @@ def test_asked_to_stop(marl: Marl, tmp_path: Path, number: int) -> None:
         time.sleep(0.05)
     time.sleep(1.5)
     started.send_signal(number)
-    told = started.communicate(timeout=60)[1].decode()
+    printed = started.communicate(timeout=60)[1].decode()
     assert started.returncode == 130
-    assert told.splitlines()[-1] == "marl: interrupted; the same command continues from the last checkpoint"
+    assert printed.splitlines()[-1] == "marl: interrupted; the same command continues from the last checkpoint"
     state = state_of(tmp_path / "run")
     steps = state["/trainer/t"]
     assert 0 < steps < 100_000_000

@@ -32,10 +32,10 @@ def sweep(directory: Path, *launcher: str) -> dict[int, dict[str, bytes]]:
     (directory / "bomb").touch()
     command, quiet = [sys.executable, "-m", "marl", *SWEEP, *launcher], {"RAY_USAGE_STATS_ENABLED": "0"}
     done = subprocess.run(command, cwd=directory, env={**os.environ, **quiet}, capture_output=True, timeout=300)
-    told = done.stderr.decode().splitlines()
-    assert done.returncode == 2, told  # that of the first, which was misconfigured
-    assert "12 jobs: 9 finished, 3 not" in told
-    lines = [line for line in told if line.startswith("marl: ")]
+    printed = done.stderr.decode().splitlines()
+    assert done.returncode == 2, printed  # that of the first, which was misconfigured
+    assert "12 jobs: 9 finished, 3 not" in printed
+    lines = [line for line in printed if line.startswith("marl: ")]
     assert len(lines) == 3, lines
     for line, (number, why) in zip(lines, REASONS.items(), strict=True):
         assert f"env.number={number} " in line

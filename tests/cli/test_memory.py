@@ -5,21 +5,22 @@ from pathlib import Path
 import pytest
 
 from marl.core import memory
+from marl.runs import memory as runs_memory
 from tests.cli.command import SMALL, Marl, assert_same_numbers, summary_of
 
 
 def test_the_forecast(marl: Marl) -> None:
     done = marl("train", "steps=200", "eval.steps=0", "logger=none", "critic.kappa=1")
     assert done.code == 0
-    (told,) = [line for line in done.err.splitlines() if "memory: " in line]
-    assert "bytes per agent" in told
-    assert "GiB more as the table grows" in told
-    assert "GiB are free" in told
+    (line,) = [text for text in done.err.splitlines() if "memory: " in text]
+    assert "bytes per agent" in line
+    assert "GiB more as the table grows" in line
+    assert "GiB are free" in line
 
 
 def test_a_run_that_does_not_fit_is_not_begun(marl: Marl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free", lambda: 1000)
-    monkeypatch.setattr(memory, "_resident", lambda: 0)
+    monkeypatch.setattr(runs_memory, "_resident", lambda: 0)
     for setting in ("critic.storage=dense", "critic.storage=hash"):
         done = marl("train", *SMALL, "logger=none", "critic.kappa=1", setting, "hydra.run.dir=run")
         assert done.code == 2
@@ -44,7 +45,7 @@ def test_a_run_that_outgrows_the_memory_stops_whole(
     assert marl(*settings, "hydra.run.dir=whole").code == 0
     with monkeypatch.context() as tight:
         tight.setattr(memory, "free", lambda: 100_000)
-        tight.setattr(memory, "_resident", lambda: 2**30)
+        tight.setattr(runs_memory, "_resident", lambda: 2**30)
         done = marl(*settings, "hydra.run.dir=run")
     assert done.code == 1
     assert "its checkpoint is whole: the table of the critic has to grow; that needs" in done.err

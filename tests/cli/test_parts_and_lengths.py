@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from marl.rundir import RunDirectory
+from marl.runs.directory import RunDirectory
 from tests.cli.command import SMALL, Marl, assert_refused, contents
 
 RUN = ("env.rows=2", "env.cols=3", "eval.steps=0", "logger=none")

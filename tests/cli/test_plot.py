@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from marl.core.errors import ConfigError
-from marl.results import find, grouped, interquartile_mean, interval
+from marl.runs.results import find, grouped, interquartile_mean, interval
 from tests.cli.command import Marl, assert_refused, command_in, metrics_of, summary_of
 
 RUNS = ("env.rows=2", "env.cols=3", "steps=400", "log_every=20", "eval.steps=40", "replicas=3", "logger=none")
@@ -79,15 +79,15 @@ def test_plot_writes_what_it_prints(sweep: Path, tmp_path: Path) -> None:
     numbers = json.loads((tmp_path / "there/results.json").read_text())
     groups = {group.label: group for group in grouped(find([sweep])[0])}
     assert {group["label"] for group in numbers["groups"]} == set(groups)
-    for told in numbers["groups"]:
-        group = groups[told["label"]]
-        assert told["average_reward"]["iqm"] == pytest.approx(plain_interquartile_mean(group.score.tolist()))
-        assert f"| {told['average_reward']['iqm']:.4f} |" in outcome.out
-        assert told["curve"]["step"] == list(range(20, 401, 20))
+    for row in numbers["groups"]:
+        group = groups[row["label"]]
+        assert row["average_reward"]["iqm"] == pytest.approx(plain_interquartile_mean(group.score.tolist()))
+        assert f"| {row['average_reward']['iqm']:.4f} |" in outcome.out
+        assert row["curve"]["step"] == list(range(20, 401, 20))
         middle = [plain_interquartile_mean(column.tolist()) for column in group.reward.T]
-        np.testing.assert_allclose(told["curve"]["iqm"], middle)
-        assert (np.array(told["curve"]["low"]) <= middle).all()
-        assert (np.array(told["curve"]["high"]) >= middle).all()
+        np.testing.assert_allclose(row["curve"]["iqm"], middle)
+        assert (np.array(row["curve"]["low"]) <= middle).all()
+        assert (np.array(row["curve"]["high"]) >= middle).all()
     best = max(groups.values(), key=lambda group: plain_interquartile_mean(group.score.tolist()))
     assert outcome.out.splitlines()[2].startswith(f"| {best.label} | 5 |")
 

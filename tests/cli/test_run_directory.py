@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from marl.rundir import RunDirectory
+from marl.runs.directory import RunDirectory
 from tests.cli.command import SMALL, Marl, command_in, contents, metrics_of, state_of, summary_of
 
 RUN = ("env.rows=2", "env.cols=3", "steps=200", "eval.steps=100", "replicas=2", "seed=5", "hydra.run.dir=run")
@@ -28,7 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_contents(run: Path) -> None:
-    files = {path for path, held in contents(run).items() if held is not None}
+    files = {path for path, content in contents(run).items() if content is not None}
     (events,) = [path for path in files if path.startswith("tb/")]
     assert Path(events).name.startswith("events.out.tfevents.")
     assert files - {events} == {
@@ -67,15 +67,15 @@ def test_average_reward_is_that_of_the_last_tenth(run: Path) -> None:
 
 def test_metrics(run: Path) -> None:
     with np.load(run / "metrics.npz") as arrays:
-        held = {tag: arrays[tag] for tag in arrays.files}
-    assert held["step"].tolist() == list(range(1, 201))  # log_every = steps / 200
+        content = {tag: arrays[tag] for tag in arrays.files}
+    assert content["step"].tolist() == list(range(1, 201))  # log_every = steps / 200
     per_replica = {"train/average_reward", "critic/td_error", "critic/mu", "actor/entropy"}
     one = {"schedule/alpha", "schedule/eta", "perf/env_steps_per_second", "perf/agent_steps_per_second"}
-    assert per_replica | one < set(held)
-    assert {tag: held[tag].shape for tag in per_replica} == dict.fromkeys(per_replica, (200, 2))
-    assert {tag: held[tag].shape for tag in one} == dict.fromkeys(one, (200,))
-    assert all(np.isfinite(array).all() for array in held.values())
-    assert (held["train/average_reward"][:, 0] != held["train/average_reward"][:, 1]).any()
+    assert per_replica | one < set(content)
+    assert {tag: content[tag].shape for tag in per_replica} == dict.fromkeys(per_replica, (200, 2))
+    assert {tag: content[tag].shape for tag in one} == dict.fromkeys(one, (200,))
+    assert all(np.isfinite(array).all() for array in content.values())
+    assert (content["train/average_reward"][:, 0] != content["train/average_reward"][:, 1]).any()
 
 
 def test_provenance(run: Path) -> None:
@@ -85,9 +85,9 @@ def test_provenance(run: Path) -> None:
 
 
 def test_checkpoint_needs_no_code_to_be_loaded(run: Path) -> None:
-    held = torch.load(run / "checkpoint.pt", weights_only=True)
-    assert set(held) == {"format", "config", "state"}
-    assert json.loads(held["config"]) == summary_of(run)["config"]
+    content = torch.load(run / "checkpoint.pt", weights_only=True)
+    assert set(content) == {"format", "config", "state"}
+    assert json.loads(content["config"]) == summary_of(run)["config"]
     state = state_of(run)
     assert state["/trainer/t"] == 200
     assert state["/trainer/policy/theta"].shape[:2] == (2, 6)
@@ -97,7 +97,7 @@ def test_checkpoint_needs_no_code_to_be_loaded(run: Path) -> None:
 def test_log_every_and_checkpoint_every(marl: Marl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[int] = []
     keep: Callable[..., Any] = torch.save
-    monkeypatch.setattr(torch, "save", lambda held, file: (saved.append(held["state"]["trainer"]["t"]), keep(held, file)))
+    monkeypatch.setattr(torch, "save", lambda x, file: (saved.append(x["state"]["trainer"]["t"]), keep(x, file)))
     assert marl("train", *SMALL, "log_every=7", "checkpoint.every=15", "hydra.run.dir=run").code == 0
     assert metrics_of(tmp_path / "run")["step"].tolist() == [7, 14, 21, 28, 35]
     assert saved == [15, 30, 40]
@@ -154,6 +154,9 @@ def test_evaluate_measures_the_checkpoint_and_touches_nothing(run: Path, marl: M
 
 def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
     """Wherever they stand: a setting that is infinite must not cost the summary of a finished run."""
-    told = {"average_reward": [float("nan"), 0.5], "config": {"env": {"bound": float("inf"), "sizes": (1, -float("inf"))}}}
-    RunDirectory(tmp_path).close({"step": np.arange(2)}, told)
+    given = {
+        "average_reward": [float("nan"), 0.5],
+        "config": {"env": {"bound": float("inf"), "sizes": (1, -float("inf"))}},
+    }
+    RunDirectory(tmp_path).close({"step": np.arange(2)}, given)
     assert summary_of(tmp_path) == {"average_reward": [None, 0.5], "config": {"env": {"bound": None, "sizes": [1, None]}}}

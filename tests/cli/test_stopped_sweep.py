@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from marl.core import checkpoint
+from marl.runs import checkpoint
 
 LONG = ("env.rows=2", "env.cols=3", "steps=1000000000", "log_every=100000", "eval.steps=0", "logger=none")
 """Its first regular checkpoint is minutes away."""
@@ -77,14 +77,14 @@ def test_a_sweep_is_told_to_stop(start: Start, tmp_path: Path, launcher: str, nu
     assert awaited(lambda: len(begun(tmp_path)) == at_a_time, 60)
     time.sleep(1.0)
     os.killpg(sweep.pid, number) if number == signal.SIGINT else sweep.send_signal(number)
-    told = sweep.communicate(timeout=60)[1].decode().splitlines()
-    assert sweep.returncode == 130, told
-    assert told[-1] == "marl: interrupted; the same command continues from the last checkpoint"
-    assert f"{at_a_time} jobs: 0 finished, {at_a_time} not" in told
+    printed = sweep.communicate(timeout=60)[1].decode().splitlines()
+    assert sweep.returncode == 130, printed
+    assert printed[-1] == "marl: interrupted; the same command continues from the last checkpoint"
+    assert f"{at_a_time} jobs: 0 finished, {at_a_time} not" in printed
     assert awaited(lambda: members(sweep.pid) == [], PATIENCE)
     assert len(begun(tmp_path)) == at_a_time
     assert all(steps_of(run) > 0 for run in begun(tmp_path))
-    assert not any("Traceback" in line for line in told), told
+    assert not any("Traceback" in line for line in printed), printed
 
 
 def test_a_killed_sweep_takes_its_job_along(start: Start, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_killed_sweep_takes_its_job_along(start: Start, tmp_path: Path) -> Non
     assert awaited(lambda: "continuing" in (run / "train.log").read_text(), 60)
     time.sleep(1.0)
     again.terminate()
-    told = again.communicate(timeout=60)[1].decode().splitlines()
-    assert again.returncode == 130, told
-    assert "1 jobs: 0 finished, 1 not" in told
+    printed = again.communicate(timeout=60)[1].decode().splitlines()
+    assert again.returncode == 130, printed
+    assert "1 jobs: 0 finished, 1 not" in printed
     assert steps_of(run) > before

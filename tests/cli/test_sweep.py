@@ -60,14 +60,14 @@ def test_curves_are_the_metrics(sweep: tuple[Path, Outcome]) -> None:
         with np.load(run / "metrics.npz") as metrics:
             arrays = dict(metrics)
         reward = arrays["train/average_reward"]
-        told = {tag: arrays[tag].reshape(40, -1).mean(axis=1) for tag in (*PER_REPLICA, *PER_RUN)}
-        told |= {f"train/average_reward_p{q}": np.percentile(reward, q, axis=1) for q in (10, 90)}
-        assert told.keys() | {"eval/average_reward"} <= set(events.Tags()["scalars"])
-        for tag, values in told.items():
+        expected = {tag: arrays[tag].reshape(40, -1).mean(axis=1) for tag in (*PER_REPLICA, *PER_RUN)}
+        expected |= {f"train/average_reward_p{q}": np.percentile(reward, q, axis=1) for q in (10, 90)}
+        assert expected.keys() | {"eval/average_reward"} <= set(events.Tags()["scalars"])
+        for tag, values in expected.items():
             curve = events.Scalars(tag)
             assert [event.step for event in curve] == arrays["step"].tolist()
             np.testing.assert_allclose([event.value for event in curve], values, rtol=1e-6, atol=1e-7, err_msg=tag)
-        assert (told["train/average_reward_p10"] < told["train/average_reward_p90"]).any()
+        assert (expected["train/average_reward_p10"] < expected["train/average_reward_p90"]).any()
 
 
 def test_evaluation_is_one_point_at_the_end(sweep: tuple[Path, Outcome]) -> None:
@@ -79,15 +79,15 @@ def test_evaluation_is_one_point_at_the_end(sweep: tuple[Path, Outcome]) -> None
 
 def test_hyperparameters_are_in_the_same_file(sweep: tuple[Path, Outcome]) -> None:
     for run in runs_in(sweep[0]):
-        held = events_of(run).PluginTagToContent("hparams")
-        assert set(held) == {"_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"}
-        start = HParamsPluginData.FromString(held["_hparams_/session_start_info"]).session_start_info.hparams
+        content = events_of(run).PluginTagToContent("hparams")
+        assert set(content) == {"_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"}
+        start = HParamsPluginData.FromString(content["_hparams_/session_start_info"]).session_start_info.hparams
         config = summary_of(run)["config"]
         assert start["critic.kappa"].number_value == config["critic"]["kappa"]
         assert start["critic._target_"].string_value == config["critic"]["_target_"]
         assert start["seed"].number_value == config["seed"]
         assert start["env.access_points"].string_value == "interior"
-        experiment = HParamsPluginData.FromString(held["_hparams_/experiment"]).experiment
+        experiment = HParamsPluginData.FromString(content["_hparams_/experiment"]).experiment
         assert [metric.name.tag for metric in experiment.metric_infos] == ["train/average_reward"]
 
 
@@ -125,7 +125,7 @@ def test_a_second_call_runs_nothing_again(sweep: tuple[Path, Outcome]) -> None:
     logs = [path.read_text() for path in (directory / "outputs").rglob("train.log")]
     assert [text.count("is finished already") for text in logs] == [1] * 8
     assert contents(directory / "outputs", ignore="train.log").items() >= {
-        (path, held) for path, held in before.items() if path != "multirun.yaml"
+        (path, content) for path, content in before.items() if path != "multirun.yaml"
     }
     averages = [[line for line in out.splitlines() if line.startswith("average reward")] for out in (first.out, again.out)]
     assert averages[0] == averages[1]

@@ -9,7 +9,7 @@ import torch
 
 import marl
 from marl import ConfigError, NeuralPolicy, TabularSoftmax, WirelessAccess, export_policy, load_policy
-from marl.core.contract import random_inputs
+from marl.testing import random_inputs
 from tests.cli.command import Marl, assert_refused, command_in
 
 
@@ -87,8 +87,8 @@ def test_the_files_hold_every_probability(run: Path, tmp_path: Path) -> None:
     policy = load_policy(run)
     export_policy(policy, tmp_path / "deep" / "policy.json")
     export_policy(policy, tmp_path / "policy.npz")
-    told = json.loads((tmp_path / "deep" / "policy.json").read_text())
-    assert told["format"] == "marl policy 1"
+    written = json.loads((tmp_path / "deep" / "policy.json").read_text())
+    assert written["format"] == "marl policy 1"
     env = policy.env
     with np.load(tmp_path / "policy.npz") as arrays:
         table = arrays["probabilities"]
@@ -96,8 +96,8 @@ def test_the_files_hold_every_probability(run: Path, tmp_path: Path) -> None:
         assert arrays["num_actions"].tolist() == env.num_actions.tolist()
     for b in range(3):
         for i in range(env.n):
-            assert len(told["policy"][b][i]) == env.num_states[i]
-            for s, row in enumerate(told["policy"][b][i]):
+            assert len(written["policy"][b][i]) == env.num_states[i]
+            for s, row in enumerate(written["policy"][b][i]):
                 state = torch.zeros(3, env.n, dtype=torch.int64)
                 state[:, i] = s
                 expected = policy.probs(state)[b, i].tolist()
@@ -111,10 +111,10 @@ def test_the_files_hold_every_probability(run: Path, tmp_path: Path) -> None:
 def test_export_from_the_command_line(run: Path, tmp_path: Path) -> None:
     with command_in(tmp_path) as command:
         assert command("export", str(run), "policy.json", "replica=2").code == 0
-        told = json.loads((tmp_path / "policy.json").read_text())["policy"]
-        expected = load_policy(run).probability_table()[2, 0, 0, : len(told[0][0][0])].tolist()
-        assert len(told) == 1
-        assert told[0][0][0] == pytest.approx(expected)
+        written = json.loads((tmp_path / "policy.json").read_text())["policy"]
+        expected = load_policy(run).probability_table()[2, 0, 0, : len(written[0][0][0])].tolist()
+        assert len(written) == 1
+        assert written[0][0][0] == pytest.approx(expected)
         assert_refused(command("export", str(run)), "RUN_DIR FILE")
         assert_refused(command("export", str(run), "policy.txt"), ".json or .npz", "policy.txt")
         assert_refused(command("export", "nowhere", "policy.json"), "no checkpoint at nowhere")

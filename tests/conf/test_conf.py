@@ -16,7 +16,8 @@ from marl.core.environment import Environment
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
 from marl.envs import random_local_mdp
-from marl.run import train
+from marl.runs import train
+from marl.runs.settings import KEYS
 from marl.trainers.trainer import Trainer
 
 CONF = conf_dir()
@@ -26,7 +27,7 @@ BASES = {"envs": Environment, "policies": Policy, "critics": Critic, "schedulers
 
 GIVEN = {"env", "policy", "critic", "critic_scheduler", "actor_scheduler", "replicas", "seed", "dtype", "log_every"}
 GIVEN |= {"loggers", "directory", "config", "purge_step", "critic_kappa"}
-"""Arguments that `marl.build` and `marl.run` hand in; every other one is the yaml's."""
+"""Arguments that `marl.build` and `marl.runs` hand in; every other one is the yaml's."""
 
 
 NEEDED = {"local_mdp": ["env.path=tables.npz"], "state_value": ["trainer=independent_ppo"]}
@@ -46,7 +47,7 @@ def located(path: str) -> Any:
 def test_every_group_is_looked_at() -> None:
     assert {group for group, _ in OPTIONS} == set(build.PARTS)
     assert EXPERIMENTS
-    assert set(compose([])) == {*build.PARTS, *build.SETTINGS}
+    assert set(compose([])) == {*build.PARTS, *KEYS}
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
@@ -57,7 +58,7 @@ def test_every_option_builds(group: str, option: str, tmp_path: Path, monkeypatc
     more = NEEDED.get(chosen, []) + ([] if group == "env" else NEEDED.get(option, []))
     config = compose([f"{group}={option}", *more, *SMALL.get(chosen, [])])
     env = build.environment(config)
-    trainer = build.trainer(config, env, log_every=10)
+    trainer = build.trainer(config, env, build.replicas(config), log_every=10)
     assert isinstance(trainer, Trainer)
     trainer.run(3)
     for logger in build.logger(config, env, tmp_path, 0):

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from marl.core.contract import random_inputs
 from marl.core.environment import FiniteEnvironment, NetworkedMDP
+from marl.testing import random_inputs
 
 Inputs = tuple[Tensor, Tensor, Tensor]
 """s [B, n], a [B, n] (legal), u [B, n, num_uniforms]."""

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from marl import critics, policies
-from marl.core.contract import random_inputs
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.indexing import NeighborhoodModule
@@ -28,6 +27,7 @@ from marl.critics import (
 from marl.envs import WirelessAccess
 from marl.policies import NeighborhoodSoftmax, NeighborhoodTable, NeuralPolicy, SharedPolicy, TabularSoftmax
 from marl.schedulers import Constant
+from marl.testing import random_inputs
 from marl.trainers import DiscountedActorCritic, IndependentPPO, RolloutActorCritic, ScalableActorCritic
 from marl.trainers.batched import BatchedActorCritic
 

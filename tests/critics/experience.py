@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.optim import SGD
 
-from marl.core.contract import random_inputs
 from marl.core.critic import Critic, Transition
 from marl.core.environment import Environment
 from marl.critics import TabularCritic
 from marl.critics.hash_storage import HashStorage
+from marl.testing import random_inputs
 
 REPLICAS = 2
 ALPHA = 0.3

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from marl.core.contract import random_inputs
 from marl.core.critic import Critic, Transition
 from marl.core.errors import ConfigError
 from marl.core.indexing import NeighborhoodKeys
@@ -17,6 +16,7 @@ from marl.critics import NeuralCritic, TabularCritic
 from marl.envs import WirelessAccess
 from marl.policies import TabularSoftmax
 from marl.schedulers import Constant, PowerLaw
+from marl.testing import random_inputs
 from marl.trainers import ScalableActorCritic
 from tests.critics.experience import REPLICAS as B
 from tests.critics.experience import experience, learn

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from marl.core.contract import random_inputs
 from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.critics import AdditiveCritic, LinearCritic, NeuralCritic, PairwiseCritic, RandomFeatures, TabularCritic
 from marl.envs import WirelessAccess, random_local_mdp
+from marl.testing import random_inputs
 
 ENVIRONMENTS = {
     "wireless": lambda: WirelessAccess(rows=2, cols=3, deadline=[1, 2, 2, 1, 3, 2]),

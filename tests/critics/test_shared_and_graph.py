@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.optim import SGD
 
-from marl.core.contract import random_inputs
 from marl.core.critic import Critic
 from marl.core.errors import ConfigError
 from marl.core.network import Network
@@ -19,6 +18,7 @@ from marl.critics.pooling import OthersSum
 from marl.envs import WirelessAccess
 from marl.policies import TabularSoftmax
 from marl.schedulers import Constant
+from marl.testing import random_inputs
 from marl.trainers import IndependentPPO, ScalableActorCritic
 from tests.critics.test_critics import shaken
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from marl.core import memory
 from marl.core.errors import ConfigError
 from marl.critics import TabularCritic, hash_storage
 from marl.critics.hash_storage import HashStorage
 from marl.critics.storage import DenseStorage
 from marl.envs import WirelessAccess
 from marl.policies import TabularSoftmax
+from marl.runs.memory import bytes_held
 from marl.schedulers import Constant, PowerLaw
 from marl.trainers import ScalableActorCritic
 from tests.critics.experience import REPLICAS as B
@@ -89,7 +89,7 @@ def test_what_was_never_written_is_neither_held_nor_saved(small: WirelessAccess)
     critic = TabularCritic(small, kappa=1, storage="hash", replicas=B)
     learn(critic, next(iter(experience(small, 1))))
     assert critic.table.storage.cells.nbytes > 32 * critic.table.metrics()["bytes"]
-    for size in (memory.held(critic), len(pickle.dumps(critic)), saved(critic).getbuffer().nbytes):
+    for size in (bytes_held(critic), len(pickle.dumps(critic)), saved(critic).getbuffer().nbytes):
         assert critic.table.metrics()["bytes"] <= size < critic.table.metrics()["bytes"] + 50_000
 
 

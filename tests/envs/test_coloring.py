@@ -8,11 +8,11 @@ import jaxtyping
 import pytest
 import torch
 
-from marl.core.contract import random_inputs
 from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs import Coloring
 from marl.policies import StateIndependentSoftmax
+from marl.testing import random_inputs
 from tests.contracts.environment import check_environment
 
 GRAPHS = {

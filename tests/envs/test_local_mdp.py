@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from marl.core.contract import random_inputs
 from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs import LocalMDP, local_mdp_from_file
+from marl.testing import random_inputs
 from tests.contracts.environment import check_environment
 
 Tables = list[np.ndarray]

@@ -7,11 +7,11 @@ from collections import Counter
 import pytest
 import torch
 
-from marl.core.contract import random_inputs
 from marl.core.errors import ConfigError
 from marl.envs import WirelessAccess
 from marl.envs.wireless import Aloha, DedicatedMatching, dedicated_matching
 from marl.envs.wireless.rules import dedicated_actions, sending_weights
+from marl.testing import random_inputs
 from marl.trainers.evaluation import evaluate
 from marl.trainers.rollout import Collector
 from tests import oracles

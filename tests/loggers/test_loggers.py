@@ -64,8 +64,8 @@ def test_arrays_go_on_from_a_saved_state() -> None:
     np.testing.assert_array_equal(second.last["train/agent_reward"], whole.last["train/agent_reward"])
 
 
-@pytest.mark.parametrize(("steps", "start", "every", "told"), [(1000, 0, 10, 10), (40, 0, 7, 5), (1000, 800, 10, 2)])
-def test_plain_lines(capsys: pytest.CaptureFixture[str], steps: int, start: int, every: int, told: int) -> None:
+@pytest.mark.parametrize(("steps", "start", "every", "count"), [(1000, 0, 10, 10), (40, 0, 7, 5), (1000, 800, 10, 2)])
+def test_plain_lines(capsys: pytest.CaptureFixture[str], steps: int, start: int, every: int, count: int) -> None:
     """Ten in a whole run, whatever the log points; fewer when the log points are fewer or the run is continued."""
     logger = ProgressLogger(steps, start)
     for step in range(start + every, steps + 1, every):
@@ -74,7 +74,7 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str], steps: int, start: int,
     out, err = capsys.readouterr()
     assert out == ""
     lines = err.splitlines()
-    assert len(lines) == told
+    assert len(lines) == count
     found = re.fullmatch(r"step (\d+)/(\d+)  average reward ([\d.]+)  50 steps/s  (\d+) s left", lines[0])
     assert found is not None
     step = int(found[1])

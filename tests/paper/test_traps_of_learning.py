@@ -8,8 +8,8 @@ import torch
 
 from marl.core.indexing import NeighborhoodKeys
 from marl.envs import WirelessAccess
+from marl.runs.last_tenth import LastTenth
 from marl.schedulers import Constant, PowerLaw, TwoTimescale
-from marl.summary import LastTenth
 
 
 def test_trap_5_keys_of_tables_too_large_to_list() -> None:

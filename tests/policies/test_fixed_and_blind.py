@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from marl.core.contract import random_inputs
 from marl.core.errors import ConfigError
 from marl.envs import Coloring, random_local_mdp
 from marl.policies import RandomTable, StateIndependentSoftmax
+from marl.testing import random_inputs
 from tests.contracts.test_environment_contract import Rumor
 from tests.policies.test_policies import mixed
 

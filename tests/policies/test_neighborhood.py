@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from marl.core import memory
-from marl.core.contract import random_inputs
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.critics import AdditiveCritic
 from marl.envs import WirelessAccess, random_local_mdp
 from marl.policies import NeighborhoodNeural, NeighborhoodSoftmax, NeighborhoodTable, NeuralPolicy, TabularSoftmax
-from marl.run import load_policy
+from marl.runs import load_policy
 from marl.schedulers import Constant
+from marl.testing import random_inputs
 from marl.trainers import RolloutActorCritic
 from tests import oracles
 from tests.cli.command import SMALL, assert_refused, command_in

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from marl.core.contract import random_inputs
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
 from marl.envs import WirelessAccess
 from marl.envs.wireless import Aloha
 from marl.policies import NeuralPolicy, RandomTable, StateIndependentSoftmax, TabularSoftmax, Uniform
+from marl.testing import random_inputs
 from tests import oracles
 from tests.conftest import written_out
 from tests.contracts.test_environment_contract import Rumor

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from marl.core.contract import random_inputs
 from marl.core.errors import ConfigError
 from marl.policies import SharedPolicy
+from marl.testing import random_inputs
 from tests import oracles
 from tests.conftest import written_out
 from tests.policies.test_policies import mixed

@@ -304,7 +304,7 @@ def test_room_is_made_for_fresh_starts() -> None:
     """Episodes of one step at 25 agents visit two pairs a step, nearly all of them new: no row is ever filled."""
     env = WirelessAccess(arrival=0.5)
     fused, autograd = (make(env, engine, 2, 1, horizon=1) for engine in ("fused", "autograd"))
-    assert fused.will_take(1000)[1] >= autograd.will_take(1000)[1] == autograd.critic.table.growth(2000) > 0
+    assert fused.memory_ahead(1000)[1] >= autograd.memory_ahead(1000)[1] == autograd.critic.table.growth(2000) > 0
     for run in (fused, autograd):
         run.run(700)
         assert run.critic.table.storage.used[0] <= 2 / 3 * run.critic.table.storage.width[0]

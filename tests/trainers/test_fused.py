@@ -213,7 +213,7 @@ from marl import Constant, ScalableActorCritic, TabularCritic, TabularSoftmax, W
 env = WirelessAccess(rows=2, cols=2)
 parts = env, TabularSoftmax(env, replicas=4), TabularCritic(env, replicas=4, storage="hash")
 trainer = ScalableActorCritic(*parts, critic_scheduler=Constant(0.1), actor_scheduler=Constant(1.0))
-trainer.will_take(100)
+trainer.memory_ahead(100)
 assert trainer.engine == "fused"
 told = [torch.get_num_threads()]
 trainer.run(3)

@@ -56,7 +56,7 @@ def test_agents_that_see_their_neighbors_beat_the_best_matching_soon() -> None:
     env = build.environment(config)
     grid = np.linspace(0.05, 1.0, 20).tolist()
     aloha = evaluate(env, Aloha(env, send_probability=grid, replicas=20), steps=4000).average_reward.max().item()
-    trainer = build.trainer(config, env, STEPS // 10)
+    trainer = build.trainer(config, env, build.replicas(config), STEPS // 10)
     late = Late()
     trainer.loggers = [late]
     trainer.run(STEPS)
@@ -71,7 +71,7 @@ def test_the_discounted_return_improves_steadily() -> None:
     """
     config = compose(["experiment=discounted", "logger=none"])
     env = build.environment(config)
-    trainer = build.trainer(config, env, config["steps"] // 20)
+    trainer = build.trainer(config, env, build.replicas(config), config["steps"] // 20)
     logged = ArrayLogger()
     trainer.loggers = [logged]
     trainer.run(config["steps"])

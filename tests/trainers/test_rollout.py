@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from marl.core.contract import random_inputs
 from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
 from marl.critics import AdditiveCritic, NeuralCritic, PairwiseCritic, StateValue, TabularCritic
@@ -17,6 +16,7 @@ from marl.envs import WirelessAccess, random_local_mdp
 from marl.loggers import ArrayLogger
 from marl.policies import NeighborhoodNeural, NeighborhoodSoftmax, NeuralPolicy, TabularSoftmax
 from marl.schedulers import Constant, Linear, PowerLaw
+from marl.testing import random_inputs
 from marl.trainers import RolloutActorCritic, ScalableActorCritic
 from marl.trainers.returns import lambda_returns
 from marl.trainers.rollout import Collector

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from marl.core.errors import ConfigError
-from marl.core.flatten import flatten
+from marl.loggers.flatten import flatten
 
 RESAMPLES = 2000
 """Bootstrap samples behind every interval."""
@@ -22,7 +22,7 @@ LONGEST = 40
 
 @dataclass(frozen=True)
 class Run:
-    """One run directory. Shapes: steps [L], reward [L, B] (of the steps since the log point before), score [B]."""
+    """What one run directory holds. Shapes: steps [L], reward [L, B] (of the steps since the log point before)."""
 
     path: Path
     config: dict[str, Any]
@@ -52,13 +52,13 @@ class Group:
 
 
 def interquartile_mean(x: np.ndarray) -> np.ndarray:
-    """The mean of the middle half over the first axis: floor(R / 4) values are left out at each end. [R, ...] -> [...]."""
+    """Averages the middle half over the first axis: floor(R / 4) values are left out at each end. [R, ...] -> [...]."""
     cut = len(x) // 4
     return np.asarray(np.sort(x, axis=0)[cut : len(x) - cut].mean(axis=0))
 
 
 def interval(x: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % percentile bootstrap interval of the interquartile mean over the first axis. [R, ...] -> two of [...]."""
+    """Bootstraps the 95 % percentile interval of the interquartile mean over the first axis. [R, ...] -> two of [...]."""
     drawn = np.random.default_rng(seed).integers(len(x), size=(RESAMPLES, len(x)))
     columns = x.reshape(len(x), -1).T
     means = np.stack([interquartile_mean(column[drawn].T) for column in columns])
@@ -67,7 +67,7 @@ def interval(x: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def find(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
-    """Finished runs in and under `places`, and a line about every run there that cannot be used.
+    """Finds the finished runs in and under `places`, and a line about every run there that cannot be used.
 
     Errors: `ConfigError` if a place does not exist or no run is found.
     """
@@ -91,7 +91,7 @@ def find(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
 
 
 def grouped(runs: Sequence[Run]) -> list[Group]:
-    """Runs pooled over seeds and replicas, one group for every setting that differs, which is its label."""
+    """Pools runs over seeds and replicas, one group for every setting that differs, which is its label."""
     settings = [flatten(run.config) for run in runs]
     keys = _varying(settings)
     pools: dict[str, tuple[dict[str, str], list[Run]]] = {}

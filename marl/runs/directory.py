@@ -16,17 +16,18 @@ import numpy as np
 import torch
 import yaml
 
-from marl.core import checkpoint
 from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
 from marl.core.files import write_atomically
+from marl.runs import checkpoint
+from marl.runs.settings import Settings
 
 NOT_IDENTITY = ("steps", "eval", "checkpoint", "log_every", "logger", "resume", "force", "threads")
 """Keys that may differ between two runs whose numbers agree as far as both go."""
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The keys in which two configurations are different runs, each as "key: value there, value here"."""
+    """Lists the keys in which two configurations are different runs, each as "key: value there, value here"."""
     found = []
     for key in [*there, *(key for key in here if key not in there)]:
         old, new = there.get(key), here.get(key)
@@ -43,21 +44,21 @@ OURS = ("tb", "checkpoint.pt", "metrics.npz", "summary.json")
 
 
 class RunDirectory:
-    """`.hydra/` (settings), `tb/`, `checkpoint.pt`, `metrics.npz`, and `summary.json`, written last."""
+    """A run directory: `.hydra/` (settings), `tb/`, `checkpoint.pt`, `metrics.npz`, and `summary.json`, written last."""
 
     def __init__(self, path: Path):
         self.path = path
 
     def config(self) -> dict[str, Any] | None:
-        """The configuration that the directory belongs to, None if it belongs to no run."""
+        """Reads the configuration that the directory belongs to, None if it belongs to no run."""
         try:
             config = yaml.safe_load((self.path / ".hydra" / "config.yaml").read_text())
         except (OSError, yaml.YAMLError):
             return None
         return config if isinstance(config, dict) else None
 
-    def finished(self, config: Mapping[str, Any], environment: str) -> dict[str, Any] | None:
-        """The summary, if exactly this run is finished here. Errors: `ConfigError` if anything else is here."""
+    def finished(self, config: Mapping[str, Any], settings: Settings, environment: str) -> dict[str, Any] | None:
+        """Reads the summary if exactly this run is finished here. Errors: `ConfigError` if anything else is here."""
         there = self.config()
         if there is None:
             if found := [name for name in OURS if (self.path / name).exists()]:
@@ -78,27 +79,27 @@ class RunDirectory:
         if not isinstance(summary, dict) or summary.get("status") != "finished" or "steps" not in summary:
             return None
         self.check_environment(summary.get("environment"), environment)
-        if summary["steps"] == config["steps"]:
+        if summary["steps"] == settings.steps:
             return summary
-        if summary["steps"] < config["steps"] and config["resume"]:
+        if summary["steps"] < settings.steps and settings.resume:
             return None
         raise ConfigError(
-            f"{self.path} holds a finished run of {summary['steps']} steps, not {config['steps']}; "
+            f"{self.path} holds a finished run of {summary['steps']} steps, not {settings.steps}; "
             f"use resume={self.path} to go on to more steps, another hydra.run.dir, or force=true to replace it"
         )
 
-    def saved(self, config: Mapping[str, Any], environment: str) -> dict[str, Any] | None:
-        """The state to continue from, if there is one. Errors: `CheckpointError` if it is of another configuration."""
+    def saved(self, config: Mapping[str, Any], settings: Settings, environment: str) -> dict[str, Any] | None:
+        """Reads the state to continue from, if any. Errors: `CheckpointError` if it is of another configuration."""
         path = self.path / "checkpoint.pt"
         if not path.exists():
-            if config["resume"]:
+            if settings.resume:
                 raise CheckpointError(f"resume={self.path}: there is no checkpoint.pt; give the directory of a run")
             return None
         there, state = checkpoint.load(path)
         if other := differences(there, config):
             raise CheckpointError(f"{path} is of another configuration ({'; '.join(other)}); force=true starts anew")
         self.check_environment(state["environment"], environment)
-        here, steps = state["trainer"]["t"], config["steps"]
+        here, steps = state["trainer"]["t"], settings.steps
         if here > steps or (here == steps and config["steps"] != there["steps"]):
             raise ConfigError(f"{path} is at step {here}, and steps={steps} leaves nothing to do; give more steps")
         return state
@@ -110,17 +111,17 @@ class RunDirectory:
         Errors: `ConfigError` if another run is in it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        held = os.open(self.path, os.O_RDONLY)
+        descriptor = os.open(self.path, os.O_RDONLY)
         try:
             try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ConfigError(
                     f"another run is at work in {self.path}; wait for it or choose another hydra.run.dir"
                 ) from None
             yield
         finally:
-            os.close(held)
+            os.close(descriptor)
 
     def open(self, config: Mapping[str, Any], provenance: Mapping[str, str], *, fresh: bool) -> None:
         """Takes the directory for a run; `fresh` removes what an earlier one left."""
@@ -143,9 +144,9 @@ class RunDirectory:
 
     def close(self, arrays: Mapping[str, np.ndarray], summary: Mapping[str, Any]) -> None:
         """Writes metrics.npz, then summary.json: the run is over. A number that is not finite is null: JSON has none."""
-        held = io.BytesIO()
-        np.savez(held, **arrays)  # type: ignore[arg-type]
-        _write(self.path / "metrics.npz", held.getvalue())
+        content = io.BytesIO()
+        np.savez(content, **arrays)  # type: ignore[arg-type]
+        _write(self.path / "metrics.npz", content.getvalue())
         _write(self.path / "summary.json", (json.dumps(_finite(summary), indent=2, allow_nan=False) + "\n").encode())
 
     def check_environment(self, there: str | None, here: str) -> None:
@@ -158,7 +159,7 @@ class RunDirectory:
 
 
 def fingerprint(env: Environment) -> str:
-    """A digest of everything an environment holds in tensors and of its graph: what the files it was read from said."""
+    """Digests everything an environment holds in tensors and its graph: what the files it was read from said."""
     digest = hashlib.sha256(env.network.edges.tobytes())
     for name, value in sorted(vars(env).items()):
         if isinstance(value, torch.Tensor):

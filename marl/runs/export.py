@@ -22,14 +22,14 @@ def export_policy(policy: Policy, path: str | Path) -> None:
     path = Path(path)
     table, env = policy.probability_table().numpy(), policy.env
     sizes = env.num_states.tolist(), env.num_actions.tolist()
-    held = io.BytesIO()
+    content = io.BytesIO()
     if path.suffix == ".npz":
-        np.savez(held, probabilities=table, num_states=np.array(sizes[0]), num_actions=np.array(sizes[1]))
+        np.savez(content, probabilities=table, num_states=np.array(sizes[0]), num_actions=np.array(sizes[1]))
     elif path.suffix == ".json":
         agents = list(enumerate(zip(*sizes, strict=True)))
         rows = [[replica[i, :states, :actions].tolist() for i, (states, actions) in agents] for replica in table]
-        held.write(json.dumps({"format": "marl policy 1", "policy": rows}).encode())
+        content.write(json.dumps({"format": "marl policy 1", "policy": rows}).encode())
     else:
         raise ConfigError(f"a policy is exported to a .json or .npz file, got {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda file: file.write(held.getvalue()))
+    write_atomically(path, lambda file: file.write(content.getvalue()))

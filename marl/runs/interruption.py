@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, heard where a run is whole."""
+"""Ctrl-C and SIGTERM, postponed to where a run is whole."""
 
 import contextlib
 import signal
@@ -9,20 +9,19 @@ from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-
 ECHO = 1.0
 """Seconds after a signal in which another one says the same: a terminal and a parent process may both pass it on."""
 
 
 class Request:
-    """Whether someone has asked the run to stop."""
+    """A request says whether someone has asked the run to stop."""
 
     def __init__(self) -> None:
         self.made = False
         self._when = 0.0
 
-    def hear(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler: the first signal is remembered, a second one, later, stops the run where it is."""
+    def remember(self, number: int, frame: FrameType | None) -> None:
+        """Handles a signal: the first is remembered, a second one, later, stops the run where it is."""
         if self.made and time.monotonic() > self._when + ECHO:
             raise KeyboardInterrupt
         if not self.made:
@@ -30,16 +29,16 @@ class Request:
 
 
 @contextlib.contextmanager
-def heard() -> Iterator[Request]:
-    """Inside, a signal is a request; it must be asked for."""
+def postponed() -> Iterator[Request]:
+    """Makes a signal inside a request, which whoever opened it has to look at."""
     request = Request()
-    with handled(request.hear, *SIGNALS):
+    with handled(request.remember, *SIGNALS):
         yield request
 
 
 @contextlib.contextmanager
 def handled(handler: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
-    """Inside, `handler` hears these signals. Outside of the main thread signals stay as they are."""
+    """Gives these signals to `handler` inside. Outside of the main thread signals stay as they are."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

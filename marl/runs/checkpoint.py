@@ -51,7 +51,7 @@ class _Writer:
 
 
 def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(config, state) of a checkpoint. Errors: `CheckpointError` if it is missing, damaged or of another format."""
+    """Reads (config, state) of a checkpoint. Errors: `CheckpointError` if it is missing, damaged or of another format."""
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}; give the directory of a run that wrote one")
     try:

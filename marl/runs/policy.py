@@ -1,0 +1,52 @@
+"""The trained policy of a run, loaded from its checkpoint and evaluated."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from marl import build
+from marl.core.checks import integer
+from marl.core.errors import CheckpointError, ConfigError
+from marl.core.policy import Policy
+from marl.runs import checkpoint
+from marl.runs.directory import RunDirectory, differences, fingerprint
+from marl.runs.settings import parse_threads, use_threads
+from marl.trainers.evaluation import Evaluation, evaluate
+
+
+def evaluate_run(directory: Path, steps: int, burn_in: int | None = None, seed: int | None = None) -> Evaluation:
+    """Evaluates the policy of a run's checkpoint. Errors: `CheckpointError`, `ConfigError`."""
+    policy, replicas = _load(directory)
+    return evaluate(policy.env, policy, steps=steps, burn_in=burn_in, seed=replicas.seed if seed is None else seed)
+
+
+def load_policy(directory: str | Path, replica: int | None = None) -> Policy:
+    """Loads the trained policy of a run, of all its replicas or of one; `policy.act(s)` draws actions in `policy.env`.
+
+    Errors: `CheckpointError` if there is no sound checkpoint, `ConfigError` if there is no such replica.
+    """
+    return _load(Path(directory), replica)[0]
+
+
+def _load(directory: Path, replica: int | None = None) -> tuple[Policy, build.Replicas]:
+    """(policy, the replicas that were trained), see `load_policy`."""
+    config, state = checkpoint.load(directory / "checkpoint.pt")
+    folder = RunDirectory(directory)
+    other = differences(folder.config() or config, config)
+    if other:
+        raise CheckpointError(f"{directory}/checkpoint.pt is of another configuration than its run ({'; '.join(other)})")
+    use_threads(parse_threads(config["threads"]))
+    env = build.environment(config)
+    folder.check_environment(state["environment"], fingerprint(env))
+    trained = build.replicas(config)
+    if replica is not None and integer("replica", replica, 0) >= trained.count:
+        raise ConfigError(f"{directory} has replicas 0 to {trained.count - 1}, got replica={replica}")
+    policy = build.policy(config, env, trained if replica is None else replace(trained, count=1))
+    try:
+        learned = state["trainer"]["policy"]
+        if replica is not None:  # buffers have no axis of replicas
+            own = dict(policy.named_parameters())
+            learned = {name: x[replica : replica + 1] if name in own else x for name, x in learned.items()}
+        policy.load_state_dict(learned)
+    except (RuntimeError, KeyError, TypeError, AttributeError):
+        raise CheckpointError(f"{directory}/checkpoint.pt holds another policy than its configuration says") from None
+    return policy, trained

@@ -1,0 +1,189 @@
+"""One training run in one directory: start or continue, checkpoint, evaluate, summarize."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from marl import build
+from marl.core.errors import CheckpointError, ConfigError, DivergedError, MarlError, NotEnoughMemoryError, RunFailedError
+from marl.core.logger import Logger
+from marl.loggers import ArrayLogger, ProgressLogger
+from marl.runs.directory import RunDirectory, fingerprint
+from marl.runs.interruption import postponed
+from marl.runs.last_tenth import LastTenth, last_tenth_mean
+from marl.runs.memory import forecast
+from marl.runs.settings import Settings, parse, use_threads
+from marl.runs.summary import summary_of
+from marl.schedulers import TwoTimescale
+from marl.trainers.evaluation import Evaluation
+from marl.trainers.trainer import Trainer
+
+PIECE = 0.5
+"""Seconds of training between two looks at whether someone wants the run to stop."""
+_SMALLER = "use fewer replicas, a smaller critic.kappa or a smaller network"
+
+log = logging.getLogger(__name__)
+
+
+def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Trains as `config` says in `directory` and returns the summary (see `marl.runs.summary`).
+
+    A finished run of the same configuration is not run again; an unfinished one continues from its checkpoint;
+    `force` starts anew. `provenance`: file name -> text, kept in `directory/.hydra`.
+
+    Errors: `ConfigError` before anything is written; `DivergedError` after a summary with status `diverged`.
+    """
+    settings, folder = parse(config), RunDirectory(directory)
+    use_threads(settings.threads)
+    env = build.environment(config)
+    environment = fingerprint(env)
+    before = None if settings.force else folder.finished(config, settings, environment)
+    if before is not None:
+        log.info("%s is finished already; force=true runs it again, marl evaluate measures its policy", directory)
+        return before
+    saved = None if settings.force else folder.saved(config, settings, environment)
+    log_every = settings.log_every if saved is None or settings.log_every_is_given else saved["log_every"]
+    board = build.logger(config, env, directory / "tb", saved["trainer"]["t"] if saved else 0)
+    with _memory_is_asked_for():
+        trainer = build.trainer(config, env, settings.replicas, log_every)
+    arrays, tail = ArrayLogger(), LastTenth(settings.steps)
+    if saved is not None:
+        with _parts_of(directory / "checkpoint.pt"):
+            trainer.load_state_dict(saved["trainer"])
+            arrays.load_state_dict(saved["arrays"])
+            tail.load_state_dict(saved["last_tenth"])
+        log.info("continuing %s at step %d", directory, trainer.t)
+    watchers = build.observed(config, trainer, [arrays, *board, ProgressLogger(settings.steps, trainer.t)])
+    with _memory_is_asked_for():
+        log.info("%s", forecast(trainer, trainer.env.n, *trainer.memory_ahead(settings.steps - trainer.t)))
+    with folder.locked():
+        folder.open(config, provenance or {}, fresh=saved is None)
+        log.info("%s", TwoTimescale.check(*build.step_sizes(config)))
+        trainer.loggers = watchers
+        if arrays.steps and arrays.steps[-1] == trainer.t:  # dropped with all from this step on
+            for logger in board:
+                logger.log(trainer.t, arrays.last)
+        return _Run(config, settings, folder, environment, trainer, arrays, tail, board).go()
+
+
+@dataclass
+class _Run:
+    """A run while it goes on."""
+
+    config: dict[str, Any]
+    settings: Settings
+    folder: RunDirectory
+    environment: str
+    trainer: Trainer
+    arrays: ArrayLogger
+    tail: LastTenth
+    board: list[Logger]
+
+    def go(self) -> dict[str, Any]:
+        """Trains to the end, evaluates and writes the summary, whatever happens."""
+        trainer, start, clock = self.trainer, self.trainer.t, time.perf_counter()
+
+        def rate() -> float:
+            return (trainer.t - start) / (time.perf_counter() - clock)
+
+        try:
+            self._train()
+            trained = rate()
+            evaluation = self._evaluate()
+            self._close()
+            summary = self._summarize(trained, "finished", evaluation=evaluation)
+        except KeyboardInterrupt:
+            self._close()
+            raise
+        except Exception as error:
+            status = "diverged" if isinstance(error, DivergedError) else "failed"
+            full = isinstance(error, NotEnoughMemoryError)
+            with contextlib.suppress(OSError):  # the disk may be what failed
+                if full:
+                    self._save()
+                self._close()
+                self._summarize(rate(), status, reason=str(error))
+            if isinstance(error, OSError):
+                text = f"the run stopped at step {trainer.t}: {error}; a checkpoint that it wrote before is whole"
+                raise RunFailedError(text) from None
+            if full:
+                raise RunFailedError(
+                    f"the run stopped at step {trainer.t}, its checkpoint is whole: {error}; {_SMALLER}"
+                ) from None
+            raise
+        return summary
+
+    def _train(self) -> None:
+        """Trains in pieces of half a second, after each of which Ctrl-C and SIGTERM leave a checkpoint."""
+        trainer, piece = self.trainer, 1
+        steps, checkpoint_every = self.settings.steps, self.settings.checkpoint_every
+        with postponed() as request:
+            while trainer.t < steps:
+                self.tail.reach(trainer)
+                checkpoint = trainer.t - trainer.t % checkpoint_every + checkpoint_every
+                stops = (checkpoint, self.tail.start, steps, trainer.t + piece)
+                begun, clock = trainer.t, time.perf_counter()
+                trainer.run(min(stop for stop in stops if stop > trainer.t) - trainer.t)
+                rate = (trainer.t - begun) / max(time.perf_counter() - clock, 1e-9)
+                piece = max(1, min(int(rate * PIECE), 10 * piece))
+                if request.made or trainer.t in (checkpoint, steps):
+                    self._save()
+                if request.made:
+                    raise KeyboardInterrupt
+
+    def _save(self) -> None:
+        for logger in self.trainer.loggers:
+            logger.flush()  # before the checkpoint: a run that goes on from it logs only what comes after
+        state = {
+            "environment": self.environment,
+            "trainer": self.trainer.state_dict(),
+            "arrays": self.arrays.state_dict(),
+            "last_tenth": self.tail.state_dict(),
+            "log_every": self.trainer.log_every,
+        }
+        self.folder.save(self.config, state)
+
+    def _evaluate(self) -> Evaluation | None:
+        if not self.settings.eval_steps:
+            return None
+        evaluation = self.trainer.evaluate(self.settings.eval_steps, self.settings.eval_burn_in)
+        for logger in self.board:
+            logger.log(self.trainer.t, {"eval/average_reward": evaluation.average_reward.numpy()})
+        return evaluation
+
+    def _summarize(self, rate: float, status: str, **more: Any) -> dict[str, Any]:
+        average, arrays = self.tail.average(self.trainer), self.arrays.arrays()
+        returns = arrays.get("train/discounted_return")
+        returned = None if returns is None else last_tenth_mean(arrays["step"], returns).tolist()
+        given = self.config, self.environment, self.trainer, average, rate, status
+        summary = summary_of(*given, discounted_return=returned, **more)
+        self.folder.close(arrays, summary)
+        return summary
+
+    def _close(self) -> None:
+        for logger in self.trainer.loggers:
+            logger.close()
+
+
+@contextlib.contextmanager
+def _parts_of(path: Path) -> Iterator[None]:
+    """Turns what goes wrong while parts are loaded into `CheckpointError`: they are of another kind than they must be."""
+    try:
+        yield
+    except MarlError:
+        raise
+    except (AttributeError, TypeError, KeyError, IndexError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged or not one of ours ({type(error).__name__})") from error
+
+
+@contextlib.contextmanager
+def _memory_is_asked_for() -> Iterator[None]:
+    """Turns a lack of memory into `ConfigError`: nothing was written yet."""
+    try:
+        yield
+    except NotEnoughMemoryError as error:
+        raise ConfigError(f"{error}; {_SMALLER}") from None

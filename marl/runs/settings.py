@@ -1,0 +1,111 @@
+"""The settings of a run besides its parts, read and checked once."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from marl import build
+from marl.core.checks import boolean, integer
+from marl.core.errors import ConfigError
+from marl.trainers.evaluation import BATCHES
+
+KEYS = ("steps", "replicas", "seed", "dtype", "log_every", "threads", "eval", "checkpoint", "resume", "force")
+"""The keys of a configuration besides those of its parts."""
+_NESTED = {"eval": ("steps", "burn_in"), "checkpoint": ("every",)}
+MAX_THREADS = 1024
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A record of what a configuration asks of a run; which parts the run consists of is read by `marl.build`.
+
+    log_every_is_given: if not, `log_every` is a share of `steps`, and a run that is continued keeps what it had.
+    threads: None = one for tensors and all cores for compiled replicas. eval_burn_in: None = a share of eval_steps.
+    resume: whether there has to be a checkpoint. force: whether what is in the directory is replaced.
+    """
+
+    steps: int
+    replicas: build.Replicas
+    log_every: int
+    log_every_is_given: bool
+    threads: int | None
+    eval_steps: int
+    eval_burn_in: int | None
+    checkpoint_every: int
+    resume: bool
+    force: bool
+
+
+def parse(config: Mapping[str, Any]) -> Settings:
+    """Reads the settings of a configuration. Errors: `ConfigError` that names a key which is unknown, missing or wrong."""
+    _check_names("", config, build.PARTS + KEYS)
+    for group, names in _NESTED.items():
+        _check_names(f"{group}.", config[group], names)
+    steps, force = integer("steps", config["steps"], 1), boolean("force", config["force"])
+    threads = parse_threads(config["threads"])
+    checkpoint_every = _or_share("checkpoint.every", config["checkpoint"]["every"], steps, 10)
+    eval_steps, eval_burn_in = config["eval"]["steps"], config["eval"]["burn_in"]
+    return Settings(
+        steps=steps,
+        replicas=build.replicas(config),
+        log_every=_log_every(config, steps),
+        log_every_is_given=config["log_every"] is not None,
+        threads=threads,
+        eval_steps=integer("eval.steps", eval_steps, 0 if eval_steps == 0 else BATCHES),
+        eval_burn_in=None if eval_burn_in is None else integer("eval.burn_in", eval_burn_in, 0),
+        checkpoint_every=checkpoint_every,
+        resume=bool(config["resume"]),
+        force=force,
+    )
+
+
+def parse_threads(value: Any) -> int | None:
+    """Reads how many threads there may be, None for the default. Errors: `ConfigError`."""
+    threads = None if value is None else integer("threads", value, 1)
+    if threads is not None and threads > MAX_THREADS:
+        raise ConfigError(f"threads must be at most {MAX_THREADS}, got {threads}; small tensors are fastest with 1")
+    return threads
+
+
+def use_threads(threads: int | None) -> None:
+    """Sets the number for this process: None is one thread for tensors and all cores for compiled replicas."""
+    torch.set_num_threads(threads or 1)
+    if threads is not None or "numba" in sys.modules:
+        from marl.kernels import workers  # numba takes its time: only where it is used
+
+        workers.use(threads or MAX_THREADS)
+
+
+def _check_names(prefix: str, config: Any, known: Sequence[str]) -> None:
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"{prefix[:-1]} must hold {', '.join(known)}, got {config!r}")
+    for key in config:
+        if key not in known:
+            names = ", ".join(prefix + name for name in known)
+            raise ConfigError(f"there is no key {prefix + str(key)!r}; there are: {names}")
+    for key in known:
+        if key not in config:
+            raise ConfigError(f"the configuration lacks {prefix + key!r}")
+
+
+def _log_every(config: Mapping[str, Any], steps: int) -> int:
+    log_every = _or_share("log_every", config["log_every"], steps, 200)
+    if config["log_every"] is None:
+        log_every = _whole_rollouts(log_every, config["trainer"], steps)
+    if log_every > steps:
+        raise ConfigError(f"log_every={log_every} is more than steps={steps}, so nothing would be logged; make it smaller")
+    return log_every
+
+
+def _whole_rollouts(log_every: int, trainer: Any, steps: int) -> int:
+    """So that at every log point something has been learned since the one before."""
+    rollout = trainer.get("rollout", 1) if isinstance(trainer, Mapping) else 1
+    whole = isinstance(rollout, int) and 1 < rollout < steps
+    return min(-(-log_every // rollout) * rollout, steps) if whole else log_every
+
+
+def _or_share(name: str, value: Any, steps: int, parts: int) -> int:
+    return -(-steps // parts) if value is None else integer(name, value, 1)
