@@ -15,6 +15,7 @@ from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.logger import Logger
+from marl.core.objective import Average
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
 from marl.trainers.trainer import Trainer
@@ -86,7 +87,8 @@ def observed(config: Config, trainer: Trainer, loggers: list[Logger]) -> list[Lo
     if isinstance(config["callback"], Mapping) and config["callback"].get("_target_") is None:
         return loggers
     critic = getattr(trainer, "critic", None)
-    kappa = critic.kappa if isinstance(critic, Critic) and critic.table is not None else None
+    of_theorem_2 = isinstance(critic, Critic) and critic.table is not None and isinstance(critic.objective, Average)
+    kappa = critic.kappa if of_theorem_2 else None
     given = {"env": trainer.env, "policy": trainer.policy, "critic_kappa": kappa, "loggers": loggers}
     return [instantiate("callback", config["callback"], Logger, **given)]
 

@@ -10,7 +10,7 @@ import torch
 from marl.core.errors import CheckpointError
 from marl.core.files import write_atomically
 
-FORMAT = 3
+FORMAT = 4
 PARTS = ("environment", "trainer", "arrays", "last_tenth", "log_every")
 """What the state of a run consists of."""
 
@@ -60,7 +60,10 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
                 raise ValueError(f"checksum of {broken}")
         payload = torch.load(path, weights_only=True, map_location="cpu")
         if payload["format"] != FORMAT:
-            raise CheckpointError(f"checkpoint {path} has format {payload['format']}, this version reads format {FORMAT}")
+            raise CheckpointError(
+                f"checkpoint {path} has format {payload['format']}, this version reads format {FORMAT}; "
+                "use the version that wrote it, or start anew with force=true"
+            )
         config, state = json.loads(payload["config"]), payload["state"]
         if missing := [name for name in PARTS if name not in state]:
             raise KeyError(missing[0])
