@@ -87,8 +87,9 @@ def observed(config: Config, trainer: Trainer, loggers: list[Logger]) -> list[Lo
     if isinstance(config["callback"], Mapping) and config["callback"].get("_target_") is None:
         return loggers
     critic = getattr(trainer, "critic", None)
-    of_theorem_2 = isinstance(critic, Critic) and critic.table is not None and isinstance(critic.objective, Average)
-    kappa = critic.kappa if of_theorem_2 else None
+    kappa = None
+    if isinstance(critic, Critic) and critic.table is not None and isinstance(critic.objective, Average):
+        kappa = critic.kappa  # Theorem 2 is about such critics
     given = {"env": trainer.env, "policy": trainer.policy, "critic_kappa": kappa, "loggers": loggers}
     return [instantiate("callback", config["callback"], Logger, **given)]
 

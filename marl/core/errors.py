@@ -40,9 +40,9 @@ class DivergedError(MarlError):
     def __init__(self, step: int, replicas: list[int], what: str, advice: str):
         self.step = step
         self.replicas = replicas
-        self._told = what, advice
+        self._what_and_advice = what, advice
         shown = ", ".join(map(str, replicas[:8])) + (", ..." if len(replicas) > 8 else "")
         super().__init__(f"training diverged at step {step}: {what} stopped being finite in replica {shown}; {advice}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.step, self.replicas, *self._told)
+        return type(self), (self.step, self.replicas, *self._what_and_advice)

@@ -25,8 +25,8 @@ class BlockMaxima:
 
     def update(self, values: Tensor, slots: Pairs) -> None:
         """The entries in `slots` have changed."""
-        held = slots[slots < values.numel()]
-        b, k = held // values.shape[1], held % values.shape[1] // self.block
+        real = slots[slots < values.numel()]
+        b, k = real // values.shape[1], real % values.shape[1] // self.block
         self.maxima[b, k] = values.unflatten(1, (-1, self.block))[b, k].abs().amax(dim=1)
 
     def largest(self) -> PerReplica:

@@ -126,6 +126,10 @@ class ActorCritic(Trainer):
     def memory_ahead(self, steps: int) -> tuple[int, int]:
         return 0, self._growth(steps)
 
+    def visits(self, end: int) -> int:
+        """How many pairs are visited from step t, whose own has been, to step `end`: one a step, or more."""
+        return end - self.t
+
     def _growth(self, visits: int) -> int:
         """Bytes by which the critic can at most grow within so many visits."""
         return 0 if self.critic.table is None else self.critic.table.growth(visits)

@@ -127,7 +127,7 @@ class DiscountedActorCritic(TwoEngineActorCritic):
             apply(optimizer, step_size)
 
     def fused(self) -> FusedEngine:
-        return FusedEpisodes(self)
+        return FusedEpisodes(self, self.horizon)
 
     def _metrics(self) -> dict[str, float | np.ndarray]:
         return {

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class TwoEngineActorCritic(ActorCritic):
-    """Base class. Implement `_step`, the algorithm, and `fused`, the same compiled; `visits`, if steps visit more pairs.
+    """Base class. Implement `_step`, the algorithm, and `fused`, the same compiled.
 
     engine: `autograd` takes every gradient with torch autograd; `fused` is the same algorithm compiled, for policies,
     critics and environments that can be fused, equal up to rounding; `auto` is `fused` where that is possible. A class that
@@ -35,10 +35,6 @@ class TwoEngineActorCritic(ActorCritic):
         self.engine = self._choose_engine(choice("trainer.engine", engine, ENGINES))
         if self.engine == "autograd":  # now, so that no step is said to take that long
             _ = self.critic_optimizer, self.actor_optimizer
-
-    def visits(self, end: int) -> int:
-        """How many pairs are visited from step t, whose own has been, to step `end`."""
-        return end - self.t
 
     def memory_ahead(self, steps: int) -> tuple[int, int]:
         if self.engine != "fused":

@@ -1,6 +1,6 @@
 """The fused engine of `ScalableActorCritic`: the same state, many steps per call, equal up to rounding."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +11,8 @@ from marl.core.indexing import last_actions
 from marl.core.scheduler import Scheduler
 from marl.core.threads import spread
 from marl.kernels.arguments import Layout, Progress, Span, action_count
+from marl.trainers.actor_critic import ActorCritic
 from marl.trainers.fusing import as_arguments, check_done, form_of
-
-if TYPE_CHECKING:
-    from marl.trainers.engines import TwoEngineActorCritic
 
 CHUNK = 4096
 """Most steps for which a growing table makes room at a time; a power of two."""
@@ -32,7 +30,7 @@ class FusedEngine:
     It holds no trainer, so that a trainer that is let go takes its table along at once.
     """
 
-    def __init__(self, trainer: "TwoEngineActorCritic"):
+    def __init__(self, trainer: ActorCritic):
         from marl.kernels import actor_critic, workers  # numba takes its time: only where it is used
         from marl.kernels.rescaling import Fixed
         from marl.kernels.softmax import BLOCK
@@ -64,7 +62,7 @@ class FusedEngine:
         each = n * (17 + self._work.uniforms + 1) + self._block * (2 * actions + 2) + self._work.work
         return 8 * self._workers.working(self._replicas) * each
 
-    def advance(self, trainer: "TwoEngineActorCritic", steps: int) -> None:
+    def advance(self, trainer: ActorCritic, steps: int) -> None:
         """Moves `trainer`, the one it was made for, `steps` steps ahead, in calls of a bounded number of steps."""
         policy, step = _unfrozen(form_of(trainer.policy)), as_arguments(form_of(trainer.env), trainer.env)
         with spread(self._replicas) as threaded:
@@ -88,7 +86,7 @@ class FusedEngine:
         cell = min(self._longest, max(SHORTEST, 1 << max(0, t.bit_length() - 1)))
         return (t // cell + 1) * cell
 
-    def _call(self, trainer: "TwoEngineActorCritic", step: tuple[Any, Any], steps: int, threaded: bool) -> None:
+    def _call(self, trainer: ActorCritic, step: tuple[Any, Any], steps: int, threaded: bool) -> None:
         interval, critic = trainer.interval, trainer.critic
         if critic.table is not None:
             critic.table.make_room(trainer.visits(self.room_until(trainer.t)))

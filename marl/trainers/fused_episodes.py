@@ -1,23 +1,21 @@
 """The fused engine of `DiscountedActorCritic`: episodes in one loop, equal up to rounding."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from marl.kernels.arguments import Progress, Span
+from marl.trainers.actor_critic import ActorCritic
 from marl.trainers.fused import FusedEngine, step_sizes
-
-if TYPE_CHECKING:
-    from marl.trainers.discounted_actor_critic import DiscountedActorCritic
 
 
 class FusedEpisodes(FusedEngine):
     """`FusedEngine` with a kernel of its own. Fresh starts of a call are drawn before it: there is no compiled reset."""
 
-    def __init__(self, trainer: "DiscountedActorCritic"):
+    def __init__(self, trainer: ActorCritic, horizon: int):
         from marl.kernels import episodes  # numba takes its time: only where it is used
 
         super().__init__(trainer)
         self._episodes: Any = episodes
-        self._horizon = trainer.horizon
+        self._horizon = horizon
 
     @property
     def workspace(self) -> int:
@@ -27,15 +25,13 @@ class FusedEpisodes(FusedEngine):
         starts = self._replicas * (self._work.uniforms + 2) * (self._longest_call // self._horizon + 1)
         return super().workspace + 8 * n * (pairs + starts)
 
-    def _take(
-        self, trainer: "DiscountedActorCritic", steps: int, threaded: bool, parts: tuple[Any, ...], progress: Progress
-    ) -> None:
-        m, end = trainer.t // trainer.horizon, (trainer.t + steps) // trainer.horizon
+    def _take(self, trainer: Any, steps: int, threaded: bool, parts: tuple[Any, ...], progress: Progress) -> None:
+        m, end = trainer.t // self._horizon, (trainer.t + steps) // self._horizon
         sizes = step_sizes(trainer.alpha, trainer.t, steps), step_sizes(trainer.eta, m, end - m)
         span = Span(trainer.t, trainer.interval.steps, *sizes)
         fresh_s, fresh_u = trainer.starts(m + 1, max(1, end - m))  # at least one, so that there is an array to hand over
         episode = trainer.episode
-        held = (part.numpy() for part in (episode.weight, episode.s, episode.a, episode.running, episode.ended))
-        episodes = self._episodes.Episodes(*held, fresh_s.numpy(), fresh_u.contiguous().numpy())
+        arrays = (part.numpy() for part in (episode.weight, episode.s, episode.a, episode.running, episode.ended))
+        episodes = self._episodes.Episodes(*arrays, fresh_s.numpy(), fresh_u.contiguous().numpy())
         advance = self._episodes.advance if threaded else self._episodes.advance_in_turn
         advance(*parts, progress, span, episodes)

@@ -72,7 +72,7 @@ def not_declared(part: object) -> str | None:
 def changed(part: Any) -> str | None:
     """What was done to the object that only the autograd engine would notice, or None."""
     name, kind, own = type(part).__name__, type(part), vars(part)
-    replaced = sorted(key for key, held in own.items() if callable(held) and callable(getattr(kind, key, None)))
+    replaced = sorted(key for key, value in own.items() if callable(value) and callable(getattr(kind, key, None)))
     if replaced:
         return f"{', '.join(replaced)} of this {name} was replaced"
     if isinstance(part, nn.Module) and _hooked(part.parameters()):

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from marl import ConfigError, Constant, ScalableActorCritic, TabularCritic, WirelessAccess, evaluate
+from marl import ConfigError, Constant, NeuralCritic, ScalableActorCritic, TabularCritic, TabularSoftmax, WirelessAccess
+from marl.trainers.evaluation import evaluate
 from tests.trainers.test_fused import assert_equal, trainer
 
 ENGINES = ("fused", "autograd")
@@ -148,10 +149,8 @@ def test_gamma_that_is_switched_on_counts() -> None:
 
 def test_a_table_of_another_kind_of_critic() -> None:
     """The table is a part of its critic; any other critic has none."""
-    assert TabularCritic(small()).table is not None
-    with pytest.raises(ConfigError, match=r"trainer\.rescale=true needs the largest"):
-        from marl import NeuralCritic, TabularSoftmax
-
-        env = small()
-        sizes = {"critic_scheduler": Constant(0.1), "actor_scheduler": Constant(1.0)}
+    env = small()
+    assert TabularCritic(env).table is not None
+    sizes = {"critic_scheduler": Constant(0.1), "actor_scheduler": Constant(1.0)}
+    with pytest.raises(ConfigError, match=r"trainer\.rescale=true needs the largest .*NeuralCritic is none"):
         ScalableActorCritic(env, TabularSoftmax(env), NeuralCritic(env), rescale=True, **sizes)
