@@ -60,7 +60,6 @@ class TabularCritic(Critic):
     """
 
     tabular = True
-    _dummy_key: Tensor | None
 
     def __init__(
         self,
@@ -76,8 +75,7 @@ class TabularCritic(Critic):
         super().__init__(env, kappa=kappa, replicas=replicas, seed=seed, dtype=dtype)
         self.keys = NeighborhoodKeys(self.neighborhood, env.index.num_pairs)
         self.storage = _choose_storage(choice("critic.storage", storage, ("auto", "dense", "hash")), self)
-        dummy_key = None if dummy is None else self.keys.of(_joint_dummy(self, dummy))
-        self.register_buffer("_dummy_key", dummy_key, persistent=False)
+        self._dummy_key = None if dummy is None else self.keys.of(_joint_dummy(self, dummy))
         self._dummy_keys = np.full(env.n, -1) if self._dummy_key is None else self._dummy_key.numpy()
         self.values = _Values(self.storage.values(dtype))
         self._maxima: BlockMaxima | None = None
@@ -85,7 +83,7 @@ class TabularCritic(Critic):
 
     def slots(self, s: States, a: Actions) -> Tensor:
         """Where Q_i(z_{N_i^kappa}) stands in `values`, the last slot if it is dummy or not yet seen. [*K, B, n]."""
-        keys = self.keys.keys(self.pair_index.pairs(s, a))
+        keys = self.keys.keys(self.env.index.pairs(s, a))
         slots = self.storage.find(keys)
         return slots if self._dummy_key is None else slots.masked_fill(keys == self._dummy_key, self.storage.missing)
 
@@ -96,7 +94,7 @@ class TabularCritic(Critic):
     def visit(self, s: States, a: Actions) -> None:
         """Makes entries for the pair, and room for them."""
         if isinstance(self.storage, HashStorage):
-            keys = self.keys.keys(self.pair_index.pairs(s, a))
+            keys = self.keys.keys(self.env.index.pairs(s, a))
             self._make_room(self.storage, self.storage.used + keys.numel() // self.replicas)
             self.storage.insert(keys)
 
