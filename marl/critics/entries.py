@@ -46,8 +46,6 @@ class Entries(Table):
     dummy entry and stays 0. `state_dict` has the rows of the storage in its place.
     """
 
-    _dummy: Tensor
-
     def __init__(
         self,
         env: FiniteEnvironment,
@@ -60,13 +58,12 @@ class Entries(Table):
         dtype: torch.dtype,
     ):
         super().__init__()
-        self.pair_index, self.agents = env.index.shared(), env.n
-        self.kappa, self.replicas = kappa, replicas
+        self.env, self.kappa, self.replicas = env, kappa, replicas  # it does not move: a table lives in main memory
         self.keys = NeighborhoodKeys(neighborhood, env.index.num_pairs)
         kind = choice("critic.storage", storage, ("auto", "dense", "hash"))
         self.storage = _made(kind, env.n, replicas, dtype, self.keys.total, kappa)
         dummies = torch.full((env.n,), -1) if dummy is None else self.keys.of(_joint_dummy(env, neighborhood, dummy))
-        self.register_buffer("_dummy", dummies, persistent=False)
+        self._dummy = dummies
         self._has_dummy = dummy is not None
         self.values = _Values(self.storage.values())
         self._maxima: BlockMaxima | None = None
@@ -78,13 +75,13 @@ class Entries(Table):
 
     def slots(self, s: States, a: Actions) -> Tensor:
         """Where Q_i(z_{N_i^kappa}) stands in `values`, the last slot if it is dummy or not yet seen. [*K, B, n]."""
-        keys = self.keys.keys(self.pair_index.pairs(s, a))
+        keys = self.keys.keys(self.env.index.pairs(s, a))
         slots = self.storage.find(keys)
         return slots.masked_fill(keys == self._dummy, self.storage.missing) if self._has_dummy else slots
 
     def visit(self, s: States, a: Actions) -> None:
         if self.grows:
-            keys = self.keys.keys(self.pair_index.pairs(s, a))
+            keys = self.keys.keys(self.env.index.pairs(s, a))
             self._make_room(self.storage.used + keys.numel() // self.replicas)
             self.storage.insert(keys)
 
@@ -174,7 +171,7 @@ class Entries(Table):
 
     def _entries_after(self, visits: int) -> np.ndarray:
         """The most entries of every replica after so many more visits [B]."""
-        return np.minimum(min(self.keys.total, 2**62), self.storage.used + self.agents * visits)
+        return np.minimum(min(self.keys.total, 2**62), self.storage.used + self.env.n * visits)
 
     def _make_room(self, entries: np.ndarray) -> None:
         if self.storage.make_room(entries):

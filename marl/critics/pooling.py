@@ -31,15 +31,15 @@ class OthersSum(nn.Module):
 
     def forward(self, x: Float[Tensor, "*K B n h"]) -> Float[Tensor, "*K B n h"]:
         """Sums up what the others of every agent have."""
-        return _Sum.apply(x, self._positions)
+        return _Sum.apply(x, self._positions.unbind())
 
 
 class _Sum(torch.autograd.Function):
     """j is among the others of i iff i is among those of j, so the sum is its own transpose."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, positions: Tensor) -> Tensor:
-        ctx.save_for_backward(positions)
+    def forward(ctx: Any, x: Tensor, positions: tuple[Tensor, ...]) -> Tensor:
+        ctx.positions = positions
         total = torch.zeros_like(x)
         with_zero = torch.cat([x, x.new_zeros(*x.shape[:-2], 1, x.shape[-1])], dim=-2)
         for other in positions:
@@ -48,4 +48,4 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _Sum.apply(gradients[0], *ctx.saved_tensors), None
+        return _Sum.apply(gradients[0], ctx.positions), None

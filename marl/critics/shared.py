@@ -50,10 +50,11 @@ class SharedNetwork(Critic):
         """y_i, what the network is told of agent i's pair. Shapes: s, a [*K, B, n] -> int64 [*K, B, n]."""
 
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
-        y, every, cell = self._symbols(s, a), self._every, self._cell
-        if self.kappa or y.numel() <= every.numel():
+        y = self._symbols(s, a)
+        if self.kappa or y.numel() <= self._every.numel():
             return self._network(y)
-        return torch.take(self._network(every), y * cell.numel() + cell)  # cheaper than every row
+        cell = self._cell
+        return torch.take(self._network(self._every), y * cell.numel() + cell)  # cheaper than every row
 
     def _network(self, y: Tensor) -> Tensor:
         rows = self._start + y

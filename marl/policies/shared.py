@@ -50,10 +50,10 @@ class SharedPolicy(Policy):
         self.register_buffer("_size", size / size.max(), persistent=False)
 
     def _logits(self, s: Tensor) -> Tensor:
-        every, cell = self._every, self._cell
+        every = self._every
         if s.numel() <= every.numel():
             return self._network(s)
-        table = self._network(every).flatten(0, 2)  # cheaper than every row
+        cell, table = self._cell, self._network(every).flatten(0, 2)  # cheaper than every row
         return F.embedding(s * cell.numel() + cell, table)
 
     def _network(self, s: Tensor) -> Tensor:
