@@ -108,8 +108,8 @@ class Critic(NeighborhoodModule, ABC):
         return (q.detach()[..., self._neighborhood_index] * self._weight).sum(dim=-1)
 
 
-class Counterfactual(ABC):
-    """What a critic can say besides: the value of actions that were not taken. Derive from it beside `Critic`."""
+class Counterfactual(Critic):
+    """A critic that can also say what actions that were not taken are worth. Derive from it in place of `Critic`."""
 
     def counterfactual(self, s: States, a: Actions) -> ActionValues:
         """(1/n) sum_{j in N_i^kappa} Q_j with a_i replaced by each action of i, detached.
@@ -118,7 +118,7 @@ class Counterfactual(ABC):
 
         Shapes: s, a [*K, B, n] -> [*K, B, n, A].
         """
-        return self._counterfactual(s, a)
+        return self._counterfactual(s.to(self._weight.device), a.to(self._weight.device))
 
     @abstractmethod
     def _counterfactual(self, s: Tensor, a: Tensor) -> Tensor:

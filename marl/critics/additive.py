@@ -5,13 +5,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from marl.core.critic import Counterfactual, Critic
+from marl.core.critic import Counterfactual
 from marl.core.environment import FiniteEnvironment
 from marl.core.indexing import positions
 from marl.core.lookup import summed_rows
 
 
-class MemberSum(Critic):
+class MemberSum(Counterfactual):
     """This base class is for sums of weights, one from each member of the neighborhood, divided by sqrt(|N_i^kappa|).
 
     order: how many pairs number a weight, said by the subclass.
@@ -35,7 +35,7 @@ class MemberSum(Critic):
         self.register_buffer("_position", positions(self.neighborhood), persistent=False)
 
 
-class AdditiveCritic(MemberSum, Counterfactual):
+class AdditiveCritic(MemberSum):
     """Q_i = sum_{j in N_i^kappa} w_ij[z_j] / sqrt(|N_i^kappa|): one weight for every pair of every member.
 
     Linear in one-hot features of norm 1, so a step size means what it means for a table, which it is at kappa = 0. The
@@ -58,7 +58,7 @@ class AdditiveCritic(MemberSum, Counterfactual):
         return own.expand(*s.shape, -1).gather(-1, self.pair_index.choices(s).clamp(min=0))
 
 
-class PairwiseCritic(MemberSum, Counterfactual):
+class PairwiseCritic(MemberSum):
     """Q_i = sum_{j in N_i^kappa} w_ij[z_i, z_j] / sqrt(|N_i^kappa|): who meets whom counts, two at a time.
 
     Linear in one-hot features of norm 1 of the pairs (i, j), (i, i) among them; a table at kappa = 0.

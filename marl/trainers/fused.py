@@ -50,7 +50,7 @@ class FusedEngine:
             size=critic.neighborhood.size.numpy(),
         )
         self._work = as_arguments(form_of(env), env)[1]
-        self._laid_out = form_of(trainer.policy).laid_out()
+        self._laid_out = _unfrozen(form_of(trainer.policy)).laid_out()
         self._grows = critic.table is not None and critic.table.grows
         self._longest = 1 << (max(1, min(CHUNK, ENTRIES // env.n)).bit_length() - 1)
         self._longest_call = self._longest if self._grows else max(1, CALL // env.n)

@@ -49,11 +49,11 @@ from marl import TabularCritic, WirelessAccess
 from marl.core import memory
 from marl.core.errors import NotEnoughMemoryError
 env = WirelessAccess()
-first = TabularCritic(env, kappa=1).storage
+first = TabularCritic(env, kappa=1).table.storage
 first.grow(first.width * 2)  # everything is imported and compiled
 resource.setrlimit(resource.RLIMIT_AS, (memory.process_bytes(0) + 2**26, -1))
 print(memory.free() <= 2**26)
-storage = TabularCritic(env, kappa=1).storage
+storage = TabularCritic(env, kappa=1).table.storage
 print(storage.stride * 16 < 2**25)
 storage.grow(storage.width * 2)
 print(storage.width.tolist())
@@ -61,7 +61,7 @@ try:
     storage.grow(storage.width * 2**20)
 except NotEnoughMemoryError as error:
     print(error)
-print(storage.width.tolist(), storage.rows().shape[1] == storage.stride)
+print(storage.width.tolist(), storage.cells_by_replica().shape[1] == storage.stride)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=100)
     assert done.stdout.splitlines() == [

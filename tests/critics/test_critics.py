@@ -49,7 +49,7 @@ def test_a_linear_layer_on_one_hot_pairs_is_the_table(mixed: WirelessAccess, kap
     by_layer.run(200)
     assert torch.equal(by_table.s, by_layer.s)
     assert torch.equal(by_table.a, by_layer.a)
-    held = table.values.detach()[:-1].view(B, -1)[:, : layer.layer.shape[1]]
+    held = table.table.values.detach()[:-1].view(B, -1)[:, : layer.layer.shape[1]]
     torch.testing.assert_close(layer.layer.detach(), held, rtol=0, atol=1e-10)
     torch.testing.assert_close(layer.mu, table.mu, rtol=0, atol=1e-12)
     torch.testing.assert_close(by_layer.policy.state_dict(), by_table.policy.state_dict(), rtol=0, atol=1e-10)
@@ -58,7 +58,9 @@ def test_a_linear_layer_on_one_hot_pairs_is_the_table(mixed: WirelessAccess, kap
 
 
 def test_a_critic_that_cannot_know_its_norm_refuses_rescaling(mixed: WirelessAccess) -> None:
-    with pytest.raises(ConfigError, match=re.escape("needs the largest |Q|, which OneHotCritic cannot know")):
+    with pytest.raises(
+        ConfigError, match=re.escape("needs the largest |Q|, which only a table knows, and OneHotCritic is none")
+    ):
         trainer(mixed, OneHotCritic(mixed, kappa=0, replicas=1), rescale=True)
 
 

@@ -11,7 +11,10 @@ from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.critics import AdditiveCritic, LinearCritic, NeuralCritic, PairwiseCritic, RandomFeatures, TabularCritic
 from marl.envs import WirelessAccess, random_local_mdp
+from marl.policies import TabularSoftmax
+from marl.schedulers import Constant
 from marl.testing import random_inputs
+from marl.trainers import RolloutActorCritic
 
 ENVIRONMENTS = {
     "wireless": lambda: WirelessAccess(rows=2, cols=3, deadline=[1, 2, 2, 1, 3, 2]),
@@ -107,8 +110,9 @@ def test_actions_that_were_not_taken(name: str, kind: type[Any], kappa: int) -> 
 
 def test_a_critic_that_cannot_tell() -> None:
     env = ENVIRONMENTS["wireless"]()
-    with pytest.raises(ConfigError, match="TabularCritic does not give"):
-        TabularCritic(env).counterfactual(*rollout(env, 1))
+    sizes = {"critic_scheduler": Constant(0.1), "actor_scheduler": Constant(1.0)}
+    with pytest.raises(ConfigError, match=r"TabularCritic does not give; .* marl\.Counterfactual"):
+        RolloutActorCritic(env, TabularSoftmax(env), TabularCritic(env), gradient="all_actions", **sizes)
 
 
 def test_random_features_have_the_kernel_they_say() -> None:

@@ -152,7 +152,7 @@ def test_dedicated_is_deterministic_silent_without_a_point_and_compiled() -> Non
     owners[list(dedicated_matching(env)[1])] = True
     assert torch.equal(dedicated_actions(env)[:, 1:].bool().all(dim=1), owners)
     assert not dedicated_actions(env)[~owners].any()
-    assert Collector(env, policy).compiled
+    assert Collector(env, policy).compiled_step() is not None
 
 
 def test_dedicated_needs_access_points() -> None:

@@ -23,7 +23,7 @@ from marl.testing import random_inputs
 from marl.trainers import RolloutActorCritic
 from tests import oracles
 from tests.cli.command import SMALL, assert_refused, command_in
-from tests.policies.test_shared_and_dedicated import shaken
+from tests.policies.test_shared import shaken
 
 B = 2
 ENVIRONMENTS: dict[str, Callable[[], Environment]] = {

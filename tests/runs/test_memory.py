@@ -30,10 +30,10 @@ def test_the_growth_of_a_table_is_foretold(kappa: int, replicas: int, dtype: tor
     critic = TabularCritic(env, kappa=kappa, storage="hash", replicas=replicas, dtype=dtype)
     policy = TabularSoftmax(env, replicas=replicas, dtype=dtype)
     trainer = ScalableActorCritic(env, policy, critic, critic_scheduler=Constant(0.1), actor_scheduler=Constant(1.0))
-    before = critic.metrics()["bytes"]
+    before = critic.table.metrics()["bytes"]
     first, growth = trainer.memory_ahead(500)
     trainer.run(500)
-    grown = critic.metrics()["bytes"] - before
+    grown = critic.table.metrics()["bytes"] - before
     assert first > 0
     assert grown == growth if kappa == 1 else grown <= growth
-    assert TabularCritic(env).growth(10**9) == 0
+    assert TabularCritic(env).table.growth(10**9) == 0

@@ -55,7 +55,8 @@ def assert_equal(one: ScalableActorCritic, other: ScalableActorCritic) -> None:
     assert torch.equal(one.s, other.s)
     assert torch.equal(one.a, other.a)
     assert one.t == other.t
-    for x, y in ((one.policy.theta, other.policy.theta), (one.critic.mu, other.critic.mu)):
+    means = zip(one.critic.objective.buffers(), other.critic.objective.buffers(), strict=True)
+    for x, y in ((one.policy.theta, other.policy.theta), *means):
         assert torch.allclose(x, y, rtol=0.0, atol=1e-9)
     for b in range(one.replicas):
         tables = [table_of(run.critic, b) for run in (one, other)]

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from marl import Aloha, Coloring, Environment, NeuralPolicy, Policy, TabularSoftmax, Uniform, WirelessAccess, evaluate
-from marl.core import rollout
 from marl.envs import random_local_mdp
+from marl.trainers import rollout
 
 ENVIRONMENTS = {
     "interior": lambda: WirelessAccess(rows=3, cols=3),
