@@ -27,5 +27,5 @@ def test_a_public_name_is_what_its_module_defines(name: str) -> None:
 
 
 def test_other_names_are_refused() -> None:
-    with pytest.raises(AttributeError, match="attribute .*Critik"):
+    with pytest.raises(AttributeError, match=r"attribute .*Critik"):
         _ = marl.Critik
