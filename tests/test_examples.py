@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from marl.envs import WirelessAccess
-from tests.contracts.environment import check_environment
+from marl.testing import check_environment
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = REPOSITORY / "examples" / "my_project"

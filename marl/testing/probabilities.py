@@ -6,7 +6,7 @@ from marl.core.environment import ALMOST_ONE
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
 from marl.testing.demands import demand, demand_equal, precision
-from marl.testing.inputs import random_inputs, random_pairs
+from marl.testing.inputs import random_pairs
 from marl.testing.learning import REPLICAS
 
 AXES = ("replica", "agent", "action")
@@ -66,8 +66,8 @@ def _check_table(policy: Policy) -> None:
 
 def _check_samples(policy: Policy) -> None:
     """At random uniforms, at both ends, and exactly where the distribution function jumps."""
-    s, a, u = random_inputs(policy.env, 60 * REPLICAS, 4)
-    s, a, u = (part.view(60, REPLICAS, policy.env.n) for part in (s, a, u[..., 0]))
+    s, a = random_pairs(policy.env, 60, REPLICAS, seed=4)
+    u = torch.rand(s.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     probs = policy.probs(s).detach()
     cdf = probs.cumsum(dim=-1).double()
     jump = cdf.gather(-1, a[..., None]).squeeze(-1)

@@ -29,7 +29,8 @@ def check_table(critic: Critic) -> None:
     _check_growth(critic, table, steps[0])
     learned = False
     for k, step in enumerate(steps):
-        table.track_sup_norm(k < STEPS // 2)
+        if k in (0, STEPS // 2):
+            table.track_sup_norm(k == 0)
         before = _values(critic, steps[: k + 1])
         moved = _check_step(critic, table, step)
         learned = learned or moved
