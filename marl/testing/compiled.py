@@ -25,14 +25,14 @@ def check_compiled_critic(env: FiniteEnvironment, make: Callable[..., Critic]) -
     """Demands that `ScalableActorCritic` learns the same compiled. Errors: `ConfigError` if `env` has no compiled step."""
     critic = make(replicas=REPLICAS)
     if form_of(critic) is not None:
-        _check_training(env, lambda **run: TabularSoftmax(env, **run), make, type(critic).__name__)
+        _check_training(env, lambda **run: TabularSoftmax(env, dtype=critic.dtype, **run), make, type(critic).__name__)
 
 
 def check_compiled_policy(env: FiniteEnvironment, make: Callable[..., Policy]) -> None:
     """Demands that `ScalableActorCritic` learns the same compiled. Errors: `ConfigError` if `env` has no compiled step."""
     policy = make(replicas=REPLICAS)
     if form_of(policy) is not None:
-        _check_training(env, make, lambda **run: TabularCritic(env, **run), type(policy).__name__)
+        _check_training(env, make, lambda **run: TabularCritic(env, dtype=policy.dtype, **run), type(policy).__name__)
 
 
 def check_compiled_rollout(env: FiniteEnvironment, policy: Policy) -> None:

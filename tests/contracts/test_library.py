@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 import marl
 from marl import Critic, Environment, Network, Policy, Scheduler
@@ -51,14 +52,19 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
     ],
     Coloring: [{"graph": "grid:2x3", "colors": 2}, {"graph": "line:1"}],
     LocalMDP: [{"network": Network.line(3), "transition": TABLES, "reward": REWARDS}],
-    TabularCritic: [{"kappa": 1}, {"kappa": 1, "storage": "hash", "dummy": 0}, {"kappa": 0}],
+    TabularCritic: [
+        {"kappa": 0},
+        {"kappa": 1},
+        {"kappa": 1, "storage": "hash", "dummy": 0},
+        {"kappa": 1, "dtype": torch.float32},
+    ],
     AdditiveCritic: [{"kappa": 0}, {"kappa": 1}, {"kappa": 2}],
     PairwiseCritic: [{"kappa": 0}, {"kappa": 1}, {"kappa": 2}],
-    NeuralCritic: [{"kappa": 0, "hidden": 3}, {"kappa": 1, "hidden": 3}],
+    NeuralCritic: [{"kappa": kappa, "hidden": 3} for kappa in (0, 1, 2)],
     RandomFeatures: [{"kappa": 1, "features": 8}],
-    SharedCritic: [{"kappa": 0, "hidden": 3}, {"kappa": 1, "hidden": 3}],
-    GraphCritic: [{"kappa": 0, "hidden": 3}, {"kappa": 2, "hidden": 3}],
-    StateValue: [{"kappa": 0, "hidden": 3}, {"kappa": 1, "hidden": 3}],
+    SharedCritic: [{"kappa": kappa, "hidden": 3} for kappa in (0, 1, 2)],
+    GraphCritic: [{"kappa": kappa, "hidden": 3} for kappa in (0, 1, 2)],
+    StateValue: [{"kappa": kappa, "hidden": 3} for kappa in (0, 1, 2)],
     Aloha: [{"send_probability": 0.3}],
     DedicatedMatching: [{}],
     NeighborhoodNeural: [{"kappa": 1, "hidden": 3}],
@@ -68,7 +74,7 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
     RandomTable: [{}, {"distribution": "dirichlet"}],
     SharedPolicy: [{"hidden": 3}],
     StateIndependentSoftmax: [{}],
-    TabularSoftmax: [{}],
+    TabularSoftmax: [{}, {"dtype": torch.float32}],
     Uniform: [{}],
     Constant: [{"value": 0.25}, {"value": 0.0}],
     PowerLaw: [{"scale": 6.0, "exponent": 0.7, "offset": 3.0}, {"scale": 1.0, "exponent": 0.0}],
@@ -81,10 +87,17 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
 }
 KITS: dict[type, Callable[..., None]] = {
     Environment: lambda kind, **given: check_environment(kind(**given), draws=5_000),
-    Critic: lambda kind, **given: check_critic(kind, WirelessAccess(**USERS), **given),
-    Policy: lambda kind, **given: check_policy(kind, WirelessAccess(**USERS), **given),
+    Critic: lambda kind, **given: on_both(check_critic, kind, given),
+    Policy: lambda kind, **given: on_both(check_policy, kind, given),
     Scheduler: lambda kind, **given: check_scheduler(kind(**given)),
 }
+
+
+def on_both(kit: Callable[..., None], kind: type, given: dict[str, Any]) -> None:
+    """On the wireless network, and on tables for what is not made for it alone."""
+    kit(kind, WirelessAccess(**USERS), **given)
+    if kind not in (Aloha, DedicatedMatching):
+        kit(kind, random_local_mdp("line:4", [2, 3, 2, 4], [3, 1, 2, 3], private_actions=False, reward_low=-1.0), **given)
 
 
 def modules(package: ModuleType) -> list[ModuleType]:
