@@ -21,7 +21,7 @@ class Constant(Scheduler):
     def __init__(self, value: float):
         self.value = number("the step size value", value, 0.0)
 
-    def values(self, first: int, steps: int) -> np.ndarray:
+    def _values(self, first: int, steps: int) -> np.ndarray:
         return np.full(steps, self.value, dtype=np.float64)
 
     def _value(self, t: int) -> float:
@@ -40,7 +40,7 @@ class PowerLaw(Scheduler):
         if self.exponent * -math.log(self.offset) > 700.0:
             raise ConfigError(f"the step size starts at offset^-exponent = {self.offset:g}^-{self.exponent:g}, too large")
 
-    def values(self, first: int, steps: int) -> np.ndarray:
+    def _values(self, first: int, steps: int) -> np.ndarray:
         return self._at(np.arange(first, first + steps))
 
     def _at(self, t: Any) -> Any:
@@ -62,7 +62,7 @@ class Restarting(Scheduler):
         self._law = PowerLaw(scale, power, offset)
         self.scale = self._law.scale
 
-    def values(self, first: int, steps: int) -> np.ndarray:
+    def _values(self, first: int, steps: int) -> np.ndarray:
         return self._law._at(np.arange(first, first + steps) % self.period)
 
     def _value(self, t: int) -> float:
@@ -78,7 +78,7 @@ class Linear(Scheduler):
         self.exponent = 0.0 if self.end else math.inf  # 0 in the end is less than any power of t
         self.non_increasing = self.end <= self.start
 
-    def values(self, first: int, steps: int) -> np.ndarray:
+    def _values(self, first: int, steps: int) -> np.ndarray:
         passed = np.minimum(np.arange(first, first + steps), self.steps) / self.steps
         return self.start + (self.end - self.start) * passed
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from marl.envs import WirelessAccess
-from tests.contracts.environment import check_environment
+from marl.testing import check_critic, check_environment, check_policy, check_scheduler
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = REPOSITORY / "examples" / "my_project"
@@ -66,18 +66,27 @@ def test_policy_and_critic_move_to_another_device(monkeypatch: pytest.MonkeyPatc
             sys.modules.pop(name, None)
 
 
-def test_the_epidemic_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On its ring, and on a star, where one agent has many neighbors and the others one."""
+def test_every_part_keeps_its_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment on its ring, and on a star, where one agent has many neighbors and the others one."""
     monkeypatch.syspath_prepend(PROJECT)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     from epidemic import Epidemic  # type: ignore[import-not-found]
+    from fast_epidemic import FastEpidemic  # type: ignore[import-not-found]
+    from halving import Halving  # type: ignore[import-not-found]
+    from pooled_critic import PooledCritic  # type: ignore[import-not-found]
+    from shared_softmax import SharedSoftmax  # type: ignore[import-not-found]
 
     (tmp_path / "star.txt").write_text("0 1\n0 2\n0 3\n0 4\n")
     try:
-        for env in (Epidemic(), Epidemic(graph=str(tmp_path / "star.txt"), spontaneous=0.3, cost=0.5)):
-            check_environment(env)
+        for kind in Epidemic, FastEpidemic:
+            for env in (kind(), kind(graph=str(tmp_path / "star.txt"), spontaneous=0.3, cost=0.5)):
+                check_environment(env)
+        check_critic(PooledCritic, Epidemic(n=5), kappa=1)
+        check_policy(SharedSoftmax, Epidemic(n=5))
+        check_scheduler(Halving(0.1, period=500))
     finally:
-        del sys.modules["epidemic"]
+        for name in ("epidemic", "fast_epidemic", "halving", "pooled_critic", "shared_softmax"):
+            sys.modules.pop(name, None)
 
 
 def test_random_search(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The wheel alone, away from the checkout, trains: the yaml files are in it."""
+"""The wheel alone, away from the checkout, trains: the yaml files, the contract kits and the types are in it."""
 
 import os
 import shutil
@@ -50,12 +50,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_every_module_and_yaml_is_in_it(wheel: Path) -> None:
+def test_every_module_stub_and_yaml_is_in_it(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     inside = {name for name in names if ".dist-info/" not in name}
-    files = [*(REPOSITORY / "marl").rglob("*.py"), *(REPOSITORY / "conf").rglob("*.yaml"), REPOSITORY / "conf/__init__.py"]
+    package, conf = REPOSITORY / "marl", REPOSITORY / "conf"
+    typed = [package / "py.typed", package / "__init__.pyi"]
+    files = [*package.rglob("*.py"), *typed, *conf.rglob("*.yaml"), conf / "__init__.py"]
     relative = [str(path.relative_to(REPOSITORY)) for path in files]
     assert inside == {f"marl/{name}" if name.startswith("conf/") else name for name in relative}
+    assert {"marl/py.typed", "marl/testing/__init__.py"} <= inside
     assert [name for name in names if name.endswith("LICENSE")]
 
 

@@ -108,7 +108,7 @@ class Critic(NeighborhoodModule, ABC):
         return (q.detach()[..., self._neighborhood_index] * self._weight).sum(dim=-1)
 
 
-class Counterfactual(Critic):
+class CounterfactualCritic(Critic):
     """A critic that can also say what actions that were not taken are worth. Derive from it in place of `Critic`."""
 
     def counterfactual(self, s: States, a: Actions) -> ActionValues:

@@ -113,8 +113,8 @@ class Policy(nn.Module, ABC):
         return entropy_of(self.log_probs(s))
 
 
-class NaturalGradient(ABC):
-    """What a policy can do besides: say its Fisher information. Derive from it beside `Policy`."""
+class NaturalGradientPolicy(Policy):
+    """A policy that can also say its Fisher information. Derive from it in place of `Policy`."""
 
     @abstractmethod
     def natural_gradient(self, s: States, damping: float) -> None:

@@ -1,4 +1,4 @@
-"""Step sizes as pure functions of time."""
+"""Step sizes are pure functions of time."""
 
 from abc import ABC, abstractmethod
 
@@ -6,9 +6,7 @@ import numpy as np
 
 
 class Scheduler(ABC):
-    """Implement `_value`, and `values` if many are wanted at once: they are taken from the very class that defines them.
-
-    Reading a scheduler never changes it.
+    """Base class. Implement `_value`, and `_values` if many can be had at once. Reading a scheduler never changes it.
 
     exponent: x if the values fall like t^-x (0 if they do not fall), None if unknown.
     non_increasing: whether values never rise, None if unknown.
@@ -23,7 +21,13 @@ class Scheduler(ABC):
         return self._value(t)
 
     def values(self, first: int, steps: int) -> np.ndarray:
-        """The step sizes of t = first .. first + steps - 1. Shapes: float64 [steps]."""
+        """The step sizes of t = first .. first + steps - 1. Shapes: float64 [steps].
+
+        `_values(first, steps)` is asked where exactly the class of this scheduler defines it: one that derives from it may
+        have another law.
+        """
+        if "_values" in vars(type(self)) and "_value" not in vars(self):
+            return vars(type(self))["_values"](self, first, steps)
         return np.array([self(t) for t in range(first, first + steps)], dtype=np.float64)
 
     @abstractmethod

@@ -5,13 +5,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from marl.core.critic import Counterfactual
+from marl.core.critic import CounterfactualCritic
 from marl.core.environment import FiniteEnvironment
 from marl.core.indexing import positions
 from marl.core.lookup import summed_rows
 
 
-class MemberSum(Counterfactual):
+class MemberSum(CounterfactualCritic):
     """This base class is for sums of weights, one from each member of the neighborhood, divided by sqrt(|N_i^kappa|).
 
     order: how many pairs number a weight, said by the subclass.

@@ -5,13 +5,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from marl.core.checks import integer
-from marl.core.critic import Counterfactual
+from marl.core.critic import CounterfactualCritic
 from marl.core.environment import FiniteEnvironment
 from marl.core.indexing import positions
 from marl.core.lookup import summed_rows
 
 
-class NeuralCritic(Counterfactual):
+class NeuralCritic(CounterfactualCritic):
     """Q_i = w_i . tanh(sum_{j in N_i^kappa} E_ij[z_j] + b_i): one hidden layer on the one-hot pairs of the neighborhood.
 
     All agents of all replicas are evaluated in one batch. The output starts at zero, like the table.

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from marl.core.environment import FiniteEnvironment
-from marl.core.policy import NaturalGradient, Policy
+from marl.core.policy import NaturalGradientPolicy
 from marl.core.shapes import States
 
 
-class TabularSoftmax(Policy, NaturalGradient):
+class TabularSoftmax(NaturalGradientPolicy):
     """zeta_i(a | s) proportional to exp(theta_i[s, a]) over the legal a; theta(0) = 0, so the start is uniform.
 
     Shapes: parameter `theta` [B, n, S, A].

@@ -1,11 +1,11 @@
 """What a compiled step owes: the numbers of the environment's own `step`."""
 
 import numpy as np
-import torch
 
 from marl.core.checks import integer
-from marl.core.environment import ALMOST_ONE, Environment, FiniteEnvironment, finite_environment
+from marl.core.environment import Environment, finite_environment
 from marl.core.errors import ContractError
+from marl.testing.inputs import random_inputs
 from marl.trainers.fusing import form_of, not_declared
 
 
@@ -40,15 +40,3 @@ def check_fused_step(env: Environment, *, samples: int = 1000, seed: int = 0) ->
                 raise ContractError(f"{where}: next states {next_s.tolist()}, but `step` gives {wanted_s[k].tolist()}")
             if not np.allclose(r, wanted_r[k], rtol=0.0, atol=1e-12):
                 raise ContractError(f"{where}: rewards {r.tolist()}, but `step` gives {wanted_r[k].tolist()}")
-
-
-def random_inputs(env: FiniteEnvironment, batch: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Real states, legal actions s, a [batch, n], uniforms u [batch, n, U]; the last row has the largest below 1."""
-    draw = torch.Generator().manual_seed(seed)
-    states = torch.arange(env.action_mask.shape[1]) < env.num_states[:, None]
-    s = torch.multinomial(states.double(), batch, replacement=True, generator=draw).T.contiguous()
-    legal = env.action_mask[torch.arange(env.n), s]
-    a = torch.multinomial(legal.double().flatten(0, 1), 1, generator=draw).reshape(batch, env.n)
-    u = torch.rand(batch, env.n, env.num_uniforms, generator=draw, dtype=torch.float64)
-    u[-1] = ALMOST_ONE
-    return s, a, u

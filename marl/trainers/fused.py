@@ -127,14 +127,8 @@ def _unfrozen(form: Any) -> Any:
 
 
 def step_sizes(scheduler: Scheduler, first: int, steps: int) -> np.ndarray:
-    """The step sizes of t = first .. first + steps - 1, of a length that a compiled loop may rely on.
-
-    `values` is asked where the class itself defines it and the object was left as it is, else `_value`, time by time.
-    Errors: `ConfigError` if their number is wrong.
-    """
-    at_once = "values" in vars(type(scheduler)) and not {"_value", "__call__"} & vars(scheduler).keys()
-    listed = scheduler.values(first, steps) if at_once else Scheduler.values(scheduler, first, steps)
-    values = np.ascontiguousarray(listed, dtype=np.float64)
+    """Asks `Scheduler.values`, of a length that a compiled loop may rely on. Errors: `ConfigError` if it is not."""
+    values = np.ascontiguousarray(scheduler.values(first, steps), dtype=np.float64)
     if values.shape != (steps,):
         name = type(scheduler).__name__
         raise ConfigError(f"{name}.values was asked for {steps} step sizes and gave an array of shape {list(values.shape)}")

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from marl.core.checks import choice, number
-from marl.core.critic import Counterfactual, Critic
+from marl.core.critic import CounterfactualCritic, Critic
 from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
-from marl.core.policy import NaturalGradient, Policy, entropy_of, of_actions
+from marl.core.policy import NaturalGradientPolicy, Policy, entropy_of, of_actions
 from marl.core.scheduler import Scheduler
 from marl.trainers.actor_critic import OPTIMIZERS
 from marl.trainers.batched import BatchedActorCritic
@@ -27,11 +27,11 @@ class RolloutActorCritic(BatchedActorCritic):
 
     critic_scheduler, actor_scheduler: asked at the step where the rollout began.
     gradient: `sampled` = line 7, grad log zeta_i(a_i) (1/n) sum_j Q_j(z); `all_actions` = its expectation over a_i alone,
-    sum_a grad zeta_i(a) (1/n) sum_j Q_j(z with a_i = a), for critics that give it (`Counterfactual`).
+    sum_a grad zeta_i(a) (1/n) sum_j Q_j(z with a_i = a), for critics that give it (`CounterfactualCritic`).
     trace_decay: the critic aims at lambda returns within the rollout (see `marl.trainers.returns`); 0 = one step.
     entropy: weight beta of (beta / n) sum_i entropy(zeta_i(. | s_i)), added to the objective, in units of reward. A number,
     or a scheduler, asked like the others.
-    natural: damping of the natural gradient, for policies that give it (`NaturalGradient`); null = the plain one.
+    natural: damping of the natural gradient, for policies that give it (`NaturalGradientPolicy`); null = the plain one.
     reward_rate: step size of mu; null = that of the critic, at most 1.
     Errors: `ConfigError` if trace_decay looks beyond the rollout, or policy or critic cannot give what is asked of them.
     """
@@ -114,21 +114,21 @@ class RolloutActorCritic(BatchedActorCritic):
             objective = objective + weight * entropy_of(log_probs).mean(dim=-1)
         return objective.mean(dim=0)
 
-    def _checked_critic(self) -> Counterfactual:
+    def _checked_critic(self) -> CounterfactualCritic:
         """The critic, which `gradient=all_actions` asks for the value of actions that were not taken."""
-        if not isinstance(self.critic, Counterfactual):
+        if not isinstance(self.critic, CounterfactualCritic):
             raise ConfigError(
                 "trainer.gradient=all_actions needs the value of actions that were not taken, which "
                 f"{type(self.critic).__name__} does not give; use trainer.gradient=sampled or a critic that does, one that "
-                "derives from marl.Counterfactual"
+                "derives from marl.CounterfactualCritic"
             )
         return self.critic
 
-    def _checked_policy(self) -> NaturalGradient:
+    def _checked_policy(self) -> NaturalGradientPolicy:
         """The policy, which `natural` asks for its Fisher information."""
-        if not isinstance(self.policy, NaturalGradient):
+        if not isinstance(self.policy, NaturalGradientPolicy):
             raise ConfigError(
                 f"trainer.natural needs a policy whose Fisher information is known, which {type(self.policy).__name__} "
-                "does not give; use trainer.natural=null or a policy that does, one that derives from marl.NaturalGradient"
+                "does not give; use trainer.natural=null or a policy that derives from marl.NaturalGradientPolicy"
             )
         return self.policy

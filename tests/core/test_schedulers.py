@@ -27,18 +27,6 @@ def test_values_by_hand() -> None:
     assert [Restarting(5.0, 1)(t) for t in range(3)] == [5.0, 5.0, 5.0]
 
 
-@pytest.mark.parametrize(
-    "scheduler", [Constant(0.1), PowerLaw(1.0, 0.7, 3.0), Restarting(2.0, 4), Linear(2.0, 0.5, 7), Silent()]
-)
-def test_reading_a_scheduler_never_changes_it(scheduler: Scheduler) -> None:
-    times = [0, 5, 3, 3, 1000, 0, 5]
-    first = {t: scheduler(t) for t in sorted(set(times))}
-    assert [scheduler(t) for t in times] == [first[t] for t in times]
-    if scheduler.non_increasing:
-        values = [scheduler(t) for t in range(50)]
-        assert values == sorted(values, reverse=True)
-
-
 def test_linear_runs_from_start_to_end() -> None:
     scheduler = Linear(2.0, 1.0, 4)
     assert [scheduler(t) for t in range(7)] == [2.0, 1.75, 1.5, 1.25, 1.0, 1.0, 1.0]

@@ -12,8 +12,7 @@ from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs import Coloring
 from marl.policies import StateIndependentSoftmax
-from marl.testing import random_inputs
-from tests.contracts.environment import check_environment
+from marl.testing import check_environment, random_inputs
 
 GRAPHS = {
     "triangle": Network.ring(3),

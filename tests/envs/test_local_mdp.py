@@ -13,8 +13,7 @@ import torch
 from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs import LocalMDP, local_mdp_from_file
-from marl.testing import random_inputs
-from tests.contracts.environment import check_environment
+from marl.testing import check_environment, random_inputs
 
 Tables = list[np.ndarray]
 

@@ -12,7 +12,7 @@ import torch
 from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs import LocalMDP, random_local_mdp
-from tests.contracts.environment import check_environment
+from marl.testing import check_environment
 
 ROWS = 200_000
 LEVEL = math.log(2 / 1e-9)

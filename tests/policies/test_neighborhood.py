@@ -16,7 +16,7 @@ from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.critics import AdditiveCritic
 from marl.envs import WirelessAccess, random_local_mdp
-from marl.policies import NeighborhoodNeural, NeighborhoodSoftmax, NeighborhoodTable, NeuralPolicy, TabularSoftmax
+from marl.policies import NeighborhoodNeural, NeighborhoodSoftmax, NeighborhoodTable, TabularSoftmax
 from marl.runs import load_policy
 from marl.schedulers import Constant
 from marl.testing import random_inputs
@@ -124,16 +124,6 @@ def test_the_table_has_one_row_for_every_joint_state(name: str, kappa: int) -> N
     assert len(found.unique()) == B * len(seen)
 
 
-@pytest.mark.parametrize("kind", [NeuralPolicy, *KINDS])
-def test_gradients_are_those_of_finite_differences(kind: type[Any]) -> None:
-    """Of log-probabilities at the steps of a rollout in which states come back."""
-    env = WirelessAccess(incidence=[[0], [0, 1], [1]], deadline=[2, 1, 1])
-    hidden = {"hidden": 2} if kind in (NeuralPolicy, NeighborhoodNeural) else {}
-    policy = shaken(kind(env, replicas=B, **hidden))
-    s, a = (part.view(6, B, env.n) for part in random_inputs(env, 6 * B, 1)[:2])
-    assert torch.autograd.gradcheck(lambda *_: policy.log_prob(s, a), tuple(policy.parameters()))
-
-
 def trained(kind: type[Any], env: Environment, steps: int, replicas: int = 1, seed: int = 0, **given: Any) -> Any:
     """After rollouts of four steps with an additive critic."""
     trainer = RolloutActorCritic(
@@ -148,19 +138,6 @@ def trained(kind: type[Any], env: Environment, steps: int, replicas: int = 1, se
     )
     trainer.run(steps)
     return trainer
-
-
-@every_kind
-def test_replica_b_is_the_solo_run_of_its_seed(kind: type[Any]) -> None:
-    env = ENVIRONMENTS["wireless"]()
-    together = trained(kind, env, 80, 3, 5)
-    for b in range(3):
-        solo = trained(kind, env, 80, 1, 5 + b)
-        assert torch.equal(together.s[b], solo.s[0])
-        assert torch.equal(together.a[b], solo.a[0])
-        for x, y in zip(together.policy.parameters(), solo.policy.parameters(), strict=True):
-            assert torch.allclose(x[b], y[0], rtol=0.0, atol=1e-12)
-            assert float((x[b] - x[b - 1]).detach().abs().max()) > 1e-3
 
 
 @pytest.mark.parametrize("kind", [NeighborhoodSoftmax, NeighborhoodTable])

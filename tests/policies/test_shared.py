@@ -46,36 +46,12 @@ def test_shared_logits_are_those_of_the_formula(action_set: str) -> None:
 
 
 @pytest.mark.parametrize("action_set", SETS)
-def test_shared_starts_uniform_and_replicas_equal_solo_policies(action_set: str) -> None:
+def test_shared_starts_uniform(action_set: str) -> None:
     env = mixed(action_set)
     batched, model = SharedPolicy(env, replicas=B, seed=4), written_out(env)
     s, _, _ = random_inputs(env, B, 0)
     entropy = batched.entropy(s)
     for b, i in itertools.product(range(B), range(env.n)):
         assert entropy[b, i].item() == pytest.approx(math.log(len(oracles.legal(model, i, int(s[b, i])))), abs=1e-14)
-    for b in range(B):
-        for together, alone in zip(batched.parameters(), SharedPolicy(env, seed=4 + b).parameters(), strict=True):
-            assert torch.equal(together[b], alone[0])
     with pytest.raises(ConfigError, match=r"policy.hidden must be a whole number of at least 1, got 0"):
         SharedPolicy(env, hidden=0)
-
-
-def test_shared_leading_axes_are_a_loop() -> None:
-    """Fewer steps than there are states, and more."""
-    env = mixed("any_slot")
-    policy = shaken(SharedPolicy(env, hidden=4, replicas=B))
-    for first, second in ((1, 2), (5, 7)):
-        s = random_inputs(env, first * second * B, 3)[0].view(first, second, B, env.n)
-        probs = policy.probs(s)
-        for k in itertools.product(range(first), range(second)):
-            torch.testing.assert_close(probs[k], policy.probs(s[k]), rtol=0, atol=1e-14)
-
-
-def test_shared_gradients_are_those_of_finite_differences() -> None:
-    """Of log-probabilities, on either side of the number of states."""
-    env = mixed("earliest")
-    policy = shaken(SharedPolicy(env, hidden=2))
-    for steps in (1, 6):
-        s, a, _ = random_inputs(env, steps, 1)
-        learned = tuple(policy.parameters())
-        assert torch.autograd.gradcheck(lambda *_, s=s, a=a: policy.log_prob(s[:, None], a[:, None]), learned)

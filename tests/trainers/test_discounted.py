@@ -396,7 +396,7 @@ def test_learns_on_the_network_that_it_is_for() -> None:
     parts = env, TabularSoftmax(env, replicas=4), TabularCritic(env, kappa=1, replicas=4)
     steps = {"critic_scheduler": Restarting(1.0, 1000), "actor_scheduler": Restarting(5.0, 100)}
     run = DiscountedActorCritic(*parts, **steps, log_every=3000, loggers=[logged])
-    assert (run.horizon, run.discount, run.engine) == (10, 0.7, "fused")
+    assert (run.horizon, run.critic.objective.gamma, run.engine) == (10, 0.7, "fused")
     run.run(30_000)
     returns = logged.arrays()["train/discounted_return"]
     assert (returns[-1] > 1.1 * returns[0]).all()
@@ -441,14 +441,22 @@ def test_a_subclass_that_changes_a_method_is_not_compiled_behind_its_back() -> N
         def starts(self, first, count):
             return super().starts(first + 1, count)
 
+    class Silent(DiscountedActorCritic):
+        """Changes nothing, and does not say so."""
+
     class Chatty(DiscountedActorCritic):
+        fused = DiscountedActorCritic.fused
+
         def _metrics(self):
             return super()._metrics()
 
     env = ENVIRONMENTS["interior"]()
     parts = env, TabularSoftmax(env), TabularCritic(env)
-    assert [made(*parts, **sizes()).engine for made in (Longer, Elsewhere, Chatty)] == ["autograd", "autograd", "fused"]
-    with pytest.raises(ConfigError, match="Longer has a step of its own"):
+    engines = [made(*parts, **sizes()).engine for made in (Longer, Elsewhere, Silent, Chatty)]
+    assert engines == ["autograd", "autograd", "autograd", "fused"]
+    with pytest.raises(
+        ConfigError, match="Longer does not say whether the compiled form of DiscountedActorCritic is its own"
+    ):
         Longer(*parts, **sizes(), engine="fused")
 
 

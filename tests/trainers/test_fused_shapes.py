@@ -35,7 +35,7 @@ def test_dense_tables(name: str, kappa: int) -> None:
     for run in (fused, autograd, other):
         run.run(1000)
     assert_equal(fused, autograd)
-    assert fused._fused._layout.keep == -1
+    assert fused.critic.fused().keep == -1
     assert not fused._fused._grows
     assert not torch.allclose(fused.policy.theta, other.policy.theta, atol=1e-3)
 

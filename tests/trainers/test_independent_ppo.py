@@ -142,7 +142,7 @@ def test_the_clipped_surrogate_by_hand(ratio: float, advantage: float, expected:
 def update_by_hand(trainer: IndependentPPO, rollout: Rollout, number: int, alpha: float, eta: float) -> None:
     """The update from a rollout, the `number`-th from 0, in loops and by plain gradient steps; one replica."""
     env, policy, critic = trainer.env, trainer.policy, trainer.critic
-    discount, decay = trainer.discount, trainer.trace_decay
+    discount, decay = trainer.critic.objective.gamma, trainer.trace_decay
     parameters = [*critic.parameters(), *policy.parameters()]
     s, a, r = rollout
     with torch.no_grad():
