@@ -1,4 +1,4 @@
-"""Configuration -> objects: the one place that knows the order of construction."""
+"""This module turns a configuration into objects: it is the one place that knows the order of construction."""
 
 import functools
 import importlib
@@ -29,7 +29,7 @@ MAX_COPIES = 2**28
 
 @dataclass(frozen=True)
 class Replicas:
-    """The runs that go side by side: how many, the seed of the first, and the precision of what they learn."""
+    """These are the runs that go side by side: how many, the seed of the first, and the precision of what they learn."""
 
     count: int
     seed: int

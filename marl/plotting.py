@@ -1,4 +1,4 @@
-"""Pictures. The only module of the package that imports matplotlib; import it where a picture is wanted."""
+"""Pictures are drawn here, in the only module that imports matplotlib; import it where a picture is wanted."""
 
 import io
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ SPRING = 500
 
 
 def decay_picture(columns: dict[str, list[float]], band: dict[str, list[float]], accuracy: float) -> bytes:
-    """Curves against kappa on a logarithmic axis, with a band between two more and the wanted accuracy; a PNG."""
+    """Draws curves against kappa on a logarithmic axis, a band between two more and the wanted accuracy; a PNG."""
     figure = Figure(figsize=(6, 4), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     for heading, column in columns.items():
@@ -36,7 +36,7 @@ def decay_picture(columns: dict[str, list[float]], band: dict[str, list[float]],
 
 
 def learning_curves(curves: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) -> bytes:
-    """(label, steps, middle, low, high) each, shapes [L]: lines with bands; a PNG."""
+    """Draws lines with bands, (label, steps, middle, low, high) each, shapes [L]; a PNG."""
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     for label, steps, middle, low, high in curves:
@@ -51,7 +51,7 @@ def learning_curves(curves: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarr
 
 
 def network_picture(env: Environment, values: np.ndarray, label: str) -> np.ndarray:
-    """The network with agent i colored by values[i]; uint8 [height, width, 3].
+    """Draws the network with agent i colored by values[i]; uint8 [height, width, 3].
 
     Agents stand at `env.positions` [n, 2] where the environment has them, else where a spring layout puts them (up to
     500 agents; beyond, anywhere).

@@ -1,4 +1,4 @@
-"""Step sizes, and Assumption 3 of the paper checked on a pair of them."""
+"""These are step sizes, and Assumption 3 of the paper is checked on a pair of them."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from marl.core.scheduler import Scheduler
 
 
 class Constant(Scheduler):
-    """value, at every t."""
+    """The step size is `value` at every t."""
 
     exponent = 0.0
     non_increasing = True
@@ -29,7 +29,7 @@ class Constant(Scheduler):
 
 
 class PowerLaw(Scheduler):
-    """scale * (t + offset)^-exponent."""
+    """The step size is scale * (t + offset)^-exponent."""
 
     non_increasing = True
 
@@ -44,7 +44,7 @@ class PowerLaw(Scheduler):
         return self._at(np.arange(first, first + steps))
 
     def _at(self, t: Any) -> Any:
-        """The law at a time, or at an array of times."""
+        """Returns the law at a time, or at an array of times."""
         return self.scale * (t + self.offset) ** -self.exponent
 
     def _value(self, t: int) -> float:
@@ -52,7 +52,10 @@ class PowerLaw(Scheduler):
 
 
 class Restarting(Scheduler):
-    """scale * (t mod period + offset)^-power; by default scale / sqrt(t mod period + 1). Starts again after each period."""
+    """The step size is scale * (t mod period + offset)^-power; by default scale / sqrt(t mod period + 1).
+
+    It starts again after each period.
+    """
 
     exponent = 0.0
     non_increasing = False
@@ -70,7 +73,7 @@ class Restarting(Scheduler):
 
 
 class Linear(Scheduler):
-    """From start at t = 0 in equal parts to end at t = steps, and end from there on."""
+    """The step size goes from start at t = 0 in equal parts to end at t = steps, and is end from there on."""
 
     def __init__(self, start: float, end: float, steps: int):
         self.start, self.end = number("the start", start, 0.0), number("the end", end, 0.0)
@@ -88,7 +91,7 @@ class Linear(Scheduler):
 
 @dataclass(frozen=True)
 class TwoTimescale:
-    """Assumption 3 for (alpha, eta): each part True, False, or None where a scheduler does not say enough.
+    """Each part of Assumption 3 for (alpha, eta) is True, False, or None where a scheduler does not say enough.
 
     positive: both step sizes are positive. non_increasing: neither ever rises.
     square_summable: sum alpha^2 and sum eta^2 are finite. not_summable: sum alpha and sum eta are infinite.
@@ -117,7 +120,7 @@ class TwoTimescale:
 
     @property
     def holds(self) -> bool | None:
-        """True, False, or None if undecided."""
+        """Says whether Assumption 3 holds: True, False, or None if undecided."""
         parts = list(vars(self).values())
         return False if False in parts else None if None in parts else True
 
@@ -126,8 +129,8 @@ class TwoTimescale:
             return "Assumption 3 holds"
         fails = [name.replace("_", " ") for name, part in vars(self).items() if part is False]
         open_ = [name.replace("_", " ") for name, part in vars(self).items() if part is None]
-        said = [f"{verb}: {', '.join(names)}" for verb, names in (("fails", fails), ("undecided", open_)) if names]
-        return f"Assumption 3 {'; '.join(said)}"
+        verdicts = [f"{verb}: {', '.join(names)}" for verb, names in (("fails", fails), ("undecided", open_)) if names]
+        return f"Assumption 3 {'; '.join(verdicts)}"
 
 
 def _decided(exponent: float | None, test: Callable[[float], bool]) -> bool | None:

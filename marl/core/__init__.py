@@ -1,1 +1,1 @@
-"""The hub: what a network, an environment, a policy, a critic, a scheduler and a trainer are."""
+"""The hub says what a network, an environment, a policy, a critic, a scheduler and a trainer are."""

@@ -1,4 +1,4 @@
-"""Checks of what a user typed. Each returns the cleaned value or raises `ConfigError` with one sentence."""
+"""These functions check what a user typed. Each returns the cleaned value or raises `ConfigError` with one sentence."""
 
 import math
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ LARGEST = 2**62
 
 
 def integer(name: str, value: Any, low: int) -> int:
-    """`value` as an int that is at least `low` (1e5 is accepted as 100000)."""
+    """Returns `value` as an int that is at least `low` (1e5 is accepted as 100000)."""
     if not (_is_real(value) and value == int(value)) or not low <= value < LARGEST:
         raise ConfigError(f"{name} must be a whole number of at least {low}, got {value!r}")
     return int(value)
 
 
 def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
-    """`value` as a finite float in [low, high]."""
+    """Returns `value` as a finite float in [low, high]."""
     if not _is_real(value) or not low <= value <= high:
         raise ConfigError(f"{name} must be a finite number in [{low:g}, {high:g}], got {value!r}")
     return float(value)
 
 
 def _is_real(value: Any) -> bool:
-    """Whether `value` is a finite number that a float can hold."""
+    """Says whether `value` is a finite number that a float can hold."""
     if not isinstance(value, (int, float, np.number)) or isinstance(value, bool):
         return False
     try:
@@ -36,26 +36,26 @@ def _is_real(value: Any) -> bool:
 
 
 def size(count: int) -> str:
-    """A number of things in few digits, however large."""
+    """Writes a number of things in few digits, however large."""
     if count < 10**4:
         return str(count)
     return f"{count:.3g}" if count < 10**300 else "over 1e300"
 
 
 def gib(count: int) -> str:
-    """A number of bytes in GiB, however large."""
+    """Writes a number of bytes in GiB, however large."""
     return f"{count / 2**30:.3g}" if count < 10**300 else "over 1e290"
 
 
 def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
-    """`value`, one of `allowed`."""
+    """Returns `value`, one of `allowed`."""
     if value not in allowed:
         raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
     return str(value)
 
 
 def boolean(name: str, value: Any) -> bool:
-    """`value`, true or false."""
+    """Returns `value`, true or false."""
     if not isinstance(value, bool):
         raise ConfigError(f"{name} must be true or false, got {value!r}")
     return value
@@ -74,11 +74,11 @@ def _listed(name: str, value: Any, length: int, of_what: str) -> list[Any]:
 
 
 def probabilities(name: str, value: Any, length: int, of_what: str) -> np.ndarray:
-    """A float64 array of `length` probabilities, from one number for all or a list with one per `of_what`."""
+    """Returns a float64 array of `length` probabilities, from one number for all or a list with one per `of_what`."""
     return np.array([number(f"{name}[{k}]", v, 0.0, 1.0) for k, v in enumerate(_listed(name, value, length, of_what))])
 
 
 def integers(name: str, value: Any, length: int, of_what: str, low: int) -> np.ndarray:
-    """An int64 array of `length` whole numbers, from one for all or a list with one per `of_what`."""
+    """Returns an int64 array of `length` whole numbers, from one for all or a list with one per `of_what`."""
     listed = _listed(name, value, length, of_what)
     return np.array([integer(f"{name}[{k}]", v, low) for k, v in enumerate(listed)], dtype=np.int64)

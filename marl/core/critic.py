@@ -1,4 +1,4 @@
-"""Truncated critics Q_i(z_{N_i^kappa}) with their average-reward estimate mu_i."""
+"""Truncated critics learn Q_i(z_{N_i^kappa}), with their average-reward estimate mu_i."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -26,7 +26,7 @@ class Transition(NamedTuple):
 
 
 class Critic(NeighborhoodModule, ABC):
-    """Base class. Implement `_q`; everything else is given.
+    """This is the base class of critics: implement `_q`; everything else is given.
 
     Attributes: kappa; `objective`, what the values are of (the average reward, unless a trainer says otherwise); `table`,
     the entries of a critic that is a table as in the paper's theorems, None for any other; `neighborhood` (index, mask,
@@ -64,25 +64,28 @@ class Critic(NeighborhoodModule, ABC):
 
     @abstractmethod
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
-        """Q_i(z_{N_i^kappa}) at joint states and actions s, a, differentiable in the parameters.
+        """Returns Q_i(z_{N_i^kappa}) at joint states and actions s, a, differentiable in the parameters.
 
         Shapes: s, a [B, n], or [K, B, n] for the K steps of a rollout (the axes before B broadcast) -> the same.
         """
 
     def q(self, s: States, a: Actions) -> Values:
-        """Q_i(z_{N_i^kappa}). Shapes: s, a [*K, B, n] -> [*K, B, n]."""
+        """Returns Q_i(z_{N_i^kappa}). Shapes: s, a [*K, B, n] -> [*K, B, n]."""
         where = self._weight.device
         return self._q(s.to(where), a.to(where))
 
     @property
     def mu(self) -> Tensor:
-        """The estimates mu_i of the average rewards [B, n]. Errors: `ConfigError` if the objective is a discounted sum."""
+        """Returns the estimates mu_i of the average rewards [B, n].
+
+        Errors: `ConfigError` if the objective is a discounted sum.
+        """
         if not isinstance(self.objective, Average):
             raise ConfigError(f"this {type(self).__name__} has no mu: its objective is a discounted sum")
         return self.objective.mu
 
     def loss(self, q: Values, step: Transition) -> Losses:
-        """sum_i delta_i^2 / 2 with delta_i = r_i - mu_i + Q_i(z(t+1)) - q_i; only `q` = Q(z(t)) is differentiated.
+        """Returns sum_i delta_i^2 / 2 with delta_i = r_i - mu_i + Q_i(z(t+1)) - q_i; only `q` = Q(z(t)) is differentiated.
 
         A gradient step of size alpha on a table is exactly line 6. Where the objective is a discounted sum, the error is
         delta_i = r_i + gamma Q_i(z(t+1)) - q_i. Shapes: q [*K, B, n] -> [*K, B].
@@ -92,11 +95,11 @@ class Critic(NeighborhoodModule, ABC):
         return self.distance(q, target)
 
     def centered(self, r: Rewards) -> Rewards:
-        """What is summed up in a return: r - mu, or r of a discounted sum. Shapes: r [*K, B, n] -> [*K, B, n]."""
+        """Returns what a return sums up: r - mu, or r of a discounted sum. Shapes: r [*K, B, n] -> [*K, B, n]."""
         return self.objective.centered(r.to(self._weight))
 
     def distance(self, q: Values, target: Values) -> Losses:
-        """sum_i (target_i - q_i)^2 / 2. Shapes: q, target [*K, B, n] -> [*K, B]."""
+        """Returns sum_i (target_i - q_i)^2 / 2. Shapes: q, target [*K, B, n] -> [*K, B]."""
         return 0.5 * (target - q).square().sum(dim=-1)
 
     def track_reward(self, r: Rewards, alpha: float) -> None:
@@ -104,15 +107,15 @@ class Critic(NeighborhoodModule, ABC):
         self.objective.track(r.to(self._weight), alpha)
 
     def advantage(self, q: Values) -> Values:
-        """Line 7's factor (1/n) sum_{j in N_i^kappa} q_j, detached. Shapes: q [*K, B, n] -> [*K, B, n]."""
+        """Returns line 7's factor (1/n) sum_{j in N_i^kappa} q_j, detached. Shapes: q [*K, B, n] -> [*K, B, n]."""
         return (q.detach()[..., self._neighborhood_index] * self._weight).sum(dim=-1)
 
 
 class CounterfactualCritic(Critic):
-    """A critic that can also say what actions that were not taken are worth. Derive from it in place of `Critic`."""
+    """This critic also gives the values of actions that were not taken. Derive from it in place of `Critic`."""
 
     def counterfactual(self, s: States, a: Actions) -> ActionValues:
-        """(1/n) sum_{j in N_i^kappa} Q_j with a_i replaced by each action of i, detached.
+        """Returns (1/n) sum_{j in N_i^kappa} Q_j with a_i replaced by each action of i, detached.
 
         What does not depend on that action may be left out, and illegal actions have any value.
 
@@ -122,4 +125,4 @@ class CounterfactualCritic(Critic):
 
     @abstractmethod
     def _counterfactual(self, s: Tensor, a: Tensor) -> Tensor:
-        """`counterfactual`, of s and a on the critic's device."""
+        """Computes `counterfactual` of s and a on the critic's device."""

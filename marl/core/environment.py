@@ -1,4 +1,4 @@
-"""What an environment is: n agents with local states, coupled over a network; it is stateless and pure.
+"""An environment is n agents with local states, coupled over a network; it is stateless and pure.
 
 The caller hands in the randomness, so the same inputs give the same outputs in any batch and an environment can be
 sampled by a trainer, enumerated by a solver and bounded by a certificate without a second copy of its dynamics.
@@ -28,7 +28,7 @@ ALMOST_ONE = 1.0 - 2.0**-53
 
 
 class Environment(ABC):
-    """Base class. Implement `_reset` and `_step`; call `super().__init__` with the facts below.
+    """This is the base class of environments: implement `_reset` and `_step`; call `super().__init__` with the facts below.
 
     network: who is whose neighbor.
     num_uniforms: uniforms that one agent needs for one step (the action's draw not counted).
@@ -59,7 +59,7 @@ class Environment(ABC):
 
     @property
     def n(self) -> int:
-        """The number of agents."""
+        """Returns the number of agents."""
         return self.network.n
 
     def reset(self, u: Uniforms) -> Shaped[Tensor, "B n ..."]:
@@ -73,7 +73,7 @@ class Environment(ABC):
         return self._step(s, a, u)
 
     def contains(self, s: Tensor, a: Tensor) -> bool:
-        """Tells whether every s is a joint state of this environment and every a a joint action that is legal in it.
+        """Says whether every s is a joint state of this environment and every a a joint action that is legal in it.
 
         A trainer asks before it goes on from what was saved. Shapes: any are answered.
         """
@@ -86,12 +86,12 @@ class Environment(ABC):
     def _step(self, s: Tensor, a: Tensor, u: Tensor) -> tuple[Tensor, Tensor]: ...
 
     def _contains(self, s: Tensor, a: Tensor) -> bool:
-        """Whether there is one of each for every agent; kinds of environments that know more say more."""
+        """Says whether there is one of each for every agent; kinds of environments that know more say more."""
         return s.shape[:2] == a.shape[:2] and s.shape[1:2] == (self.n,)
 
 
 class FiniteEnvironment(Environment):
-    """An environment whose local states and actions are numbered, s, a [B, n] int64. Implement `_reset` and `_step`.
+    """This environment has numbered local states and actions, s, a [B, n] int64. Implement `_reset` and `_step`.
 
     num_states, num_actions [n]: sizes per agent; S and A are the largest.
     action_mask [n, S, A]: True where agent i may take action a in state s; False for padding.
@@ -127,7 +127,7 @@ class FiniteEnvironment(Environment):
 
     @property
     def pair_index(self) -> Int64[Tensor, "n S A"]:
-        """Number of every legal (s_i, a_i), compact per agent; -1 elsewhere."""
+        """Returns the number of every legal (s_i, a_i), compact per agent; -1 elsewhere."""
         return self.index.table
 
     def _contains(self, s: Tensor, a: Tensor) -> bool:
@@ -151,7 +151,7 @@ class FiniteEnvironment(Environment):
 
 
 class NetworkedMDP(FiniteEnvironment):
-    """A finite environment that states its law. Implement `_transition`, `_reward` and `_reset`.
+    """This finite environment states its law. Implement `_transition`, `_reward` and `_reset`.
 
     The sampler is derived: next states by inverse CDF on the last uniform, rewards equal to their expectation.
     Override `_step` only where s_i' and r_i must be drawn jointly; a contract test holds it against the law.
@@ -179,7 +179,7 @@ class NetworkedMDP(FiniteEnvironment):
 
 
 def finite_environment(env: Environment, needed_by: str) -> FiniteEnvironment:
-    """The environment itself, if it is a finite one. Errors: `ConfigError` that names what it is `needed_by`, if not."""
+    """Returns the environment itself if it is finite. Errors: `ConfigError` that names what it is `needed_by`, if not."""
     if not isinstance(env, FiniteEnvironment):
         raise ConfigError(
             f"{needed_by} needs numbered states and actions, which {type(env).__name__} does not have; "

@@ -1,10 +1,10 @@
-"""Errors that a user can act on. Each message is one sentence or two: what was given, what is allowed, what to do."""
+"""A user can act on these errors. Each message is one sentence or two: what was given, what is allowed, what to do."""
 
 from typing import Any
 
 
 class MarlError(Exception):
-    """Base class of every error the library raises on purpose; the command line prints it without a traceback."""
+    """This is the base class of every error raised on purpose; the command line prints it without a traceback."""
 
 
 class ConfigError(MarlError, ValueError):

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Files are written so that a reader never sees half of one."""
 
 import os
 from collections.abc import Callable

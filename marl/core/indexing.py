@@ -22,7 +22,7 @@ class NeighborhoodModule(nn.Module):
 
     @property
     def neighborhood(self) -> Neighborhood:
-        """This is (index, mask, size) on the device of the module."""
+        """Returns (index, mask, size) on the device of the module."""
         return Neighborhood(self._neighborhood_index, self._neighborhood_mask, self._neighborhood_size)
 
     @neighborhood.setter
@@ -118,5 +118,5 @@ class NeighborhoodKeys:
 
 
 def last_actions(action_mask: ActionMask) -> Int64[Tensor, "n S"]:
-    """The last legal action of agent i in state s, 0 where there is none. Shapes: action_mask [n, S, A] -> [n, S]."""
+    """Returns the last legal action of i in state s, 0 where there is none. Shapes: action_mask [n, S, A] -> [n, S]."""
     return (action_mask * torch.arange(action_mask.shape[2])).amax(dim=2)

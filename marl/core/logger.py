@@ -1,4 +1,4 @@
-"""Where the numbers of a run go."""
+"""A logger is where the numbers of a run go."""
 
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
@@ -14,10 +14,10 @@ class Logger(Protocol):
     """Receives the metrics of every log point, in increasing order of `step` (environment steps so far)."""
 
     def log(self, step: int, metrics: Metrics) -> None:
-        """Store or show the metrics of one log point."""
+        """Stores or shows the metrics of one log point."""
 
     def flush(self) -> None:
         """Everything logged so far reaches the disk."""
 
     def close(self) -> None:
-        """Flush; nothing is logged afterwards."""
+        """Flushes; nothing is logged afterwards."""

@@ -1,4 +1,4 @@
-"""Sums of table rows, the one operation that tables, linear critics and first layers on one-hot inputs have in common."""
+"""Sums of table rows are the operation that tables, linear critics and first layers on one-hot inputs have in common."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 def summed_rows(
     table: Float[Tensor, "R h"], rows: Int64[Tensor, "*X n m"], weights: Float[Tensor, "n m"]
 ) -> Float[Tensor, "*X n h"]:
-    """sum_j weights[i, j] table[rows[..., i, j]], differentiable (once) in `table`. A weight of 0 leaves a row out."""
+    """Returns sum_j weights[i, j] table[rows[..., i, j]], differentiable (once) in `table`. Weight 0 leaves a row out."""
     if table.shape[1] == 1 and torch.is_grad_enabled() and table.requires_grad:
         return (table.view(-1).index_select(0, rows.flatten()).view(rows.shape) * weights).sum(dim=-1, keepdim=True)
     summed: Tensor = _SummedRows.apply(table, rows, weights)

@@ -1,4 +1,4 @@
-"""How much memory is free, and a refusal in a sentence where it would not suffice."""
+"""This module says how much memory is free, and refuses in a sentence what would not fit."""
 
 import contextlib
 import resource

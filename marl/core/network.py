@@ -1,4 +1,4 @@
-"""The interaction graph G = (N, E) and its kappa-hop neighborhoods N_i^kappa."""
+"""A network is the interaction graph G = (N, E) with its kappa-hop neighborhoods N_i^kappa."""
 
 import json
 from collections.abc import Hashable, Iterable
@@ -20,7 +20,7 @@ MAX_PADDED = 2**28
 
 
 class Neighborhood(NamedTuple):
-    """N_i^kappa of every agent, padded to one width m.
+    """This is N_i^kappa of every agent, padded to one width m.
 
     Shapes: index [n, m], mask [n, m], size [n]. Row i lists the nodes within graph distance kappa of i, itself
     included, in increasing order; padding repeats i and has mask False.
@@ -32,7 +32,7 @@ class Neighborhood(NamedTuple):
 
 
 class Network:
-    """An undirected graph without self-loops on nodes 0..n-1, in compressed rows: nothing is n x n.
+    """A network is an undirected graph without self-loops on nodes 0..n-1, in compressed rows: nothing is n x n.
 
     Attributes: `n`, `edges` (int64 [E, 2], each edge once, smaller node first, sorted), `labels` (the names that
     the nodes had in the file or networkx graph they came from, or None).
@@ -49,12 +49,12 @@ class Network:
 
     @classmethod
     def from_edges(cls, n: int, edges: Any) -> "Network":
-        """`edges`: pairs (i, j) of nodes in 0..n-1, in any order; repeats are merged. Isolated nodes are fine."""
+        """Takes pairs (i, j) of nodes in 0..n-1, in any order; repeats are merged. Isolated nodes are fine."""
         return cls(n, _as_pairs(edges))
 
     @classmethod
     def from_networkx(cls, graph: "nx.Graph[Any]") -> "Network":
-        """Nodes are numbered in increasing order when they are integers, else in the graph's own order."""
+        """Numbers the nodes in increasing order when they are integers, else in the graph's own order."""
         if graph.is_directed():
             raise NetworkError("the graph is directed, but influence is mutual here: give graph.to_undirected()")
         labels = list(graph.nodes)
@@ -109,31 +109,31 @@ class Network:
 
     @classmethod
     def line(cls, n: int) -> "Network":
-        """0 - 1 - ... - n-1."""
+        """Makes the line 0 - 1 - ... - n-1."""
         return cls(n, topologies.line(n))
 
     @classmethod
     def ring(cls, n: int) -> "Network":
-        """A line whose ends are joined."""
+        """Makes a line whose ends are joined."""
         return cls(n, topologies.ring(n))
 
     @classmethod
     def grid(cls, rows: int, cols: int) -> "Network":
-        """rows x cols nodes, row-major, four neighbors each."""
+        """Makes a grid of rows x cols nodes, row-major, four neighbors each."""
         return cls(rows * cols, topologies.grid(rows, cols))
 
     @classmethod
     def king(cls, rows: int, cols: int) -> "Network":
-        """rows x cols nodes, row-major, eight neighbors each."""
+        """Makes a grid of rows x cols nodes, row-major, eight neighbors each."""
         return cls(rows * cols, topologies.king(rows, cols))
 
     @classmethod
     def random_geometric(cls, n: int, radius: float, seed: int = 0) -> "Network":
-        """n uniform points of the unit square, joined when closer than `radius`."""
+        """Draws n uniform points of the unit square and joins those closer than `radius`."""
         return cls(n, topologies.random_geometric(n, radius, seed))
 
     def neighborhood(self, kappa: int) -> Neighborhood:
-        """N_i^kappa = {j: dist(i, j) <= kappa}, by breadth-first search from all nodes at once over sparse pairs.
+        """Finds N_i^kappa = {j: dist(i, j) <= kappa} by breadth-first search from all nodes at once over sparse pairs.
 
         Errors: `ConfigError` if kappa < 0; `NetworkError` if the padded layout would exceed 2^28 entries.
         """
@@ -143,7 +143,7 @@ class Network:
         return self._neighborhoods[kappa]
 
     def distances(self, i: int) -> Int64[Tensor, "n"]:
-        """Graph distance of every node from node i; -1 where there is no path."""
+        """Returns the graph distance of every node from node i; -1 where there is no path."""
         distance = np.full(self.n, -1, dtype=np.int64)
         frontier, hops = np.array([i]), 0
         while frontier.size:
@@ -155,7 +155,7 @@ class Network:
         return torch.from_numpy(distance)
 
     def num_components(self) -> int:
-        """Number of connected parts: the larger label of an edge takes the smaller one, until no edge joins two labels."""
+        """Counts connected parts: the larger label of an edge takes the smaller one, until no edge joins two labels."""
         label = np.arange(self.n)
         while True:
             ends = label[self.edges]
@@ -167,13 +167,13 @@ class Network:
                 label = label[label]
 
     def to_networkx(self) -> "nx.Graph[int]":
-        """The same graph on nodes 0..n-1, for networkx's algorithms and layouts."""
+        """Returns the same graph on nodes 0..n-1, for networkx's algorithms and layouts."""
         graph = nx.empty_graph(self.n)
         graph.add_edges_from(self.edges.tolist())
         return graph
 
     def _ball(self, kappa: int) -> np.ndarray:
-        """Sorted codes i*n + j of all pairs within distance kappa."""
+        """Returns sorted codes i*n + j of all pairs within distance kappa."""
         ball = np.arange(self.n, dtype=np.int64) * (self.n + 1)
         frontier = ball
         for _ in range(kappa):
@@ -232,7 +232,7 @@ def _clean(n: int, edges: np.ndarray, labels: list[Hashable] | None) -> np.ndarr
 
 
 def _sorted_unique(codes: np.ndarray) -> np.ndarray:
-    """np.unique by sorting: its hashing is ten times slower on millions of codes."""
+    """Returns np.unique(codes) by sorting: its hashing is ten times slower on millions of codes."""
     codes = np.sort(codes)
     return codes[np.diff(codes, prepend=-1) > 0]
 

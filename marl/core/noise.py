@@ -1,4 +1,4 @@
-"""Random numbers as a pure function of (seed, purpose, time, agent): nothing to store, nothing to advance.
+"""Random numbers are a pure function of (seed, purpose, time, agent): nothing to store, nothing to advance.
 
 Replica b of a run with seed s reads the stream of seed s + b, so a batched run equals its solo runs, a resumed run
 equals an uninterrupted one, and evaluation cannot disturb training. The generator is SplitMix64 (Steele, Lea and
@@ -20,7 +20,7 @@ _BLOCK = 1 << 18
 
 
 class Purpose(IntEnum):
-    """What a stream is for; streams of different purposes never share numbers."""
+    """A purpose says what a stream is for; streams of different purposes never share numbers."""
 
     TRAINING = 0
     EVALUATION = 1
@@ -31,7 +31,7 @@ class Purpose(IntEnum):
 
 
 def stream_keys(seed: int, replicas: int, purpose: Purpose) -> np.ndarray:
-    """uint64 [B]: the key of the stream of seed + b, for b = 0..B-1."""
+    """Returns uint64 [B], the key of the stream of seed + b for b = 0..B-1."""
     seed = integer("seed", seed, 0)
     replicas = integer("replicas", replicas, 1)
     keys = [np.random.SeedSequence([int(purpose), seed + b]).generate_state(1, np.uint64) for b in range(replicas)]
@@ -39,7 +39,7 @@ def stream_keys(seed: int, replicas: int, purpose: Purpose) -> np.ndarray:
 
 
 def uniforms(keys: np.ndarray, first: int, count: int) -> np.ndarray:
-    """float64 [B, count]: outputs number first .. first+count-1 of every stream, in [0, 1), 53 bits each."""
+    """Returns float64 [B, count], outputs number first .. first+count-1 of every stream, in [0, 1), 53 bits each."""
     with np.errstate(over="ignore"):
         x = keys[:, None] + (np.arange(first, first + count).astype(np.uint64)) * _GOLDEN
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -49,7 +49,7 @@ def uniforms(keys: np.ndarray, first: int, count: int) -> np.ndarray:
 
 
 class Noise:
-    """The uniforms of a run: `noise(t)` is [B, n, width]; entry (agent i, k) is output (t*n + i)*width + k.
+    """These are the uniforms of a run: `noise(t)` is [B, n, width]; entry (agent i, k) is output (t*n + i)*width + k.
 
     Times are whole numbers from 0. A block of times is computed at once and kept until another is asked for.
     """
@@ -81,11 +81,11 @@ class Initializer:
         self._drawn = 0
 
     def zeros(self, *shape: int) -> nn.Parameter:
-        """A parameter [B, *shape] of zeros."""
+        """Makes a parameter [B, *shape] of zeros."""
         return nn.Parameter(torch.zeros(self.replicas, *shape, dtype=self.dtype))
 
     def uniform(self, *shape: int, bound: float) -> nn.Parameter:
-        """A parameter [B, *shape], uniform in [-bound, bound)."""
+        """Draws a parameter [B, *shape], uniform in [-bound, bound)."""
         count = int(np.prod(shape))
         drawn = torch.from_numpy(uniforms(self._keys, self._drawn, count)).reshape(self.replicas, *shape)
         self._drawn += count

@@ -1,4 +1,4 @@
-"""What is maximized in the long run: the average reward, or the discounted sum of rewards."""
+"""What is maximized in the long run is the average reward, or the discounted sum of rewards."""
 
 from abc import ABC, abstractmethod
 from typing import Any, final
@@ -12,7 +12,7 @@ from marl.core.shapes import Rewards
 
 
 class Objective(nn.Module, ABC):
-    """The part of a temporal-difference error that differs: delta_i = centered(r_i) + gamma Q_i(z(t+1)) - Q_i(z(t)).
+    """An objective is what differs in a temporal-difference error: delta_i = centered(r_i) + gamma Q_i(z(t+1)) - Q_i(z(t)).
 
     gamma: what a value one step later counts now.
     """
@@ -21,7 +21,7 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def centered(self, r: Rewards) -> Rewards:
-        """What is summed up in a return, of the rewards r [*K, B, n]."""
+        """Returns what a return sums up, of the rewards r [*K, B, n]."""
 
     @abstractmethod
     def track(self, r: Rewards, alpha: float) -> None:
@@ -29,16 +29,16 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def metrics(self) -> dict[str, np.ndarray]:
-        """Numbers worth logging, one per replica [B]."""
+        """Returns the numbers to log, one per replica [B]."""
 
     @abstractmethod
     def fused(self) -> Any:
-        """The form that compiled loops know it by, see `marl.kernels.objectives`."""
+        """Returns the form that compiled loops know it by, see `marl.kernels.objectives`."""
 
 
 @final
 class Average(Objective):
-    """The long-run average reward: r_i - mu_i is summed up, mu_i the estimate of agent i's average reward, and gamma = 1.
+    """This is the long-run average reward: r_i - mu_i is summed up, mu_i estimates agent i's average reward, and gamma = 1.
 
     Shapes: buffer mu [B, n]; it starts at zero.
     """
@@ -68,7 +68,7 @@ class Average(Objective):
 
 @final
 class Discounted(Objective):
-    """The discounted sum sum_t gamma^t r_i(t): rewards are summed up as they are, and nothing is estimated.
+    """This is the discounted sum sum_t gamma^t r_i(t): rewards are summed up as they are, and nothing is estimated.
 
     gamma: at least 0 and below 1. Errors: `ConfigError` if it is not.
     """

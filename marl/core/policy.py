@@ -1,4 +1,4 @@
-"""Policies zeta_i(a_i | s_i; theta_i): each agent sees its own state, or those of its neighborhood too."""
+"""A policy is zeta_i(a_i | s_i; theta_i): each agent sees its own state, or those of its neighborhood too."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -14,7 +14,7 @@ from marl.core.shapes import Actions, ActionValues, States, Values
 
 
 class Policy(nn.Module, ABC):
-    """Base class. Implement `_logits`; everything else is given.
+    """This is the base class of policies: implement `_logits`; everything else is given.
 
     `replicas` independent copies are kept side by side; parameters start with the replica axis:
     `self.initial.zeros(n, ...)` and `self.initial.uniform(n, ..., bound=...)` make them.
@@ -42,29 +42,29 @@ class Policy(nn.Module, ABC):
 
     @abstractmethod
     def _logits(self, s: Tensor) -> Tensor:
-        """Unnormalized log-probabilities at states s; illegal actions are masked by the caller.
+        """Returns unnormalized log-probabilities at states s; illegal actions are masked by the caller.
 
         Shapes: s [B, n] -> [B, n, A]; or [K, B, n] for the K steps of a rollout (axes before B broadcast) -> [K, B, n, A].
         """
 
     def log_probs(self, s: States) -> ActionValues:
-        """log zeta_i(. | s_i), -inf on illegal actions. Shapes: s [*K, B, n] -> [*K, B, n, A]."""
+        """Returns log zeta_i(. | s_i), -inf on illegal actions. Shapes: s [*K, B, n] -> [*K, B, n, A]."""
         row = self._row
         s = s.to(row.device)
         illegal = self._illegal[row + s]
         return torch.log_softmax(self._logits(s).masked_fill(illegal, -torch.inf), dim=-1)
 
     def probs(self, s: States) -> ActionValues:
-        """zeta_i(. | s_i). Shapes: s [*K, B, n] -> [*K, B, n, A]."""
+        """Returns zeta_i(. | s_i). Shapes: s [*K, B, n] -> [*K, B, n, A]."""
         return self.log_probs(s).exp()
 
     def log_prob(self, s: States, a: Actions) -> Values:
-        """log zeta_i(a_i | s_i). Shapes: s, a [*K, B, n] -> [*K, B, n]."""
+        """Returns log zeta_i(a_i | s_i). Shapes: s, a [*K, B, n] -> [*K, B, n]."""
         return of_actions(self.log_probs(s), a)
 
     @torch.no_grad()
     def sample(self, s: States, u: Values) -> Actions:
-        """a_i by inverse CDF: the first action whose cumulative probability exceeds u_i in [0, 1).
+        """Draws a_i by inverse CDF: the first action whose cumulative probability exceeds u_i in [0, 1).
 
         Should rounding leave the whole sum at or below u_i, it is the last action of positive probability.
         Shapes: s, u [*K, B, n] -> [*K, B, n].
@@ -97,7 +97,7 @@ class Policy(nn.Module, ABC):
 
     @torch.no_grad()
     def probability_table(self) -> Tensor:
-        """zeta_i(a|s_i) written out, 0 where (s_i, a) is illegal or does not exist. Shapes: [B, n, S, A].
+        """Writes zeta_i(a|s_i) out, 0 where (s_i, a) is illegal or does not exist. Shapes: [B, n, S, A].
 
         Errors: `ConfigError` if the policy is not localized.
         """
@@ -109,12 +109,12 @@ class Policy(nn.Module, ABC):
         return table.movedim(0, 2) * self.env.action_mask.to(table.device)
 
     def entropy(self, s: States) -> Values:
-        """-sum_a zeta log zeta in nats. Shapes: s [*K, B, n] -> [*K, B, n]."""
+        """Returns -sum_a zeta log zeta in nats. Shapes: s [*K, B, n] -> [*K, B, n]."""
         return entropy_of(self.log_probs(s))
 
 
 class NaturalGradientPolicy(Policy):
-    """A policy that can also say its Fisher information. Derive from it in place of `Policy`."""
+    """This policy can also say its Fisher information. Derive from it in place of `Policy`."""
 
     @abstractmethod
     def natural_gradient(self, s: States, damping: float) -> None:
@@ -125,10 +125,10 @@ class NaturalGradientPolicy(Policy):
 
 
 def of_actions(log_probs: ActionValues, a: Actions) -> Values:
-    """The entries of the actions a. Shapes: log_probs [*K, B, n, A], a [*K, B, n] -> [*K, B, n]."""
+    """Returns the entries of the actions a. Shapes: log_probs [*K, B, n, A], a [*K, B, n] -> [*K, B, n]."""
     return log_probs.gather(-1, a.to(log_probs.device).unsqueeze(-1)).squeeze(-1)
 
 
 def entropy_of(log_probs: ActionValues) -> Values:
-    """-sum_a zeta log zeta in nats, 0 log 0 = 0. Shapes: log_probs [*K, B, n, A] -> [*K, B, n]."""
+    """Returns -sum_a zeta log zeta in nats, 0 log 0 = 0. Shapes: log_probs [*K, B, n, A] -> [*K, B, n]."""
     return -(log_probs.exp() * log_probs.clamp(min=torch.finfo(log_probs.dtype).min)).sum(dim=-1)

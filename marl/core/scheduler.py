@@ -6,7 +6,9 @@ import numpy as np
 
 
 class Scheduler(ABC):
-    """Base class. Implement `_value`, and `_values` if many can be had at once. Reading a scheduler never changes it.
+    """This is the base class of step sizes: implement `_value`, and `_values` if many can be had at once.
+
+    Reading a scheduler never changes it.
 
     exponent: x if the values fall like t^-x (0 if they do not fall), None if unknown.
     non_increasing: whether values never rise, None if unknown.
@@ -17,11 +19,11 @@ class Scheduler(ABC):
     non_increasing: bool | None = None
 
     def __call__(self, t: int) -> float:
-        """The step size of environment step t = 0, 1, ..."""
+        """Returns the step size of environment step t = 0, 1, ..."""
         return self._value(t)
 
     def values(self, first: int, steps: int) -> np.ndarray:
-        """The step sizes of t = first .. first + steps - 1. Shapes: float64 [steps].
+        """Returns the step sizes of t = first .. first + steps - 1. Shapes: float64 [steps].
 
         `_values(first, steps)` is asked where exactly the class of this scheduler defines it: one that derives from it may
         have another law.

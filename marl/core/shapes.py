@@ -1,4 +1,4 @@
-"""The shape vocabulary of docs/notation.md as types: B replicas, n agents, S states, A actions, m neighborhood width.
+"""These are the shapes of docs/notation.md as types: B replicas, n agents, S states, A actions, m neighborhood width.
 
 *K: any axes before the replicas (the steps of a rollout, or none).
 """

@@ -1,4 +1,4 @@
-"""What the paper's theorems and Algorithm 1 need of a critic that is a table: one free number for every joint pair."""
+"""The paper's theorems and Algorithm 1 need a critic that is a table: one free number for every joint pair."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -9,7 +9,7 @@ from marl.core.shapes import Actions, PerReplica, States
 
 
 class Table(nn.Module, ABC):
-    """The entries of a tabular critic, which it holds as `critic.table`. Every other critic has None there.
+    """These are the entries of a tabular critic, which has them as `critic.table`. Every other critic has None there.
 
     A table may grow: entries are made for the pairs that are met, and everything else counts as 0. It learns by plain
     gradient steps alone, and lives in main memory.
@@ -22,7 +22,7 @@ class Table(nn.Module, ABC):
     @property
     @abstractmethod
     def grows(self) -> bool:
-        """Whether entries are made for what is visited, or all are there from the start."""
+        """Says whether entries are made for what is visited, or all are there from the start."""
 
     @abstractmethod
     def make_room(self, visits: int) -> None:
@@ -30,7 +30,7 @@ class Table(nn.Module, ABC):
 
     @abstractmethod
     def growth(self, visits: int) -> int:
-        """Bytes by which the table can at most grow within so many more visits."""
+        """Counts the bytes by which the table can at most grow within so many more visits."""
 
     @abstractmethod
     def track_sup_norm(self, on: bool) -> None:
@@ -38,7 +38,7 @@ class Table(nn.Module, ABC):
 
     @abstractmethod
     def sup_norm(self) -> PerReplica:
-        """max_i ||Q_i||_inf per replica [B], exact."""
+        """Returns max_i ||Q_i||_inf per replica [B], exact."""
 
     @abstractmethod
     def updated(self, s: States, a: Actions) -> None:
@@ -46,8 +46,8 @@ class Table(nn.Module, ABC):
 
     @abstractmethod
     def fused_sup_norm(self) -> Any:
-        """The form in which compiled loops keep `sup_norm`, see `marl.kernels.rescaling`; None if it is not tracked."""
+        """Returns what keeps `sup_norm` in compiled loops, see `marl.kernels.rescaling`; None if it is not tracked."""
 
     @abstractmethod
     def metrics(self) -> dict[str, float]:
-        """Numbers worth logging: how many entries there are, and how many bytes."""
+        """Returns the numbers to log: how many entries there are, and how many bytes."""

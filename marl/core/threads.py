@@ -1,4 +1,4 @@
-"""Threads of compiled loops, which leave those of torch as they are."""
+"""Threads of compiled loops leave those of torch as they are."""
 
 import contextlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Edge lists of the standard graphs, as int64 arrays [E, 2]. Nodes of grids are numbered row-major."""
+"""These are edge lists of the standard graphs, int64 arrays [E, 2]. Nodes of grids are numbered row-major."""
 
 import numpy as np
 
@@ -7,32 +7,32 @@ from marl.core.errors import NetworkError
 
 
 def line(n: int) -> np.ndarray:
-    """0 - 1 - ... - n-1."""
+    """Makes the line 0 - 1 - ... - n-1."""
     nodes = np.arange(integer("n", n, 1))
     return np.stack([nodes[:-1], nodes[1:]], axis=1)
 
 
 def ring(n: int) -> np.ndarray:
-    """A line whose ends are joined; at least three nodes."""
+    """Makes a line whose ends are joined; at least three nodes."""
     nodes = np.arange(integer("n", n, 3))
     return np.stack([nodes, np.roll(nodes, -1)], axis=1)
 
 
 def grid(rows: int, cols: int) -> np.ndarray:
-    """Four neighbors: up, down, left, right."""
+    """Joins neighbors in four directions: up, down, left, right."""
     node = _numbered(rows, cols)
     return np.concatenate([_pairs(node[:, :-1], node[:, 1:]), _pairs(node[:-1], node[1:])])
 
 
 def king(rows: int, cols: int) -> np.ndarray:
-    """Eight neighbors: the moves of a king in chess."""
+    """Joins neighbors in eight directions: the moves of a king in chess."""
     node = _numbered(rows, cols)
     diagonals = [_pairs(node[:-1, :-1], node[1:, 1:]), _pairs(node[:-1, 1:], node[1:, :-1])]
     return np.concatenate([grid(rows, cols), *diagonals])
 
 
 def random_geometric(n: int, radius: float, seed: int) -> np.ndarray:
-    """n uniform points of the unit square, joined when closer than `radius`.
+    """Draws n uniform points of the unit square and joins those closer than `radius`.
 
     Points are sorted into cells of side `radius`, so the work grows with the number of edges, not with n^2.
     """

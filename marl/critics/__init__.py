@@ -1,4 +1,4 @@
-"""Truncated critics."""
+"""Truncated critics see the pairs of a neighborhood."""
 
 from marl.critics.additive import AdditiveCritic, PairwiseCritic
 from marl.critics.graph import GraphCritic

@@ -14,7 +14,7 @@ from marl.core.lookup import summed_rows
 class MemberSum(CounterfactualCritic):
     """This base class is for sums of weights, one from each member of the neighborhood, divided by sqrt(|N_i^kappa|).
 
-    order: how many pairs number a weight, said by the subclass.
+    order: how many pairs number a weight, set by the subclass.
     Shapes: weight [B, n, m, Z, ...], `order` axes Z, the most pairs of any agent; it starts at zero.
     """
 

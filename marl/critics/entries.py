@@ -1,4 +1,4 @@
-"""The entries of a truncated table: which joint pair has which number, and what is done to it."""
+"""The entries of a truncated table say which joint pair has which number, and what is done to it."""
 
 from collections.abc import Sequence
 from typing import Any, final
@@ -29,7 +29,7 @@ Dummy = int | Sequence[int] | Sequence[Sequence[int]] | None
 
 
 class _Values(nn.Parameter):
-    """A view of the storage, which is where a copy finds them, too: by itself a copy is empty."""
+    """These are a view of the storage, which is where a copy finds them, too: by itself a copy is empty."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> nn.Parameter:
         return memo.setdefault(id(self), _Values(self.detach()[:0].clone(), self.requires_grad))
@@ -70,11 +70,11 @@ class Entries(Table):
         self._tracked = False
 
     def q(self, s: Tensor, a: Tensor) -> Tensor:
-        """The entries of all agents at (s, a), differentiable in `values`. Shapes: s, a [*K, B, n] -> [*K, B, n]."""
+        """Returns all agents' entries at (s, a), differentiable in `values`. Shapes: s, a [*K, B, n] -> [*K, B, n]."""
         return F.embedding(self.slots(s, a), self.values, padding_idx=self.storage.missing, sparse=True).squeeze(-1)
 
     def slots(self, s: States, a: Actions) -> Tensor:
-        """Where Q_i(z_{N_i^kappa}) stands in `values`, the last slot if it is dummy or not yet seen. [*K, B, n]."""
+        """Finds where Q_i(z_{N_i^kappa}) stands in `values`, the last slot if it is dummy or not yet seen. [*K, B, n]."""
         keys = self.keys.keys(self.env.index.pairs(s, a))
         slots = self.storage.find(keys)
         return slots.masked_fill(keys == self._dummy, self.storage.missing) if self._has_dummy else slots
@@ -97,7 +97,7 @@ class Entries(Table):
         return self.storage.growth(self._entries_after(visits))
 
     def fused(self) -> Any:
-        """The form of what is in it now; None if it is frozen."""
+        """Returns the form of what is in it now; None if it is frozen."""
         if not self.values.requires_grad:
             return None
         return self.storage.fused(
@@ -130,7 +130,7 @@ class Entries(Table):
 
     @property
     def collision_bound(self) -> float:
-        """Bound on the probability that any two visited pairs of a replica share an entry; 0 with exact keys."""
+        """Bounds the probability that any two visited pairs of a replica share an entry; 0 with exact keys."""
         entries = float(self.storage.used.max())
         return 0.5 * entries * entries * self.keys.pair_collision_bound
 
@@ -138,7 +138,7 @@ class Entries(Table):
         return {"entries": float(self.storage.used.mean()), "bytes": float(self.storage.bytes_held)}
 
     def get_extra_state(self) -> dict[str, Any]:
-        """What the numbers mean: kappa, their bytes, and the rows of the storage, as they stand."""
+        """Returns what the numbers mean: kappa, their bytes, and the rows of the storage, as they stand."""
         return {
             "kappa": torch.tensor(self.kappa),
             "value_bytes": torch.tensor(self.values.element_size()),
@@ -170,7 +170,7 @@ class Entries(Table):
         return self.values.detach()[:-1].view(self.replicas, -1)
 
     def _entries_after(self, visits: int) -> np.ndarray:
-        """The most entries of every replica after so many more visits [B]."""
+        """Counts the most entries of every replica after so many more visits [B]."""
         return np.minimum(min(self.keys.total, 2**62), self.storage.used + self.env.n * visits)
 
     def _make_room(self, entries: np.ndarray) -> None:
@@ -178,13 +178,13 @@ class Entries(Table):
             self._renew()
 
     def _renew(self) -> None:
-        """After the storage has changed: `values` is a view of it."""
+        """Makes `values` a view of the storage after it has changed."""
         self.values.data = self.storage.values()
         self._maxima = None
 
 
 def _made(kind: str, agents: int, replicas: int, dtype: torch.dtype, total: float, kappa: int) -> Storage:
-    """The storage that was asked for. Errors: `ConfigError`, `NotEnoughMemoryError` if a dense one cannot be held."""
+    """Makes the storage that was asked for. Errors: `ConfigError`, `NotEnoughMemoryError` if a dense one does not fit."""
     entries = replicas * total
     if kind == "hash" or (kind == "auto" and entries > AUTO_DENSE):
         return HashStorage(replicas, dtype, agents)
@@ -198,7 +198,7 @@ def _made(kind: str, agents: int, replicas: int, dtype: torch.dtype, total: floa
 
 
 def _joint_dummy(env: FiniteEnvironment, neighborhood: Neighborhood, dummy: int | Sequence[Any]) -> Tensor:
-    """The dummy pair of every neighborhood written out, [n, m]; padding is 0."""
+    """Writes out the dummy pair of every neighborhood, [n, m]; padding is 0."""
     index, mask, size = neighborhood
     num_pairs = env.index.num_pairs
     if isinstance(dummy, int) and not isinstance(dummy, bool) and 0 <= dummy < int(num_pairs.min()):

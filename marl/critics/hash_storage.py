@@ -1,4 +1,4 @@
-"""A table of what has been met so far: cells of key and value, in rows that grow."""
+"""A hashed table has entries for what has been met so far: cells of key and value, in rows that grow."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ _RESERVE = 64
 
 
 class HashStorage(Storage):
-    """A slot for every joint pair visited so far; a row is widened before it is more than two thirds full.
+    """Keeps a slot for every joint pair visited so far; a row is widened before it is more than two thirds full.
 
     `cells` [slots + 1, 2]: key and bits of the value, side by side (see `marl.kernels.hash_table`); the last is `missing`.
     Rows grow in place: behind what is in use they have room that is zero and was never written, which takes no memory yet.
@@ -47,7 +47,7 @@ class HashStorage(Storage):
 
     @property
     def never_written(self) -> int:
-        """Bytes of `cells` behind what is in use."""
+        """Counts the bytes of `cells` behind what is in use."""
         return int((self.stride - self.width).sum()) * CELL
 
     @property
@@ -55,11 +55,11 @@ class HashStorage(Storage):
         return self.cells.nbytes - self.never_written
 
     def cells_by_replica(self) -> np.ndarray:
-        """The cells of every replica, to be changed in place, [B, stride, 2]."""
+        """Returns the cells of every replica, to be changed in place, [B, stride, 2]."""
         return self.cells[:-1].view(self.replicas, self.stride, 2).numpy()
 
     def row(self, b: int) -> np.ndarray:
-        """Those of replica b that are in use, [width, 2]."""
+        """Returns those of replica b that are in use, [width, 2]."""
         return self.cells_by_replica()[b, : self.width[b]]
 
     def rows(self) -> list[Tensor]:
@@ -87,7 +87,7 @@ class HashStorage(Storage):
         return True
 
     def wider(self, entries: np.ndarray) -> np.ndarray:
-        """The widths [B] that rows need for so many entries [B]: those of now, doubled until two thirds are enough."""
+        """Returns the widths [B] for so many entries [B]: those of now, doubled until two thirds are enough."""
         wider = self.width.copy()
         while (short := 3 * entries > 2 * wider).any():
             wider[short] *= 2
@@ -132,7 +132,7 @@ class HashStorage(Storage):
         return self.cells.view(self.dtype)[:, at : at + 1]
 
     def _make_rows(self, width: int) -> None:
-        """Rows with room for so many cells, and for more of what memory is free; nothing is written but `missing`."""
+        """Makes rows with room for so many cells, and for more if memory is free; nothing is written but `missing`."""
         stride, there = width, free() or 0
         while stride < _RESERVE * width and 4 * self.replicas * stride * CELL <= there:
             stride *= 2
@@ -146,7 +146,7 @@ class HashStorage(Storage):
         self.cells[-1] = torch.tensor([self._kernel.EMPTY, 0])
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy holds what is in use."""
+        """Gives a copy what is in use."""
         rows = [row.clone() for row in self.rows()]
         return {"replicas": self.replicas, "dtype": self.dtype, "cells": self.cells[-1:].clone(), "rows": rows}
 

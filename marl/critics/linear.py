@@ -25,7 +25,7 @@ class LinearCritic(Critic):
 
     @abstractmethod
     def _features(self, s: Tensor, a: Tensor) -> Tensor:
-        """phi_i(z_{N_i^kappa}), without parameters. Shapes: s, a [*K, B, n] -> [*K, B, n, F]."""
+        """Returns phi_i(z_{N_i^kappa}), without parameters. Shapes: s, a [*K, B, n] -> [*K, B, n, F]."""
 
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
         return (self._features(s, a) * self.weight).sum(dim=-1)

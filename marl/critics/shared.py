@@ -47,7 +47,7 @@ class SharedNetwork(Critic):
 
     @abstractmethod
     def _symbols(self, s: Tensor, a: Tensor) -> Tensor:
-        """y_i, what the network is told of agent i's pair. Shapes: s, a [*K, B, n] -> int64 [*K, B, n]."""
+        """Returns y_i, what the network sees of agent i's pair. Shapes: s, a [*K, B, n] -> int64 [*K, B, n]."""
 
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
         y = self._symbols(s, a)

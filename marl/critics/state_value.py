@@ -1,4 +1,4 @@
-"""The value of states alone, for trainers that want a baseline."""
+"""The value of states alone is a baseline, for trainers that want one."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Where the entries of a truncated table live: key -> slot, one row of slots per replica.
+"""A storage is where the entries of a truncated table live: key -> slot, one row of slots per replica.
 
 Slot numbers run over all rows, b * stride + k. `missing`, one past the last slot, stands for "no entry".
 """
@@ -15,7 +15,7 @@ from marl.core.shapes import Pairs
 
 
 class Storage(ABC):
-    """A row of `stride` slots per replica, of which the first `width` [B] are in use.
+    """A storage is a row of `stride` slots per replica, of which the first `width` [B] are in use.
 
     grows: whether slots are made for what is met, or all are there from the start.
     used: how many entries a replica has, [B].
@@ -31,21 +31,21 @@ class Storage(ABC):
 
     @property
     def missing(self) -> int:
-        """The slot of a pair that has no entry."""
+        """Returns the slot of a pair that has no entry."""
         return self.replicas * self.stride
 
     @abstractmethod
     def values(self) -> Tensor:
-        """The value of every slot and of `missing`, to be changed in place [slots + 1, 1]; anew after it grew."""
+        """Returns the value of every slot and of `missing`, to be changed in place [slots + 1, 1]; anew after it grew."""
 
     @property
     @abstractmethod
     def bytes_held(self) -> int:
-        """What it takes of the memory."""
+        """Says how much memory it takes."""
 
     @abstractmethod
     def find(self, keys: Pairs) -> Pairs:
-        """Slots of keys [*K, B, n], `missing` where there is none."""
+        """Finds the slots of keys [*K, B, n], `missing` where there is none."""
 
     @abstractmethod
     def insert(self, keys: Pairs) -> None:
@@ -53,7 +53,7 @@ class Storage(ABC):
 
     @abstractmethod
     def growth(self, entries: np.ndarray) -> int:
-        """Bytes by which it is larger once it has room for so many entries [B]."""
+        """Counts the bytes by which it is larger once it has room for so many entries [B]."""
 
     @abstractmethod
     def make_room(self, entries: np.ndarray) -> bool:
@@ -61,7 +61,7 @@ class Storage(ABC):
 
     @abstractmethod
     def rows(self) -> list[Tensor]:
-        """What is in use of every replica, as it stands in memory: B tensors, which `use` takes."""
+        """Returns what is in use of every replica, as it stands in memory: B tensors, which `use` takes."""
 
     @abstractmethod
     def use(self, rows: Sequence[Tensor]) -> None:
@@ -69,11 +69,14 @@ class Storage(ABC):
 
     @abstractmethod
     def fused(self, **keys: Any) -> Any:
-        """The form that compiled loops change in place, see `marl.kernels.tables`; keys: stride, base, dummy and keep."""
+        """Returns the form that compiled loops change in place, see `marl.kernels.tables`.
+
+        keys: stride, base, dummy and keep.
+        """
 
 
 class DenseStorage(Storage):
-    """A slot for every joint pair; good while all of them fit. `stride` is a multiple of a power of two near its root."""
+    """Keeps a slot for every joint pair; good while all fit. `stride` is a multiple of a power of two near its root."""
 
     grows = False
 
@@ -84,14 +87,14 @@ class DenseStorage(Storage):
         self.width = np.full(replicas, self.stride)
         self.used = np.full(replicas, total)
         self._row = torch.arange(replicas)[:, None] * self.stride
-        self._held = torch.zeros(self.missing + 1, 1, dtype=dtype)
+        self._slot_values = torch.zeros(self.missing + 1, 1, dtype=dtype)
 
     @property
     def bytes_held(self) -> int:
-        return self._held.nbytes
+        return self._slot_values.nbytes
 
     def values(self) -> Tensor:
-        return self._held
+        return self._slot_values
 
     def find(self, keys: Pairs) -> Pairs:
         return self._row + keys
@@ -106,14 +109,14 @@ class DenseStorage(Storage):
         return False
 
     def rows(self) -> list[Tensor]:
-        return list(self._held[:-1].view(self.replicas, self.stride))
+        return list(self._slot_values[:-1].view(self.replicas, self.stride))
 
     def use(self, rows: Sequence[Tensor]) -> None:
         if len(rows) != self.replicas or any(row.shape != (self.stride,) or row.dtype != self.dtype for row in rows):
             raise ValueError("the saved table is of another number of replicas, size or precision")
-        torch.stack(list(rows), out=self._held[:-1].view(self.replicas, self.stride))
+        torch.stack(list(rows), out=self._slot_values[:-1].view(self.replicas, self.stride))
 
     def fused(self, **keys: Any) -> Any:
         from marl.kernels.tables import DenseTable  # numba takes its time: only where it is used
 
-        return DenseTable(**keys, values=self._held[:-1].view(self.replicas, self.stride).numpy())
+        return DenseTable(**keys, values=self._slot_values[:-1].view(self.replicas, self.stride).numpy())

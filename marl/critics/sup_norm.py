@@ -1,4 +1,4 @@
-"""The exact largest |value| per row under point updates, without a scan of the row."""
+"""The largest |value| per row stays exact under point updates, without a scan of the row."""
 
 import numpy as np
 import torch
@@ -24,11 +24,11 @@ class BlockMaxima:
             self.maxima[b, : slots // block] = values[b, :slots].view(-1, block).abs().amax(dim=1)
 
     def update(self, values: Tensor, slots: Pairs) -> None:
-        """The entries in `slots` have changed."""
+        """Takes note that the entries in `slots` have changed."""
         real = slots[slots < values.numel()]
         b, k = real // values.shape[1], real % values.shape[1] // self.block
         self.maxima[b, k] = values.unflatten(1, (-1, self.block))[b, k].abs().amax(dim=1)
 
     def largest(self) -> PerReplica:
-        """max |value| of every row [B]."""
+        """Returns max |value| of every row [B]."""
         return self.maxima.amax(dim=1)

@@ -1,4 +1,4 @@
-"""Compiled loops on plain arrays. Nothing here knows the rest of the library.
+"""These are compiled loops on plain arrays. Nothing here knows the rest of the library.
 
 Compiled code is kept beside these files or in the user's cache; where neither can be written, in a temporary folder. numba
 compiles a function anew when its own file has changed, but not when a function that it calls has: what was compiled

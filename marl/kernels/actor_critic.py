@@ -1,4 +1,4 @@
-"""Algorithm 1 compiled: many steps of an actor and a critic of any form, replicas side by side.
+"""Algorithm 1 is compiled: many steps of an actor and a critic of any form, replicas side by side.
 
 Numbers as the trainer keeps them; the paper's line numbers beside the code. What policy and critic are is said by their
 forms (see `marl.kernels.forms`). An agent's two places in the critic, now and next, may coincide: both are read first.
@@ -53,7 +53,7 @@ def advance_one(
     progress: Progress,
     span: Span,
 ) -> None:
-    """`advance` for replica b alone."""
+    """Does what `advance` does for replica b alone."""
     (n, states), count = layout.last.shape, len(actions)
     pair, last, choice = layout.pair.reshape(-1), layout.last.reshape(-1), layout.choice.reshape(-1)
     policy, critic = of_replica(policies, b), of_replica(critics, b)
@@ -142,13 +142,13 @@ def advance_one(
 
 @njit(cache=True)
 def lay_out(form: Any, actions: Any, laid_out: Any) -> None:
-    """`begin` of a policy form: what it has learned so far into the arrays that loops read."""
+    """Calls `begin` of a policy form: writes what it has learned so far into the arrays that loops read."""
     begin(form, actions, laid_out)
 
 
 @njit(cache=True)
 def take_back(form: Any, laid_out: Any) -> None:
-    """`finish` of a policy form: what was learned back from there."""
+    """Calls `finish` of a policy form: takes what was learned back from there."""
     finish(form, laid_out)
 
 
@@ -165,7 +165,7 @@ def advance(
     progress: Progress,
     span: Span,
 ) -> None:
-    """The steps of `span` for every replica, between `lay_out` and `take_back`; the critic has room for them.
+    """Takes the steps of `span` for every replica, between `lay_out` and `take_back`; the critic has room for them.
 
     step, numbers: the environment (see `marl.kernels.steps`); actions and all up to scales: see `marl.kernels.forms`.
     """
@@ -186,6 +186,6 @@ def advance_in_turn(
     progress: Progress,
     span: Span,
 ) -> None:
-    """`advance`, one replica after the other: no thread has to be woken."""
+    """Does what `advance` does, one replica after the other: no thread has to be woken."""
     for b in range(progress.s.shape[0]):
         advance_one(b, step, numbers, actions, layout, policies, critics, goals, scales, progress, span)

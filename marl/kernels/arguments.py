@@ -1,4 +1,4 @@
-"""What the compiled loops of the actor-critics are called with, beside the forms of policy and critic: arrays by name."""
+"""The loops of the actor-critics are called with these arrays by name, beside the forms of policy and critic."""
 
 from typing import Any, NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class FusedStep(NamedTuple):
-    """An environment's step: a compiled function of signature `marl.kernels.steps.STEP` and the numbers it works on.
+    """This is an environment's step: a function compiled as `marl.kernels.steps.STEP` and the numbers it works on.
 
     ints [any] int64 and floats [any] float64 are read only; work: how many integers it needs to write on.
     """
@@ -22,12 +22,12 @@ UNROLLED = 16
 
 
 def action_count(count: int) -> Any:
-    """Something whose length is `count`: a tuple, which a loop is compiled for, or an array if there are many."""
+    """Makes something whose length is `count`: a tuple, which a loop is compiled for, or an array if there are many."""
     return (0,) * count if count <= UNROLLED else np.empty(count)
 
 
 class Layout(NamedTuple):
-    """What stays as it is. Shapes: states [n], pair [n, S, A], last, choice [n, S], near [n, m], size [n].
+    """A layout is what stays as it is. Shapes: states [n], pair [n, S, A], last, choice [n, S], near [n, m], size [n].
 
     states: how many an agent has, at most S; pair: its number, -1 if illegal; last: the last legal action; choice: 1 where
     there are several, else 0; near, size: the neighborhoods of the critic.
@@ -42,7 +42,7 @@ class Layout(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Which steps to take: t .. t + len(alpha) - 1, with step sizes alpha, eta [steps].
+    """A span says which steps to take: t .. t + len(alpha) - 1, with step sizes alpha, eta [steps].
 
     summed: steps in the sums of `Progress` already.
     """
@@ -54,8 +54,9 @@ class Span(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where the run is, and its sums since the last log point. Shapes: s, a, reward [B, n], key, loss, finite, done [B].
+    """Says where the run is, with its sums since the last log point.
 
+    Shapes: s, a, reward [B, n], key, loss, finite, done [B].
     key: the noise of every replica; done: the steps that a call took, `NO_STATE` if the environment gave a state that does
     not exist, `NO_ROOM` if the critic had no room for an entry.
     """

@@ -1,4 +1,4 @@
-"""The inner loops of variable elimination: one factor at a time into or out of an array over joint values.
+"""The inner loops of variable elimination take one factor at a time into or out of an array over joint values.
 
 Arrays are flat, last digit fastest. A factor p [C, K] maps the joint value of the source variables it sees (numbered
 0..C-1) to weights over the K values of its target. Its source variables are among the trailing digits of the source
@@ -16,7 +16,7 @@ _FAST = {"contract", "nsz"}
 def _contract_two(
     h: np.ndarray, out: np.ndarray, code: np.ndarray, p: np.ndarray, outer: int, fresh: int, left: int, right: int
 ) -> None:
-    """`contract` for a target with two values; inlined, so that literal sizes become unrolled loops."""
+    """Does what `contract` does for a target with two values; inlined, so that literal sizes become unrolled loops."""
     near = len(code) // fresh
     for block in range(outer // near):
         for g in range(near):
@@ -73,7 +73,7 @@ def contract(
 def spread(
     w: np.ndarray, out: np.ndarray, code: np.ndarray, p: np.ndarray, outer: int, fresh: int, left: int, right: int
 ) -> None:
-    """The transpose of `contract`: out[u, l, k, r] = sum_f p[code(u, f), k] w[u, f, l, r]."""
+    """Applies the transpose of `contract`: out[u, l, k, r] = sum_f p[code(u, f), k] w[u, f, l, r]."""
     values, period, number = p.shape[1], len(code), 0
     for u in range(outer):
         block = left * values * right
@@ -109,7 +109,7 @@ def average(h: np.ndarray, out: np.ndarray, weight: np.ndarray, start: np.ndarra
 
 @njit(cache=True, fastmath=_FAST)
 def unfold(w: np.ndarray, out: np.ndarray, weight: np.ndarray, start: np.ndarray, outer: int, right: int) -> None:
-    """The transpose of `average`: out[u, z, r] = weight[z] w[u, s(z), r]."""
+    """Applies the transpose of `average`: out[u, z, r] = weight[z] w[u, s(z), r]."""
     pairs, states = len(weight), len(start) - 1
     for u in range(outer):
         for s in range(states):

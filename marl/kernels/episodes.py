@@ -1,4 +1,4 @@
-"""The episodic discounted actor-critic compiled: many episodes of an actor and a critic of any form.
+"""The episodic discounted actor-critic is compiled: many episodes of an actor and a critic of any form.
 
 Layout, Span and Progress are those of `marl.kernels.arguments`, but for eta in Span: one for every episode that ends. Step
 k = m T + t is step t of episode m. Mathematics: `marl.trainers.DiscountedActorCritic`; forms: `marl.kernels.forms`.
@@ -33,7 +33,7 @@ from marl.kernels.steps import Numbers
 
 
 class Episodes(NamedTuple):
-    """The episode under way, and E fresh starts, of the episodes after it.
+    """These are the episode under way, and E fresh starts, of the episodes after it.
 
     Shapes: weight [T], gamma^t; s, a [T, B, n], its pairs so far; running [B], its return so far; ended [B], the sum of the
     returns of those that ended; fresh_s, fresh_u [E, B, n], s(0) and the uniform that draws a(0).
@@ -49,7 +49,7 @@ class Episodes(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """The pairs of one replica's episode, z(0) .. z(T). Shapes: all [T + 1, n].
+    """A trace is the pairs of one replica's episode, z(0) .. z(T). Shapes: all [T + 1, n].
 
     row, slot: where the policy of s_i and Q_i of the pair begin; learns: whether line 6 changes it.
     """
@@ -122,7 +122,7 @@ def advance_one(
     span: Span,
     episodes: Episodes,
 ) -> None:
-    """`advance` for replica b alone."""
+    """Does what `advance` does for replica b alone."""
     n, goal = len(layout.states), of_replica(goals, b)
     policy, critic = of_replica(policies, b), of_replica(critics, b)
     first, summed, alpha, eta = span
@@ -209,7 +209,7 @@ def advance(
     span: Span,
     episodes: Episodes,
 ) -> None:
-    """The steps of `span` for every replica, between `lay_out` and `take_back`; the critic has room for them.
+    """Takes the steps of `span` for every replica, between `lay_out` and `take_back`; the critic has room for them.
 
     step, numbers: the environment (see `marl.kernels.steps`); actions, policies, critics, goals: see `marl.kernels.forms`.
     """
@@ -230,6 +230,6 @@ def advance_in_turn(
     span: Span,
     episodes: Episodes,
 ) -> None:
-    """`advance`, one replica after the other: no thread has to be woken."""
+    """Does what `advance` does, one replica after the other: no thread has to be woken."""
     for b in range(progress.s.shape[0]):
         advance_one(b, step, numbers, actions, layout, policies, critics, goals, progress, span, episodes)

@@ -1,4 +1,4 @@
-"""What the compiled loops ask of the forms of a policy, a critic, an objective and Gamma.
+"""This is what the compiled loops ask of the forms of a policy, a critic, an objective and Gamma.
 
 A form is a `NamedTuple` of arrays and numbers, not nested, one class for each kind of policy, critic and so on. The
 functions below are empty: the file of a form fills them in with `@implements(function, Form)`, and numba picks the one for
@@ -39,25 +39,25 @@ def implements(function: Callable[..., Any], form: type, *, inline: bool = True)
 
 
 def of_replica(form: Any, b: int) -> Any:
-    """What the form is for replica b alone: the argument `policy`, `critic`, `goal` or `scale` of the functions below."""
+    """Returns the form of replica b alone: the argument `policy`, `critic`, `goal` or `scale` of the functions below."""
 
 
 # Objectives.
 
 
 def error_of(goal: Any, i: int, r: float, following: float, present: float) -> Any:
-    """delta_i of line 6 from r_i, Q_i(z(t+1)) and Q_i(z(t))."""
+    """Returns delta_i of line 6 from r_i, Q_i(z(t+1)) and Q_i(z(t))."""
 
 
 def track(goal: Any, i: int, r: float, alpha: float) -> None:
-    """Line 5."""
+    """Takes the step of line 5."""
 
 
 # Gamma.
 
 
 def rescaled(scale: Any, ascent: float) -> Any:
-    """Gamma ascent, before line 6."""
+    """Returns Gamma ascent, before line 6."""
 
 
 def learned(scale: Any, critic: Any, slot: int, before: float) -> None:
@@ -76,7 +76,7 @@ def finish(form: Any, laid_out: Any) -> None:
 
 
 def row_of(policy: Any, actions: Any, s: np.ndarray, i: int) -> Any:
-    """Where the policy of agent i in s begins."""
+    """Returns where the policy of agent i in s begins."""
 
 
 def fetch_row(policy: Any, actions: Any, s: np.ndarray, i: int) -> None:
@@ -84,11 +84,11 @@ def fetch_row(policy: Any, actions: Any, s: np.ndarray, i: int) -> None:
 
 
 def draw_action(policy: Any, actions: Any, s: np.ndarray, i: int, row: int, last: int, u: float) -> Any:
-    """The action of agent i by inverse CDF on u in [0, 1); see `Policy.sample`. last: the last legal action."""
+    """Draws the action of agent i by inverse CDF on u in [0, 1); see `Policy.sample`. last: the last legal action."""
 
 
 def room_to_climb(policy: Any, actions: Any, agents: int) -> Any:
-    """Arrays that `climb` works in, for so many agents."""
+    """Makes the arrays that `climb` works in, for so many agents."""
 
 
 def climb(
@@ -131,15 +131,15 @@ def settle(critic: Any, key: np.ndarray, slot: np.ndarray) -> Any:
 
 
 def is_learned(critic: Any, i: int, key: int) -> Any:
-    """Whether line 6 changes Q_i there."""
+    """Says whether line 6 changes Q_i there."""
 
 
 def room_for_values(critic: Any, agents: int) -> Any:
-    """An array for one number per agent, of the precision of the critic."""
+    """Makes an array for one number per agent, of the precision of the critic."""
 
 
 def value(critic: Any, i: int, slot: np.ndarray) -> Any:
-    """Q_i."""
+    """Returns Q_i."""
 
 
 def learn(critic: Any, i: int, slot: np.ndarray, before: float, change: float) -> None:

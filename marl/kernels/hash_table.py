@@ -1,4 +1,4 @@
-"""Open addressing with linear probing: one row of cells per replica, shared by its agents.
+"""The hash table uses open addressing with linear probing: one row of cells per replica, shared by its agents.
 
 A cell is two words side by side, so that both lie in one cache line: a key (int64 >= 0), or -1 where there is none, and the
 bits of its value. Rows have a power of two of cells; every probe loop is bounded by the row, and a caller that keeps
@@ -15,7 +15,7 @@ _MULTIPLIER = np.uint64(0x23A74C222BDB963F)
 
 @njit(cache=True)
 def home(key: int, last: int) -> int:
-    """The slot where the search for `key` starts, in a row whose last slot is `last` = 2^k - 1, k <= 32.
+    """Returns the slot where the search for `key` starts, in a row whose last slot is `last` = 2^k - 1, k <= 32.
 
     Bits 32 to 31 + k of a product in which every bit of the key has a say: a row twice as wide has home or home + 2^k.
     """
@@ -25,7 +25,7 @@ def home(key: int, last: int) -> int:
 
 @njit(cache=True)
 def probe(row: np.ndarray, key: int) -> int:
-    """The slot of `key`, or of the gap where it belongs; -1 if the row is full. Shapes: row [width, 2]."""
+    """Returns the slot of `key`, or of the gap where it belongs; -1 if the row is full. Shapes: row [width, 2]."""
     last = len(row) - 1
     slot = home(key, last)
     for _ in range(len(row)):
@@ -71,14 +71,14 @@ def insert(cells: np.ndarray, width: np.ndarray, keys: np.ndarray, used: np.ndar
 
 @njit(cache=True, parallel=True)
 def widen(cells: np.ndarray, width: np.ndarray, wider: np.ndarray) -> None:
-    """Every row b from width[b] to wider[b] cells in use, in place. Shapes: cells [B, stride, 2], width, wider [B]."""
+    """Widens row b from width[b] to wider[b] cells in use, in place. Shapes: cells [B, stride, 2], width, wider [B]."""
     for b in prange(len(cells)):
         widen_one(cells[b], width[b], wider[b])
 
 
 @njit(cache=True)
 def widen_one(row: np.ndarray, width: int, wider: int) -> None:
-    """`widen` for one row, which has a gap, doubling by doubling.
+    """Does what `widen` does for one row, which has a gap, doubling by doubling.
 
     An entry at slot k of the old row either stays or goes `width` slots on, or less far if there is a gap: entries are
     taken out and put back one by one, going around from behind a gap, so that no entry is put where one still stands that
@@ -102,7 +102,7 @@ def widen_one(row: np.ndarray, width: int, wider: int) -> None:
 
 @njit(cache=True)
 def clear(row: np.ndarray) -> None:
-    """No entry in a row."""
+    """Leaves no entry in a row."""
     for k in range(len(row)):
         row[k, 0] = EMPTY
         row[k, 1] = 0

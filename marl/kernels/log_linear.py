@@ -1,4 +1,4 @@
-"""The policy form of a log-linear softmax over the neighbors' states.
+"""This is the policy form of a log-linear softmax over the neighbors' states.
 
 zeta_i(a|s) is proportional to exp(sum_j theta_ij[s_i, s_j, a]), j over the agents that i sees.
 """
@@ -13,7 +13,7 @@ from marl.kernels.softmax import draw, exp
 
 
 class LogLinear(NamedTuple):
-    """What is to be drawn from. Shapes: near [n, m], size [n], legal [n, S, A], theta [B, n, m, S, S, A]."""
+    """This is what is drawn from. Shapes: near [n, m], size [n], legal [n, S, A], theta [B, n, m, S, S, A]."""
 
     near: np.ndarray
     size: np.ndarray
@@ -22,7 +22,7 @@ class LogLinear(NamedTuple):
 
 
 class LogLinearOne(NamedTuple):
-    """`LogLinear` of one replica. Shapes: theta [n, m, S, S, A]; row [2 A], room for logits and probabilities."""
+    """This is `LogLinear` of one replica. Shapes: theta [n, m, S, S, A]; row [2 A], room for logits and probabilities."""
 
     near: np.ndarray
     size: np.ndarray

@@ -1,4 +1,4 @@
-"""The counter-based generator of `marl.core.noise`, number by number."""
+"""This is the counter-based generator of `marl.core.noise`, number by number."""
 
 import numpy as np
 from numba import njit

@@ -1,4 +1,4 @@
-"""The forms of what is maximized: the average reward, or a discounted sum."""
+"""These are the forms of what is maximized: the average reward, or a discounted sum."""
 
 from typing import NamedTuple
 
@@ -9,19 +9,19 @@ from marl.kernels.forms import implements
 
 
 class AverageReward(NamedTuple):
-    """The estimates of the average rewards, changed in place. Shapes: mu [B, n]."""
+    """These are the estimates of the average rewards, changed in place. Shapes: mu [B, n]."""
 
     mu: np.ndarray
 
 
 class AverageRewardOne(NamedTuple):
-    """`AverageReward` of one replica. Shapes: mu [n]."""
+    """This is `AverageReward` of one replica. Shapes: mu [n]."""
 
     mu: np.ndarray
 
 
 class DiscountedSum(NamedTuple):
-    """Rewards as they are, and values of the next step times gamma."""
+    """Takes rewards as they are, and values of the next step times gamma."""
 
     gamma: float
 

@@ -1,4 +1,4 @@
-"""Asks the processor for a cache line before it is needed."""
+"""A prefetch asks the processor for a cache line before it is needed."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 
 @intrinsic
 def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
-    """prefetch(array, index): array[index] will be written soon. A hint: it changes no number."""
+    """prefetch(array, index) says that array[index] will be written soon. A hint: it changes no number."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data

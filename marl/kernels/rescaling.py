@@ -1,4 +1,4 @@
-"""The forms of Gamma in line 8: a fixed number, or 1 / (1 + max_i ||Q_i||_inf) of a table."""
+"""These are the forms of Gamma in line 8: a fixed number, or 1 / (1 + max_i ||Q_i||_inf) of a table."""
 
 from typing import Any, NamedTuple
 
@@ -15,14 +15,17 @@ class Fixed(NamedTuple):
 
 
 class Maxima(NamedTuple):
-    """The largest |value| of every block of cells (or of values) in use. Shapes: largest [B, blocks]; block: its size."""
+    """Keeps the largest |value| of every block of cells (or of values) in use.
+
+    Shapes: largest [B, blocks]; block: its size.
+    """
 
     largest: np.ndarray
     block: int
 
 
 class MaximaRow(NamedTuple):
-    """`Maxima` of one replica. Shapes: largest [blocks]."""
+    """This is `Maxima` of one replica. Shapes: largest [blocks]."""
 
     largest: np.ndarray
     block: int
@@ -55,7 +58,7 @@ def _nothing_to_keep(scale: Fixed, critic: Any, slot: int, before: float) -> Non
 
 @implements(forms.learned, MaximaRow, inline=False)
 def _keep_maxima(scale: MaximaRow, critic: Any, slot: Any, before: float) -> None:
-    """A block is scanned anew only if its largest shrank."""
+    """Scans a block anew only if its largest shrank."""
     values, spacing, largest = critic.values, critic.spacing, scale.largest
     block = scale.block * spacing
     k = slot // np.uint64(block)

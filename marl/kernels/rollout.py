@@ -1,4 +1,4 @@
-"""Many steps under policies that do not change, written down, replicas side by side."""
+"""Many steps under policies that do not change are written down, replicas side by side."""
 
 from typing import Any, NamedTuple
 
@@ -12,14 +12,14 @@ from marl.kernels.steps import Numbers
 
 
 class Sizes(NamedTuple):
-    """What the agents may do. Shapes: states [n], how many an agent has; last [n, S], the last legal action."""
+    """Says what the agents may do. Shapes: states [n], how many an agent has; last [n, S], the last legal action."""
 
     states: np.ndarray
     last: np.ndarray
 
 
 class Record(NamedTuple):
-    """What happened. Shapes: s, a [steps + 1, B, n], whose first entries are the start; r [steps, B, n]; done [B].
+    """Says what happened. Shapes: s, a [steps + 1, B, n], whose first entries are the start; r [steps, B, n]; done [B].
 
     done: the steps taken, or `NO_STATE` if the environment gave a state that does not exist.
     """
@@ -34,7 +34,7 @@ class Record(NamedTuple):
 def rollout_one(
     b: int, step: Any, numbers: Numbers, actions: Any, sizes: Sizes, policies: Any, key: np.ndarray, t: int, record: Record
 ) -> None:
-    """`rollout` for replica b alone."""
+    """Does what `rollout` does for replica b alone."""
     s, a, r, policy = record.s[:, b], record.a[:, b], record.r[:, b], of_replica(policies, b)
     n, uniforms = len(sizes.states), numbers.uniforms
     now_s, now_a = s[0].copy(), a[0].copy()
@@ -72,6 +72,6 @@ def rollout(
 def rollout_in_turn(
     step: Any, numbers: Numbers, actions: Any, sizes: Sizes, policies: Any, key: np.ndarray, t: int, record: Record
 ) -> None:
-    """`rollout`, one replica after the other: no thread has to be woken."""
+    """Does what `rollout` does, one replica after the other: no thread has to be woken."""
     for b in range(record.s.shape[1]):
         rollout_one(b, step, numbers, actions, sizes, policies, key, t, record)

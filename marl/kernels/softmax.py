@@ -1,4 +1,4 @@
-"""Rows of many agents' tabular softmax policies at once, action by action, so that compiled loops are vectors of agents.
+"""Rows of many agents' tabular softmax policies are taken at once, action by action: compiled loops are vectors of agents.
 
 A policy is one flat array of rows, one row for every agent and state: A logits (-inf where the action is illegal), then
 their A probabilities. `rows` says where the rows of the agents start. `actions` is anything whose length is A; if it is a
@@ -39,7 +39,7 @@ _COEFFICIENTS = (
 
 @njit(cache=True, forceinline=True, error_model="numpy", fastmath=FAST)
 def exp(x: float) -> float:
-    """e^x for x <= 0 with a relative error below 5e-16, 0 below -708 (e^x < 4e-308), NaN for NaN; no branch, no call.
+    """Returns e^x for x <= 0, relative error below 5e-16, 0 below -708 (e^x < 4e-308), NaN for NaN; no branch, no call.
 
     x = k log 2 + f with |f| <= log(2) / 2; e^f by its Chebyshev interpolant of degree 10 (error 2.2e-16).
     """
@@ -84,7 +84,7 @@ def normalize(actions: Any, lanes: int, logits: np.ndarray, p: np.ndarray, top: 
 
 @njit(cache=True, forceinline=True, error_model="numpy", fastmath=FAST)
 def draw(actions: Any, policy: np.ndarray, row: int, last: int, u: float) -> int:
-    """The first action whose cumulative probability exceeds u; see `Policy.sample`.
+    """Returns the first action whose cumulative probability exceeds u; see `Policy.sample`.
 
     row: where the row begins in policy; last: its last legal action, which is drawn if a probability is not a number.
     """
@@ -100,7 +100,7 @@ def draw(actions: Any, policy: np.ndarray, row: int, last: int, u: float) -> int
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)
 def _draw_last(actions: Any, policy: np.ndarray, first: int, last: int, total: float) -> int:
-    """Where rounding left the whole sum at or below u: the last action of positive probability."""
+    """Returns the last action of positive probability, where rounding left the whole sum at or below u."""
     below = np.float64(total) * ALMOST_ONE
     cdf, passed = 0.0, 0
     for x in range(len(actions)):
@@ -111,7 +111,7 @@ def _draw_last(actions: Any, policy: np.ndarray, first: int, last: int, total: f
 
 @njit(cache=True)
 def workspace(agents: int, count: int, dtype: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Room for `normalize` to work in: logits, p [A lanes], top, total [lanes], for so many agents and actions."""
+    """Makes room for `normalize` to work in: logits, p [A lanes], top, total [lanes], for so many agents and actions."""
     lanes = -(-agents // LANES) * LANES
     return np.zeros(count * lanes, dtype), np.zeros(count * lanes, dtype), np.zeros(lanes, dtype), np.zeros(lanes, dtype)
 

@@ -1,4 +1,4 @@
-"""The policy form of a tabular softmax over own states: zeta_i(a|s_i) proportional to exp(theta_i[s_i, a])."""
+"""This is the policy form of a tabular softmax over own states: zeta_i(a|s_i) proportional to exp(theta_i[s_i, a])."""
 
 from typing import Any, NamedTuple
 
@@ -11,19 +11,19 @@ from marl.kernels.softmax import AHEAD, BLOCK, LANES, draw, normalize, read_back
 
 
 class SoftmaxTable(NamedTuple):
-    """The parameters, changed in place. Shapes: theta [B, n, S, A], legal [n, S, A]."""
+    """These are the parameters, changed in place. Shapes: theta [B, n, S, A], legal [n, S, A]."""
 
     theta: np.ndarray
     legal: np.ndarray
 
     def laid_out(self) -> "SoftmaxRows":
-        """Arrays for the rows of these policies, with anything in them."""
+        """Makes arrays for the rows of these policies, with anything in them."""
         replicas, agents, states, actions = self.theta.shape
         return SoftmaxRows(np.empty((replicas, agents * states * 2 * actions), self.theta.dtype), states)
 
 
 class SoftmaxRows(NamedTuple):
-    """The policies as loops read them: a row for every agent and state, see `marl.kernels.softmax`.
+    """These are the policies as loops read them: a row for every agent and state, see `marl.kernels.softmax`.
 
     Shapes: rows [B, n S 2 A], or [n S 2 A] of one replica; states: S.
     """
@@ -33,7 +33,7 @@ class SoftmaxRows(NamedTuple):
 
 
 class SoftmaxRow(NamedTuple):
-    """`SoftmaxRows` of one replica. Shapes: rows [n S 2 A]."""
+    """This is `SoftmaxRows` of one replica. Shapes: rows [n S 2 A]."""
 
     rows: np.ndarray
     states: int
@@ -89,7 +89,7 @@ def _climb(
     ascent: np.ndarray,
     room: Any,
 ) -> float:
-    """Agents by the block, in work arrays that stay in the nearest cache."""
+    """Takes agents by the block, in work arrays that stay in the nearest cache."""
     rows, (logits, p, top, total), check = policy.rows, room, 0.0
     count = len(actions)
     for first in range(0, len(chooser), BLOCK):

@@ -1,4 +1,4 @@
-"""The protocol of compiled steps: what one function of an environment must do so that a run can be compiled with it.
+"""The protocol of compiled steps says what a function of an environment must do so that a run can be compiled with it.
 
 A step has the signature STEP and moves ONE replica: it reads s, a [n] and the uniforms u [n, U], and fills next_s and r
 [n]. `ints` and `floats` are the environment's own numbers, laid out as it likes and only read; `work` is room for as many
@@ -19,7 +19,7 @@ STEP = types.void(INTS, FLOATS, INTS, INTS, INTS, types.float64[:, :], INTS, FLO
 
 
 class Numbers(NamedTuple):
-    """What a step reads, and what is to be drawn and kept ready for it: U uniforms per agent, room for `work` integers."""
+    """Says what a step reads, and what is drawn and kept ready for it: U uniforms per agent, room for `work` integers."""
 
     ints: np.ndarray
     floats: np.ndarray
@@ -28,7 +28,7 @@ class Numbers(NamedTuple):
 
 
 class StepArgument(types.WrapperAddressProtocol):
-    """A compiled step as an argument of a kernel, known to it by its signature alone.
+    """This is a compiled step as an argument of a kernel, known to it by its signature alone.
 
     So that one kernel serves every environment and is kept on disk; a step handed over as it is would be compiled in.
     """

@@ -1,4 +1,4 @@
-"""The critic forms of a truncated table, Q_i(z_{N_i^kappa}) one free number each: dense, or hashed.
+"""These are the critic forms of a truncated table, Q_i(z_{N_i^kappa}) one free number each: dense, or hashed.
 
 Entries of different agents are different slots, so agents can be updated one after the other.
 Indices are unsigned where they are read from an array: a signed one is checked for being negative at every use.
@@ -29,7 +29,7 @@ class DenseTable(NamedTuple):
 
 
 class HashTable(NamedTuple):
-    """Cells of key and value side by side, see `marl.kernels.hash_table`; keys as in `DenseTable`.
+    """Keeps key and value side by side in cells, see `marl.kernels.hash_table`; keys as in `DenseTable`.
 
     Shapes: values [B, V], words [B, 2 W], the same memory as numbers of the table's precision and as cells; width [B], how
     many cells of a row are in use; used [B], how many of them hold an entry.
@@ -46,7 +46,7 @@ class HashTable(NamedTuple):
 
 
 class DenseRow(NamedTuple):
-    """`DenseTable` of one replica. Shapes: values [V]. spacing: 1, how many values lie between one and the next."""
+    """This is `DenseTable` of one replica. Shapes: values [V]. spacing: 1, how many values lie between one and the next."""
 
     stride: np.ndarray
     base: np.ndarray
@@ -57,7 +57,7 @@ class DenseRow(NamedTuple):
 
 
 class HashRow(NamedTuple):
-    """`HashTable` of one replica. Shapes: values [V], words [2 width].
+    """This is `HashTable` of one replica. Shapes: values [V], words [2 width].
 
     spacing: how many values have room in a cell, of which its own is the one in the middle.
     """

@@ -1,4 +1,4 @@
-"""The threads over which compiled kernels spread replicas. None is started before there is something to spread."""
+"""Compiled kernels spread replicas over these threads. None is started before there is something to spread."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ def use(threads: int) -> None:
 
 
 def working(replicas: int) -> int:
-    """How many replicas are worked on at a time. 1 means: in turn, without the threads.
+    """Says how many replicas are worked on at a time. 1 means: in turn, without the threads.
 
     Threads do not survive a fork: where a parent process has started them, its children work in turn.
     """
@@ -28,7 +28,7 @@ def working(replicas: int) -> int:
 
 @contextlib.contextmanager
 def no_more_than(replicas: int) -> Iterator[bool]:
-    """Whether to use threads, of which none is woken that would find nothing to do: idle ones wait by spinning."""
+    """Says whether to use threads, of which none is woken that has nothing to do: idle ones wait by spinning."""
     global _started_by
     count = working(replicas)
     if count > 1:

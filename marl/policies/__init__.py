@@ -1,4 +1,4 @@
-"""Policies that fit any finite environment: of the own state alone, or of the neighbors' states too."""
+"""These policies fit any finite environment: they see the own state alone, or the neighbors' states too."""
 
 from marl.policies.neighborhood import NeighborhoodNeural, NeighborhoodSoftmax, NeighborhoodTable
 from marl.policies.neural import NeuralPolicy

@@ -55,7 +55,7 @@ class NeighborhoodSoftmax(NeighborhoodPolicy):
         self.register_buffer("_scale", scale, persistent=False)
 
     def sampled(self) -> Any:
-        """What compiled rollouts draw from, see `marl.kernels.log_linear`."""
+        """Returns what compiled rollouts draw from, see `marl.kernels.log_linear`."""
         from marl.kernels.log_linear import LogLinear  # numba takes its time: only where it is used
 
         index, _, size = self.neighborhood
@@ -128,7 +128,7 @@ class NeighborhoodNeural(NeighborhoodPolicy):
 
 
 def _check_size(kappa: int, rows: int, entries: int, width: int) -> None:
-    """Errors: `ConfigError` if a `NeighborhoodTable` of so many entries, `width` bytes each, cannot be held."""
+    """Raises `ConfigError` if a `NeighborhoodTable` of so many entries, `width` bytes each, does not fit."""
     table = f"policy=neighborhood_table with {size(rows)} rows at policy.kappa={kappa}"
     advice = "use a smaller policy.kappa, fewer replicas or policy=neighborhood_softmax"
     if entries > MAX_ENTRIES:

@@ -1,4 +1,4 @@
-"""A small network per agent."""
+"""The neural policy is a small network per agent."""
 
 import torch
 from torch import Tensor

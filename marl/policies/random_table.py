@@ -1,4 +1,4 @@
-"""A fixed random policy, as in the experiments of appendix B.4."""
+"""This is a fixed random policy, as in the experiments of appendix B.4."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""One network for all agents."""
+"""All agents share one network."""
 
 import torch
 import torch.nn.functional as F

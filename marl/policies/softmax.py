@@ -1,4 +1,4 @@
-"""The tabular softmax policy of the paper's experiments."""
+"""The tabular softmax is the policy of the paper's experiments."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ from marl.core.shapes import States
 
 
 class TabularSoftmax(NaturalGradientPolicy):
-    """zeta_i(a | s) proportional to exp(theta_i[s, a]) over the legal a; theta(0) = 0, so the start is uniform.
+    """zeta_i(a | s) is proportional to exp(theta_i[s, a]) over the legal a; theta(0) = 0, so the start is uniform.
 
     Shapes: parameter `theta` [B, n, S, A].
     """
@@ -29,7 +29,7 @@ class TabularSoftmax(NaturalGradientPolicy):
         self.register_buffer("_rows", rows, persistent=False)
 
     def fused(self) -> Any:
-        """The table as compiled loops know it, see `marl.kernels.softmax_table`; None if it is frozen."""
+        """Returns the table as compiled loops know it, see `marl.kernels.softmax_table`; None if it is frozen."""
         if not self.theta.requires_grad:
             return None
         from marl.kernels.softmax_table import SoftmaxTable  # numba takes its time: only where it is used

@@ -1,4 +1,4 @@
-"""A softmax policy that does not look at the state."""
+"""This softmax policy does not look at the state."""
 
 import math
 
@@ -10,7 +10,7 @@ from marl.core.policy import Policy
 
 
 class StateIndependentSoftmax(Policy):
-    """zeta_i(a) proportional to exp(theta_i[a]) over the legal a; theta(0) = 0, so the start is uniform.
+    """zeta_i(a) is proportional to exp(theta_i[a]) over the legal a; theta(0) = 0, so the start is uniform.
 
     The policies of appendix A.2 (k-coloring). Where s_i makes actions illegal, those are left out.
     Shapes: parameter `theta` [B, n, A].

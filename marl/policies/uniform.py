@@ -1,4 +1,4 @@
-"""Every legal action equally likely."""
+"""Every legal action is equally likely."""
 
 from torch import Tensor
 
