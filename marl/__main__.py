@@ -1,4 +1,4 @@
-"""python -m marl: the same as the `marl` command."""
+"""`python -m marl` is the same as the `marl` command."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The `marl` command. Nothing heavy is imported before it is needed; each command is a module of its own."""
+"""The `marl` command imports nothing heavy before it is needed; each of its commands is a module of its own."""
 
 import importlib
 import os
@@ -10,7 +10,7 @@ COMMANDS = ("train", "evaluate", "export", "plot", "certify", "decay")
 
 
 def main() -> int:
-    """Entry point. Exit code 0: done; 1: the run failed or diverged; 2: the request was wrong; 130: interrupted."""
+    """Runs the command. Exit code 0: done; 1: the run failed or diverged; 2: the request was wrong; 130: interrupted."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)

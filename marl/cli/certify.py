@@ -1,4 +1,4 @@
-"""`marl certify`: does influence decay, how fast, and which kappa is enough."""
+"""`marl certify` says whether influence decays, how fast, and which kappa is enough."""
 
 import json
 from typing import Any

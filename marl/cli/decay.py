@@ -1,4 +1,4 @@
-"""`marl decay`: the left side of (4) under one policy, measured exactly."""
+"""`marl decay` measures the left side of (4) under one policy exactly."""
 
 import json
 import math
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _columns(found: Measured) -> tuple[Columns, Columns]:
-    """(what the table shows, the band of the picture: agents and samples pooled)."""
+    """Returns (what the table shows, the band of the picture: agents and samples pooled)."""
     if found.curves is None:
         shown = {f"agent {i}": found.largest[:, c].tolist() for c, i in enumerate(found.agents[:SHOWN])}
         if len(found.agents) > SHOWN:

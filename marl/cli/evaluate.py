@@ -1,4 +1,4 @@
-"""`marl evaluate`: the long-run average reward of a run's policy."""
+"""`marl evaluate` measures the long-run average reward of a run's policy."""
 
 from pathlib import Path
 

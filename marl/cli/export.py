@@ -1,4 +1,4 @@
-"""`marl export`: a trained policy as a plain file."""
+"""`marl export` writes a trained policy as a plain file."""
 
 from pathlib import Path
 

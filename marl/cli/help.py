@@ -1,4 +1,4 @@
-"""What `--help` prints; imports nothing heavy."""
+"""This is what `--help` prints; it imports nothing heavy."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The jobs of a sweep: each in a process of its own, each with a line on how it ended, whatever launcher started it."""
+"""The jobs of a sweep run in processes of their own, each with a line on how it ended, whatever launcher started it."""
 
 import contextlib
 import ctypes
@@ -41,7 +41,7 @@ class Jobs(Callback):
         self._records = records
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Hydra's hook, sweeps only."""
+        """Answers Hydra's hook, for sweeps only."""
         Jobs.records = Path(self._records).absolute()
 
 

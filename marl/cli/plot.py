@@ -1,4 +1,4 @@
-"""`marl plot`: learning curves, a table and numbers of runs and sweeps."""
+"""`marl plot` makes learning curves, a table and numbers of runs and sweeps."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Errors as one sentence on standard error. `MARL_DEBUG=1` shows the traceback instead."""
+"""Errors are reported as one sentence on standard error. `MARL_DEBUG=1` shows the traceback instead."""
 
 import os
 import sys

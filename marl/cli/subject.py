@@ -1,4 +1,4 @@
-"""What `marl certify` and `marl decay` look at: the environment and policy of a configuration or of a finished run."""
+"""`marl certify` and `marl decay` look at the environment and policy of a configuration or of a finished run."""
 
 import contextlib
 import os
@@ -71,7 +71,7 @@ def written(directory: str, files: dict[str, bytes | None]) -> list[str]:
 
 
 def picture(columns: dict[str, list[float]], band: dict[str, list[float]], accuracy: float) -> bytes | None:
-    """Draws the curves as a PNG; None, and a line that says so, on a machine without matplotlib."""
+    """Draws the curves as a PNG; gives None, and prints a line that says so, on a machine without matplotlib."""
     try:
         from marl.plotting import decay_picture
     except ModuleNotFoundError:

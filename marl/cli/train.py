@@ -1,4 +1,4 @@
-"""`marl train`: Hydra composes the configuration and sweeps; one run is `marl.runs.train`."""
+"""`marl train` lets Hydra compose the configuration and sweep; one run is `marl.runs.train`."""
 
 import hashlib
 import itertools
@@ -83,7 +83,7 @@ class DirectoriesBefore(Callback):
     existing: Path | None = None
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Hydra's hook, single runs only."""
+        """Answers Hydra's hook, for single runs only."""
         path = Path(config.hydra.run.dir).absolute()
         DirectoriesBefore.existing = next(part for part in (path, *path.parents) if part.exists())
 

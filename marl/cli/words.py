@@ -1,4 +1,4 @@
-"""The words of a command that composes no configuration: directories and files, and KEY=VALUE for the keys it knows."""
+"""A command that composes no configuration takes directories and files, and KEY=VALUE for the keys it knows."""
 
 import argparse
 import os

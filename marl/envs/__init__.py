@@ -1,4 +1,4 @@
-"""Environments, one folder for each system.
+"""Every system has its environment in a folder of its own.
 
 A folder has `env` (the law and the sampler), `kernel` (its compiled step) and, where there are some, `rules` (its own
 heuristics as policies) and `limits` (what can be had at most). `graph` makes networks from their names; `parallel` hands

@@ -1,4 +1,4 @@
-"""Graphs named in a setting: `env.graph=line:10`, `env.graph=grid:2x6`, `env.graph=my_graph.txt`."""
+"""A setting names its graph: `env.graph=line:10`, `env.graph=grid:2x6`, `env.graph=my_graph.txt`."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Any finite environment as a PettingZoo `ParallelEnv`, so that other libraries can train on it."""
+"""Any finite environment becomes a PettingZoo `ParallelEnv`, so that other libraries can train on it."""
 
 from typing import Any
 

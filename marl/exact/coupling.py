@@ -1,4 +1,4 @@
-"""The coupling certificate: decay of influence under one fixed policy, from several steps at once.
+"""The coupling certificate bounds the decay of influence under one fixed policy, from several steps at once.
 
 Two copies of the chain run together. Given both, agents move independently; agent k's two next states agree with the
 largest possible probability, 1 - TV, and what is left is matched in increasing order; agents in equal states take the
@@ -42,7 +42,7 @@ def coupling_certificate(
     kappas: int | None = None,
     memory: float = 4.0,
 ) -> Certificate:
-    """The certificate of blocks of T = `horizon` steps, valid for the policy tables zeta_i [S_i, A] alone.
+    """Computes the certificate of blocks of T = `horizon` steps, valid for the policy tables zeta_i [S_i, A] alone.
 
     agents, kappas: as in `certificate`. Errors: `ConfigError` with the size, where two copies of N_i^T are too many
     joint states to compute D^(T) exactly.
@@ -68,7 +68,10 @@ def coupling_certificate(
 
 
 def disagreement(laws: LocalLaws, policy: Sequence[np.ndarray], horizon: int, memory: float = 4.0) -> list[NeighborMatrix]:
-    """D^(1), ..., D^(horizon), exactly; D^(t) in the layout of `neighborhood(t)`. Errors: as `coupling_certificate`."""
+    """Computes D^(1), ..., D^(horizon) exactly; D^(t) in the layout of `neighborhood(t)`.
+
+    Errors: as `coupling_certificate`.
+    """
     twins = [_Twin.of(laws, i, table) for i, table in enumerate(_checked(laws, policy))]
     network = laws.env.network
     found = [np.zeros(network.neighborhood(t).index.shape) for t in range(1, horizon + 1)]
@@ -85,7 +88,7 @@ def disagreement(laws: LocalLaws, policy: Sequence[np.ndarray], horizon: int, me
 
 
 def _checked(laws: LocalLaws, policy: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Policy tables whose rows sum to one: missing mass would count as agreement."""
+    """Checks policy tables and makes their rows sum to one: missing mass would count as agreement."""
     if len(policy) != laws.n:
         raise ConfigError(f"the policy needs one table for each of {laws.n} agents, got {len(policy)}")
     for i, table in enumerate(policy):
@@ -100,21 +103,21 @@ def _checked(laws: LocalLaws, policy: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def coupled(p: Float[np.ndarray, "R S"], q: Float[np.ndarray, "R S"]) -> Float[np.ndarray, "R S S"]:
-    """Joint laws with marginals p and q: min(p, q) on the diagonal, what is left matched in increasing order."""
+    """Makes joint laws with marginals p and q: min(p, q) on the diagonal, what is left matched in increasing order."""
     both = np.minimum(p, q)
     joint = in_order(p - both, q - both)
     return joint + both[:, :, None] * np.eye(p.shape[1])
 
 
 def in_order(p: Float[np.ndarray, "R S"], q: Float[np.ndarray, "R S"]) -> Float[np.ndarray, "R S S"]:
-    """The joint measure of two inverse CDFs driven by one uniform; p and q have equal totals."""
+    """Makes the joint measure of two inverse CDFs driven by one uniform; p and q have equal totals."""
     one, other = p.cumsum(axis=1)[:, :, None], q.cumsum(axis=1)[:, None, :]
     overlap = np.minimum(one, other) - np.maximum(one - p[:, :, None], other - q[:, None, :])
     return np.maximum(overlap, 0.0)
 
 
 class _Twin(NamedTuple):
-    """Two copies of one agent: its pairs (z, z') grouped by (s, s'), with the coupled law of the actions given these."""
+    """These are two copies of one agent: its pairs (z, z') grouped by (s, s'), with the coupled law of the actions."""
 
     left: np.ndarray
     right: np.ndarray
@@ -139,7 +142,7 @@ class _Twin(NamedTuple):
 def _earlier(
     laws: LocalLaws, twins: list[_Twin], region: list[int], wider: list[int], h: np.ndarray, memory: float
 ) -> np.ndarray:
-    """E[h(two copies of `region` one step later)] as a function of the states of two copies of `wider`."""
+    """Computes E[h(two copies of `region` one step later)] as a function of the states of two copies of `wider`."""
     factors = []
     for k in region:
         lists = []
@@ -161,7 +164,7 @@ def _earlier(
 
 
 def _worst(laws: LocalLaws, region: list[int], wider: list[int], j: int, h: np.ndarray, memory: float) -> float:
-    """The largest E[h(two copies of `region` one step later)] over starts that differ at agent j only."""
+    """Finds the largest E[h(two copies of `region` one step later)] over starts that differ at agent j only."""
     starts = {k: (np.arange(laws.num_pairs[k]),) * 2 for k in wider}
     starts[j] = np.triu_indices(laws.num_pairs[j], k=1)
     if not len(starts[j][0]):
@@ -178,7 +181,7 @@ def _worst(laws: LocalLaws, region: list[int], wider: list[int], j: int, h: np.n
 
 
 def _coupled_law(laws: LocalLaws, k: int, lists: list[tuple[np.ndarray, np.ndarray]], memory: float) -> np.ndarray:
-    """The coupled law of agent k's two next states, [len of every list, S_k^2]; lists: pairs (z_j, z_j') of j in N_k."""
+    """Couples the laws of agent k's two next states, [len of every list, S_k^2]; lists: pairs (z_j, z_j') of j in N_k."""
     shape, states = [len(left) for left, _ in lists], laws.num_states[k]
     if 24 * math.prod(shape) * states**2 > memory * 2**30:  # the law and what it takes to make it
         raise ConfigError(

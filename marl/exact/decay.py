@@ -1,4 +1,4 @@
-"""The left side of (4): how much Q_i changes when everything outside N_i^kappa does, exactly."""
+"""The left side of (4) says how much Q_i changes when everything outside N_i^kappa does, exactly."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ FLOOR = 1e-14
 
 
 def decay_curve(values: Values, agent: int, s: Int64[Tensor, "2 n"], a: Int64[Tensor, "2 n"]) -> Float[Tensor, "n"]:
-    """|Q_i(z_in, z_out) - Q_i(z_in, z'_out)| for kappa = 0 .. n-1, z = (s[0], a[0]), z' = (s[1], a[1]).
+    """Computes |Q_i(z_in, z_out) - Q_i(z_in, z'_out)| for kappa = 0 .. n-1, z = (s[0], a[0]), z' = (s[1], a[1]).
 
     Exactly 0 from the eccentricity of the agent on. Errors: `ConfigError` at illegal pairs.
     """
@@ -38,7 +38,7 @@ def decay_curve(values: Values, agent: int, s: Int64[Tensor, "2 n"], a: Int64[Te
 
 
 def worst_decay(joint: JointPairs, agent: int) -> Float[Tensor, "n"]:
-    """The supremum of (4) over all joint pairs, for kappa = 0 .. n-1."""
+    """Finds the supremum of (4) over all joint pairs, for kappa = 0 .. n-1."""
     chain = joint.chain
     chain.laws.checked([agent])
     q = joint.q[:, agent].reshape(joint.sizes)
@@ -50,7 +50,7 @@ def worst_decay(joint: JointPairs, agent: int) -> Float[Tensor, "n"]:
 
 
 def sampled_decay(values: Values, agent: int, samples: int, seed: int = 0) -> Float[Tensor, "M n"]:
-    """The left side for `samples` random (z, z'); the largest is a lower bound on the supremum."""
+    """Computes the left side for `samples` random (z, z'); the largest is a lower bound on the supremum."""
     samples = integer("samples", samples, 1)
     draw = torch.Generator().manual_seed(seed)
     env = values.chain.env
@@ -58,7 +58,7 @@ def sampled_decay(values: Values, agent: int, samples: int, seed: int = 0) -> Fl
 
 
 class Fit(NamedTuple):
-    """left side ~ scale * rate^(kappa + 1), by least squares on logarithms. points: how many radii entered."""
+    """This fits left side ~ scale * rate^(kappa + 1), by least squares on logarithms. points: how many radii entered."""
 
     rate: float
     scale: float
@@ -66,7 +66,7 @@ class Fit(NamedTuple):
 
 
 def fit(curve: Float[Tensor, "K"]) -> Fit:
-    """The exponential through a decay curve; zeros and rounding are left out. NaN with fewer than two points left."""
+    """Fits the exponential through a decay curve without zeros and rounding. NaN with fewer than two points left."""
     kept = (curve > FLOOR * curve.max()).nonzero()[:, 0].numpy()
     if len(kept) < 2:
         return Fit(float("nan"), float("nan"), len(kept))

@@ -1,4 +1,4 @@
-"""The chain as a matrix, in torch and differentiable in the policy: for small joint state spaces."""
+"""The chain is a matrix here, in torch and differentiable in the policy, for small joint state spaces."""
 
 import math
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ _MOST_LABELS = 52
 
 
 def fits(laws: LocalLaws) -> bool:
-    """Whether a matrix over the joint states is small enough."""
+    """Says whether a matrix over the joint states is small enough."""
     return math.prod(laws.num_states) <= MOST_STATES and 3 * laws.n <= _MOST_LABELS
 
 
 def check_size(laws: LocalLaws) -> None:
-    """Errors: `ConfigError` if a matrix over the joint states is too large, or there are too many agents for it."""
+    """Checks sizes. Errors: `ConfigError` if a matrix over the joint states is too large, or the agents are too many."""
     num_states = math.prod(laws.num_states)
     if num_states > MOST_STATES:
         raise ConfigError(
@@ -39,7 +39,7 @@ def check_size(laws: LocalLaws) -> None:
 
 
 def policy_tables(policy: Policy, replica: int = 0) -> list[Tensor]:
-    """zeta_i(a|s) of every agent [S_i, A], float64, differentiable in the policy's parameters.
+    """Returns zeta_i(a|s) of every agent [S_i, A], float64, differentiable in the policy's parameters.
 
     Rows are divided by their sum: those of a float32 policy miss one by more than exact numbers allow.
 
@@ -86,7 +86,7 @@ def transition_matrix(laws: LocalLaws, policy: Sequence[Tensor]) -> Float[Tensor
 
 
 def _operands(laws: LocalLaws, policy: Sequence[Tensor]) -> list[tuple[Tensor, list[int]]]:
-    """Tables and labels in the order of the product; labels: s_j is j, a_j is n + j, s_j' is 2n + j."""
+    """Returns tables and labels in the order of the product; labels: s_j is j, a_j is n + j, s_j' is 2n + j."""
     n = laws.n
     operands = []
     for i, near in enumerate(laws.neighbors):
@@ -102,7 +102,7 @@ def _operands(laws: LocalLaws, policy: Sequence[Tensor]) -> list[tuple[Tensor, l
 
 
 def _largest(operands: list[tuple[Tensor, list[int]]], result: list[int]) -> int:
-    """Entries of the largest array on the way from left to right through the product."""
+    """Counts the entries of the largest array on the way from left to right through the product."""
     size = {label: table.shape[axis] for table, labels in operands for axis, label in enumerate(labels)}
     alive: set[int] = set()
     largest = 0
@@ -128,7 +128,7 @@ def expected_rewards(laws: LocalLaws, policy: Sequence[Tensor]) -> Float[Tensor,
 
 
 def _with_actions(laws: LocalLaws, table: np.ndarray, near: list[int], own: int | None) -> tuple[Tensor, list[int]]:
-    """A table with every axis of pairs z_j unfolded into (s_j, a_j), and the labels of its axes: j and n + j.
+    """Unfolds every axis of pairs z_j of a table into (s_j, a_j), and labels its axes: j and n + j.
 
     own: the only axis that holds pairs where laws see no other action; None if all do. Illegal pairs repeat a legal
     one; the policy gives them no weight.

@@ -1,4 +1,4 @@
-"""E[h(s') | ...] of a chain that factorises over agents, without its matrix: variable elimination.
+"""Variable elimination computes E[h(s') | ...] of a chain that factorizes over agents, without its matrix.
 
     (P h)(x) = sum_y prod_k F_k(y_k | x_{N_k}) h(y)
 
@@ -19,7 +19,7 @@ from marl.kernels import elimination as kernels
 
 
 class _Sum(NamedTuple):
-    """Sum over the target of factor `agent`. Shapes: [outer, left, values, right] -> [outer, fresh, left, right]."""
+    """Sums over the target of factor `agent`. Shapes: [outer, left, values, right] -> [outer, fresh, left, right]."""
 
     agent: int
     outer: int
@@ -29,7 +29,7 @@ class _Sum(NamedTuple):
 
 
 class _Average(NamedTuple):
-    """Average source `agent` from pairs to states. Shapes: [outer, pairs, right] -> [outer, states, right]."""
+    """Averages source `agent` from pairs to states. Shapes: [outer, pairs, right] -> [outer, states, right]."""
 
     agent: int
     outer: int
@@ -37,7 +37,7 @@ class _Average(NamedTuple):
 
 
 class Elimination:
-    """The steps for given scopes and sizes.
+    """These are the steps for given scopes and sizes.
 
     scopes[k]: the sources that factor k sees, in the order of the axes of its table. sources[v], targets[k]: numbers of
     values. first[v] [S_v + 1]: where the pairs of each state begin, or None where sources are not averaged. Every
@@ -80,7 +80,10 @@ class Elimination:
         self._buffers = np.empty(0), np.empty(0)
 
     def expect(self, factors: list[np.ndarray], weights: list[np.ndarray], h: np.ndarray) -> np.ndarray:
-        """(P h)(x). Shapes: factors[k] [joint scope values, targets[k]], weights[v] [pairs], h [Y, C] -> [X, C]."""
+        """Computes (P h)(x).
+
+        Shapes: factors[k] [joint scope values, targets[k]], weights[v] [pairs], h [Y, C] -> [X, C].
+        """
         if h.shape[1] > self._columns:
             parts = np.array_split(h, -(-h.shape[1] // self._columns), axis=1)
             return np.concatenate([self.expect(factors, weights, part) for part in parts], axis=1)
@@ -101,7 +104,7 @@ class Elimination:
         return placed
 
     def push(self, factors: list[np.ndarray], weights: list[np.ndarray], w: np.ndarray) -> np.ndarray:
-        """(w P)(y), the transpose of `expect`. Shapes: w [X, C] -> [Y, C]."""
+        """Computes (w P)(y), the transpose of `expect`. Shapes: w [X, C] -> [Y, C]."""
         if w.shape[1] > self._columns:
             parts = np.array_split(w, -(-w.shape[1] // self._columns), axis=1)
             return np.concatenate([self.push(factors, weights, part) for part in parts], axis=1)
@@ -121,7 +124,7 @@ class Elimination:
         return now[: self.num_targets * width].reshape(-1, width).copy()
 
     def _plan(self, scopes: list[list[int]], targets: list[int]) -> None:
-        """Greedy: next the factor that makes the array grow least."""
+        """Plans greedily: next comes the factor that makes the array grow least."""
         left = list(range(len(scopes)))
         waiting = [sum(v in scope for scope in scopes) for v in range(len(self._size))]
         self.peak = self.num_targets
@@ -147,7 +150,7 @@ class Elimination:
                     self._size[v] = len(self._first[v]) - 1
 
     def _codes(self, scope: list[int]) -> np.ndarray:
-        """The factor's row for every value of the trailing sources that it needs, last source fastest."""
+        """Finds the factor's row for every value of the trailing sources that it needs, last source fastest."""
         self._met += [v for v in scope if v not in self._met]
         trailing = self._met[min(self._met.index(v) for v in scope) :]
         digits = dict(zip(trailing, np.indices([self._size[v] for v in trailing]).reshape(len(trailing), -1), strict=True))

@@ -1,4 +1,4 @@
-"""Assumption 4 in numbers: sigma, mu_D and |lambda_2| of the chain of joint pairs z(t)."""
+"""Assumption 4 becomes numbers: sigma, mu_D and |lambda_2| of the chain of joint pairs z(t)."""
 
 import math
 from typing import NamedTuple
@@ -26,7 +26,7 @@ class Ergodicity(NamedTuple):
 
     @property
     def vacuous(self) -> str | None:
-        """Why Theorems 2 and 3 say nothing here, or None."""
+        """Says why Theorems 2 and 3 say nothing here, or None."""
         reasons = []
         if self.sigma <= 0.0:
             reasons.append("some joint pairs have stationary probability 0 (Assumption 4(a) fails)")
@@ -39,7 +39,7 @@ class Ergodicity(NamedTuple):
 
 
 def ergodicity(chain: Chain) -> Ergodicity:
-    """Errors: `ConfigError` beyond 1,024 joint states, or as `poisson.solve`.
+    """Computes the numbers of a chain. Errors: `ConfigError` beyond 1,024 joint states, or as `poisson.solve`.
 
     mu_D^2 is the largest of E_pi (E[g(s')|z])^2 over functions g of the state with mean 0 and E_pi g^2 = 1 (an
     actions' part of g only adds to the norm), so it needs the law of two next states drawn independently from one z.
@@ -61,7 +61,7 @@ def ergodicity(chain: Chain) -> Ergodicity:
 
 
 def _least_pair(chain: Chain, pi: np.ndarray) -> float:
-    """min over z of pi(s) prod_i zeta_i(a_i|s_i)."""
+    """Finds min over z of pi(s) prod_i zeta_i(a_i|s_i)."""
     states = chain.states()
     for i, table in enumerate(chain.tables):
         legal = chain.env.action_mask[i, : chain.sizes[i]].numpy()
@@ -70,7 +70,7 @@ def _least_pair(chain: Chain, pi: np.ndarray) -> float:
 
 
 def _two_successors(chain: Chain, pi: np.ndarray) -> np.ndarray:
-    """E_pi[P(s'|z) P(s''|z)] as a matrix [X, X]: pi pushed through the laws of pairs of next states."""
+    """Computes E_pi[P(s'|z) P(s''|z)] as a matrix [X, X]: pi pushed through the laws of pairs of next states."""
     laws = chain.laws
     twice = [(p[..., :, None] * p[..., None, :]).reshape(*p.shape[:-1], -1) for p in laws.law]
     targets = [size**2 for size in chain.sizes]

@@ -1,4 +1,4 @@
-"""The gradient of J = (1/n) sum_i J_i in the parameters of a policy, exactly, in two ways.
+"""The gradient of J = (1/n) sum_i J_i in the parameters of a policy is computed exactly, in two ways.
 
 Lemma 1: grad J = E_pi[Q(s, a) grad log zeta(a|s)] = sum over i, s_i, a_i of G_i(s_i, a_i) grad zeta_i(a_i|s_i), with
 G_i(s_i, a_i) = sum over s with agent i in s_i of pi(s) E[Q | s, a_i]: needs only the state chain, any size.
@@ -21,12 +21,15 @@ Gradient = dict[str, Tensor]
 
 
 def gradient(chain: Chain) -> Gradient:
-    """grad J by Lemma 1. Errors: as `poisson.solve`."""
+    """Computes grad J by Lemma 1. Errors: as `poisson.solve`."""
     return through_policy(chain.policy, chain.replica, marginal_q(chain))
 
 
 def gradient_by_autograd(chain: Chain) -> Gradient:
-    """grad J by differentiating the solution of the Poisson equation. Errors: `ConfigError` beyond 4096 joint states."""
+    """Computes grad J by differentiating the solution of the Poisson equation.
+
+    Errors: `ConfigError` beyond 4096 joint states.
+    """
     _ = chain.recurrent  # refuses several recurrent classes
     tables = dense.policy_tables(chain.policy, chain.replica)
     system = poisson.system(dense.transition_matrix(chain.laws, tables))
@@ -35,7 +38,7 @@ def gradient_by_autograd(chain: Chain) -> Gradient:
 
 
 def marginal_q(chain: Chain) -> list[np.ndarray]:
-    """G_i [S_i, A]: pi(s_i) times the mean of Q given s_i and a_i; zero on illegal actions. Q is (1/n) sum_i Q_i."""
+    """G_i [S_i, A] is pi(s_i) times the mean of Q given s_i and a_i; zero on illegal actions. Q is (1/n) sum_i Q_i."""
     n = chain.n
     mean = chain.rewards().mean(axis=1, keepdims=True)
     solution = poisson.solve(chain, mean)
@@ -59,14 +62,14 @@ def marginal_q(chain: Chain) -> list[np.ndarray]:
 
 
 def through_policy(policy: Policy, replica: int, marginal: list[np.ndarray]) -> Gradient:
-    """sum over i, s_i, a_i of marginal_i(s_i, a_i) grad zeta_i(a_i|s_i)."""
+    """Sums marginal_i(s_i, a_i) grad zeta_i(a_i|s_i) over i, s_i, a_i."""
     tables = dense.policy_tables(policy, replica)
     parts = [(torch.from_numpy(g) * table).sum() for g, table in zip(marginal, tables, strict=True)]
     return _of_parameters(policy, replica, torch.stack(parts).sum())
 
 
 def norm(gradient: Gradient) -> float:
-    """Euclidean norm over all parameters."""
+    """Computes the Euclidean norm over all parameters."""
     return math.sqrt(sum(float(part.double().square().sum()) for part in gradient.values()))
 
 
@@ -82,7 +85,7 @@ def _of_parameters(policy: Policy, replica: int, total: Tensor) -> Gradient:
 
 
 def _always(chain: Chain, i: int, action: int) -> np.ndarray:
-    """The table of a policy that takes `action` wherever agent i may."""
+    """Makes the table of a policy that takes `action` wherever agent i may."""
     table = np.zeros_like(chain.tables[i])
     table[:, action] = chain.env.action_mask[i, : chain.sizes[i], action].numpy()
     return table

@@ -1,4 +1,4 @@
-"""Sums of powers of a non-negative matrix that stand for influence over time, as rigorous upper bounds."""
+"""Sums of powers of a non-negative matrix stand for influence over time, as rigorous upper bounds."""
 
 from collections.abc import Callable, Sequence
 
@@ -18,7 +18,7 @@ _FEW = 1024
 
 
 class Influence:
-    """sum_t x' C^t for a non-negative C.
+    """This computes sum_t x' C^t for a non-negative C.
 
     For any w > 0 the spectral radius is at most lambda = max_i (C w)_i / w_i (Collatz and Wielandt); the power method for
     I + C, which cannot cycle, looks for the least. If that is below 1, w = sum_t (C / lambda)^t 1 for a larger lambda < 1
@@ -35,7 +35,7 @@ class Influence:
             self._w, self._rate = weights
 
     def __call__(self, x: Float[np.ndarray, "n k"]) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "k"]]:
-        """(sum over sweeps of x' C^t as columns, bound on the total of all that is left out)."""
+        """Returns (sum over sweeps of x' C^t as columns, bound on the total of all that is left out)."""
         total, now = x.copy(), x
         sweeps = 0
         while True:
@@ -48,7 +48,7 @@ class Influence:
 
 
 def _radius(matrix: NeighborMatrix) -> float:
-    """An upper bound on the spectral radius."""
+    """Finds an upper bound on the spectral radius."""
     w = np.ones((len(matrix.entries), 1))
     radius = np.inf
     for _ in range(_MOST_SWEEPS // 10):
@@ -64,7 +64,7 @@ def _radius(matrix: NeighborMatrix) -> float:
 
 
 def _weights(matrix: NeighborMatrix, rate: float) -> tuple[np.ndarray, float] | None:
-    """(w, lambda) with C w <= lambda w, lambda < 1 and w >= 1; None if the sweeps do not find one."""
+    """Finds (w, lambda) with C w <= lambda w, lambda < 1 and w >= 1; None if the sweeps do not find one."""
     n = len(matrix.entries)
     if n <= _FEW:
         w = np.linalg.solve(np.eye(n) - matrix.dense().numpy() / rate, np.ones((n, 1)))
@@ -87,7 +87,7 @@ def tails(
     agents: Sequence[int],
     kappas: int,
 ) -> Float[Tensor, "K C"]:
-    """Row kappa: sum over l outside N_i^kappa of [sum_t x_i' C^t]_l, one column per agent i.
+    """Row kappa is the sum over l outside N_i^kappa of [sum_t x_i' C^t]_l, one column per agent i.
 
     start: unit vectors [n, k] of agents -> their x_i as columns.
     """

@@ -1,4 +1,4 @@
-"""The Poisson equation (I - P) V = r - J 1 of a chain with one recurrent class, and its stationary law.
+"""The Poisson equation (I - P) V = r - J 1 of a chain with one recurrent class is solved, and its stationary law found.
 
 Dense: one linear system in (J, V) with V of one state set to zero, solved for all rewards at once. The same matrix
 transposed gives the stationary law. Matrix-free: relative value iteration V <- V + r + P V - V, whose increment
@@ -29,7 +29,7 @@ _NOISE = 1e-11
 
 @dataclass
 class Solution:
-    """J [C], V [X, C] up to a constant per column, and how good they are.
+    """This holds J [C], V [X, C] up to a constant per column, and how good they are.
 
     residual [C]: span of r + P V - V, evaluated once more on the result; |error of J| <= residual / 2. iterations: 0 on
     the dense route.
@@ -43,13 +43,13 @@ class Solution:
 
     @cached_property
     def error(self) -> Float[Tensor, "C"]:
-        """A bound on the span of the error of V, or inf where none can be given (see `gain`)."""
+        """Bounds the span of the error of V, by inf where no bound can be given (see `gain`)."""
         factor = gain(self.chain)
         return self.residual * factor if np.isfinite(factor) else torch.full_like(self.residual, np.inf)
 
 
 def solve(chain: Chain, rewards: Float[np.ndarray, "X C"], tolerance: float = TOLERANCE) -> Solution:
-    """J and V of every column of rewards.
+    """Solves for J and V of every column of rewards.
 
     Errors: `ConfigError` if the chain has several recurrent classes, or mixes too slowly for the iteration.
     """
@@ -63,7 +63,7 @@ def solve(chain: Chain, rewards: Float[np.ndarray, "X C"], tolerance: float = TO
 
 
 def gain(chain: Chain) -> float:
-    """A bound on (span of the error of V) / (span of the residual), or inf.
+    """Bounds (span of the error of V) / (span of the residual), by inf where no bound is known.
 
     The error is sum_t P^t (d - J), and the variation of P^t g in s_j is at most [delta(g) C^t]_j with C the interaction
     matrix of the laws; so its span is at most residual * sum_ij [(I - C)^-1]_ij if the spectral radius of C is below 1.
@@ -79,7 +79,7 @@ def gain(chain: Chain) -> float:
 
 
 def stationary(chain: Chain, tolerance: float = TOLERANCE) -> Float[Tensor, "X"]:
-    """The stationary law over joint states; zero on transient states. Errors: as `solve`.
+    """Solves for the stationary law over joint states; it is zero on transient states. Errors: as `solve`.
 
     Matrix-free, it is exact to about 1e-15 in absolute terms: states that are rarer than that are not resolved.
     """
@@ -110,13 +110,13 @@ def _stationary_iterated(chain: Chain, tolerance: float) -> Tensor:
 
 
 def system(matrix: Float[Tensor, "X X"]) -> Float[Tensor, "X X"]:
-    """I - P with its first column replaced by ones: applied to (J, V_1, V_2, ...) it gives r, where V_0 = 0."""
+    """Makes I - P with its first column replaced by ones: applied to (J, V_1, V_2, ...) it gives r, where V_0 = 0."""
     left = torch.eye(len(matrix), dtype=matrix.dtype) - matrix
     return torch.cat([torch.ones(len(matrix), 1, dtype=matrix.dtype), left[:, 1:]], dim=1)
 
 
 def _direct_or_iterated(chain: Chain, rewards: np.ndarray, tolerance: float) -> tuple[np.ndarray, int]:
-    """By the chain's method; a chain that chose to iterate and mixes too slowly is solved directly if it is small."""
+    """Solves by the chain's method; a chain that chose to iterate and mixes too slowly is solved directly if small."""
     if chain.method == "free":
         try:
             return _iterate(chain, rewards, tolerance)
@@ -165,7 +165,7 @@ class _Pace:
         self._full = 0.0
 
     def after(self, size: float, scale: float) -> bool:
-        """Whether an increment of this size is the last. Errors: `ConfigError` after too many."""
+        """Says whether an increment of this size is the last. Errors: `ConfigError` after too many."""
         self.sizes.append(size)
         count = len(self.sizes)
         if size <= self.tolerance * scale or (size <= _NOISE * scale and self._stands_still()):
@@ -182,6 +182,6 @@ class _Pace:
         return False
 
     def _stands_still(self) -> bool:
-        """No progress in the last third of all iterations."""
+        """Says whether there was no progress in the last third of all iterations."""
         window = max(5, len(self.sizes) // 3)
         return len(self.sizes) > 2 * window and min(self.sizes[-window:]) > 0.5 * min(self.sizes[:-window])

@@ -1,4 +1,4 @@
-"""Whether a chain has one recurrent class, so that its stationary law and V are unique."""
+"""A chain with one recurrent class has a unique stationary law and V."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ Step = Callable[[Float[np.ndarray, "X 1"]], Float[np.ndarray, "X 1"]]
 
 
 def recurrent_class(num_states: int, forward: Step, backward: Step) -> tuple[Bool[np.ndarray, "X"], int | None]:
-    """(one recurrent class, a state that never reaches it or None). Transient states and periods are fine."""
+    """Finds (one recurrent class, a state that never reaches it or None). Transient states and periods are fine."""
     state = 0
     while True:  # walk to a state that everything reachable from it can return to
         after, before = _closure(num_states, state, forward), _closure(num_states, state, backward)
@@ -22,7 +22,7 @@ def recurrent_class(num_states: int, forward: Step, backward: Step) -> tuple[Boo
 
 
 def _closure(num_states: int, start: int, step: Step) -> Bool[np.ndarray, "X"]:
-    """The states that `start` leads to in any number of steps, itself included."""
+    """Finds the states that `start` leads to in any number of steps, itself included."""
     reached = np.zeros((num_states, 1), dtype=bool)
     reached[start] = True
     while True:

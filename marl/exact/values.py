@@ -53,7 +53,7 @@ class Values(ABC):
     @property
     @abstractmethod
     def state_weights(self) -> Float[Tensor, "X"]:
-        """How much every joint state counts in (5) and (7): the measure that the gradient of the objective sums with."""
+        """Returns how much every joint state counts in (5) and (7): the measure the gradient of the objective sums with."""
 
     @abstractmethod
     def q(self, s: Int64[Tensor, "*M n"], a: Int64[Tensor, "*M n"]) -> Float[Tensor, "*M C"]:

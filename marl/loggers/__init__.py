@@ -1,4 +1,4 @@
-"""Where the numbers of a run go. Each logger is imported on first use: TensorBoard and torch take their time."""
+"""The numbers of a run go to loggers. Each is imported on first use: TensorBoard and torch take their time."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The metrics of a run as arrays, for metrics.npz."""
+"""The metrics of a run are kept as arrays, for metrics.npz."""
 
 from typing import Any
 
@@ -24,17 +24,17 @@ class ArrayLogger:
                 self._rows.setdefault(tag, []).append(self.last[tag])
 
     def flush(self) -> None:
-        """Nothing to do: the arrays are part of the checkpoint."""
+        """Does nothing: the arrays are part of the checkpoint."""
 
     def close(self) -> None:
-        """Nothing to do."""
+        """Does nothing."""
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """`step` [L] and, by tag, [L] or [L, B]; L log points."""
+        """Returns `step` [L] and, by tag, [L] or [L, B]; L log points."""
         return {"step": np.array(self.steps, dtype=np.int64), **{tag: np.stack(rows) for tag, rows in self._rows.items()}}
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything logged so far, as tensors."""
+        """Returns everything logged so far, as tensors."""
         return {
             "rows": {tag: torch.from_numpy(array) for tag, array in self.arrays().items()},
             "last": {tag: torch.from_numpy(array.copy()) for tag, array in self.last.items()},

@@ -1,4 +1,4 @@
-"""Nested configurations as one level of dotted keys."""
+"""Nested configurations are flattened to one level of dotted keys."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Progress for the person who waits: a bar on a terminal, a plain line now and then otherwise."""
+"""Progress is shown to the person who waits: a bar on a terminal, a plain line now and then otherwise."""
 
 import contextlib
 import sys
@@ -33,7 +33,7 @@ class ProgressLogger:
                 print(line, file=sys.stderr, flush=True)
 
     def flush(self) -> None:
-        """Nothing to do: what is shown is shown."""
+        """Does nothing: what is shown is shown."""
 
     def close(self) -> None:
         if self._bar is not None:

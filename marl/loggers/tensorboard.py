@@ -1,4 +1,4 @@
-"""Curves, hyperparameters and a picture of the network in one TensorBoard event file."""
+"""One TensorBoard event file holds curves, hyperparameters and a picture of the network."""
 
 import functools
 import logging
@@ -58,7 +58,7 @@ class TensorBoardLogger:
 
     @functools.cached_property
     def _writer(self) -> SummaryWriter:
-        """Opened with the first number, so that a logger that is never used leaves no file."""
+        """Opens the file with the first number, so that a logger that is never used leaves none."""
         self._wait_for_a_later_name()
         threading.excepthook = _report_unless_writer
         writer = SummaryWriter(str(self._directory), purge_step=self._purge_step)
@@ -102,7 +102,7 @@ class TensorBoardLogger:
         self._handed_over = time.monotonic()
 
     def _wait_for_a_later_name(self) -> None:
-        """Event files are read in the order of their names, which begin with the second in which they were opened."""
+        """Waits, as event files are read in the order of their names, which begin with the second they were opened in."""
         names = [path.name for path in self._directory.glob("events.out.tfevents.*")]
         last = max((int(name.split(".")[3]) for name in names), default=0)
         while last >= int(time.time()) > last - 2:  # but for a clock that was set back
@@ -128,7 +128,7 @@ class TensorBoardLogger:
 
 
 def _table(config: dict[str, Any]) -> dict[str, Any]:
-    """Values that TensorBoard's hyperparameter table can hold."""
+    """Turns a configuration into values that TensorBoard's hyperparameter table can hold."""
     flat = flatten(config).items()
     return {key: value if isinstance(value, (bool, int, float, str)) else str(value) for key, value in flat}
 

@@ -1,4 +1,4 @@
-"""A run and its directory: trained, interrupted and continued, summed up, read again, exported.
+"""A run and its directory are trained, interrupted and continued, summed up, read again and exported here.
 
 `run` trains, `policy` loads what was learned, `directory` and `checkpoint` hold what is on disk, `results` reads many runs.
 Names are imported on first use: tables of finished runs need no torch.

@@ -1,4 +1,4 @@
-"""Checkpoints: tensors, numbers and strings in one file, loaded without running any code from it."""
+"""Checkpoints are tensors, numbers and strings in one file, loaded without running any code from it."""
 
 import json
 import zipfile
@@ -25,7 +25,7 @@ def save(path: Path, config: dict[str, Any], state: dict[str, Any]) -> None:
 
 
 class _Writer:
-    """A file that keeps the reason why it could not be written, which torch replaces by one of its own."""
+    """This file keeps the reason why it could not be written, which torch replaces by one of its own."""
 
     def __init__(self, file: IO[bytes]):
         self._file = file

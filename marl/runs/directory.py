@@ -1,4 +1,4 @@
-"""A run directory: what is in it, whether it may be used, and writing it so that nothing is ever half there."""
+"""A run directory says what is in it and whether it may be used, and is written so that nothing is ever half there."""
 
 import contextlib
 import fcntl
@@ -44,7 +44,7 @@ OURS = ("tb", "checkpoint.pt", "metrics.npz", "summary.json")
 
 
 class RunDirectory:
-    """A run directory: `.hydra/` (settings), `tb/`, `checkpoint.pt`, `metrics.npz`, and `summary.json`, written last."""
+    """This holds `.hydra/` (settings), `tb/`, `checkpoint.pt`, `metrics.npz`, and `summary.json`, written last."""
 
     def __init__(self, path: Path):
         self.path = path

@@ -1,4 +1,4 @@
-"""Policies as plain files that other programs can read."""
+"""Policies are exported as plain files that other programs can read."""
 
 import io
 import json

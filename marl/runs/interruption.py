@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, postponed to where a run is whole."""
+"""Ctrl-C and SIGTERM are postponed to where a run is whole."""
 
 import contextlib
 import signal

@@ -1,4 +1,4 @@
-"""The last tenth of training, by which a run is summed up."""
+"""A run is summed up by the last tenth of its training."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from marl.trainers.trainer import Trainer
 
 
 def last_tenth_begins(steps: int) -> int:
-    """The step after which the last tenth of `steps` steps begins: a whole number of steps, at least one, are left."""
+    """Returns the step after which the last tenth of `steps` begins: a whole number of steps, at least one, is left."""
     return steps - max(1, steps // 10)
 
 
 def last_tenth_mean(step: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The mean of a logged metric over the log points in the last tenth of what was logged.
+    """Averages a logged metric over the log points in the last tenth of what was logged.
 
     Shapes, L log points: step [L], values [L, ...] -> [...].
     """
@@ -22,7 +22,7 @@ def last_tenth_mean(step: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 class LastTenth:
-    """The average reward from step `start` on, where the last tenth begins, per replica, to the step.
+    """This measures the average reward from step `start` on, where the last tenth begins, per replica, to the step.
 
     A run that is continued to more steps measures from where its new last tenth begins, or from where it goes on if
     that is later.
@@ -39,13 +39,13 @@ class LastTenth:
             self._begun, self._before = trainer.t, trainer.total_reward
 
     def average(self, trainer: Trainer) -> list[float]:
-        """Per replica, over agents and the steps since; empty before the first of them."""
+        """Averages over agents and the steps since, per replica; empty before the first of them."""
         if self._begun < 0 or trainer.t <= self._begun:
             return []
         return ((trainer.total_reward - self._before) / (trainer.t - self._begun)).tolist()
 
     def state_dict(self) -> dict[str, Any]:
-        """start, and where and with how much reward it was reached, if it was."""
+        """Returns start, and where and with how much reward it was reached, if it was."""
         return {"start": self.start, "begun": self._begun, "before": self._before}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The memory that a run occupies and will need, said before it begins."""
+"""The memory that a run occupies and will need is forecast before it begins."""
 
 import contextlib
 import ctypes

@@ -1,4 +1,4 @@
-"""The trained policy of a run, loaded from its checkpoint and evaluated."""
+"""The trained policy of a run is loaded from its checkpoint and evaluated here."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ def load_policy(directory: str | Path, replica: int | None = None) -> Policy:
 
 
 def _load(directory: Path, replica: int | None = None) -> tuple[Policy, build.Replicas]:
-    """(policy, the replicas that were trained), see `load_policy`."""
+    """Returns (policy, the replicas that were trained), see `load_policy`."""
     config, state = checkpoint.load(directory / "checkpoint.pt")
     folder = RunDirectory(directory)
     other = differences(folder.config() or config, config)

@@ -1,4 +1,4 @@
-"""Results of finished runs: learning curves and scores, seeds pooled, grouped by what else differs."""
+"""Results of finished runs are learning curves and scores, seeds pooled, grouped by what else differs."""
 
 import json
 import zipfile
@@ -22,7 +22,7 @@ LONGEST = 40
 
 @dataclass(frozen=True)
 class Run:
-    """What one run directory holds. Shapes: steps [L], reward [L, B] (of the steps since the log point before)."""
+    """This is what one run directory holds. Shapes: steps [L], reward [L, B] (of the steps since the log point before)."""
 
     path: Path
     config: dict[str, Any]
@@ -33,7 +33,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in nothing but the seed, replica by replica; no noise stream is counted twice.
+    """These runs differ in nothing but the seed, replica by replica; no noise stream is counted twice.
 
     differs: how it differs from other groups, key -> "name=value"; label: the same in one line.
     Shapes, R replicas: seeds [R], steps [L], reward [R, L], score [R] (last 10 % of training), evaluated [R] or empty,
@@ -102,7 +102,7 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
 
 
 def _varying(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The keys that have more than one value; a key that only some classes have counts where it is."""
+    """Lists the keys that have more than one value; a key that only some classes have counts where it is."""
     values: dict[str, set[str]] = {}
     for setting in settings:
         for key, value in setting.items():
@@ -156,7 +156,7 @@ def _read(folder: Path) -> Run:
 
 
 def _sound(run: Run) -> bool:
-    """Whether the scores of a summary are finite numbers, one for every replica, and the rest is of its type.
+    """Says whether the scores of a summary are finite numbers, one for every replica, and the rest is of its type.
 
     Errors: ValueError, TypeError if they are no arrays of numbers.
     """

@@ -1,4 +1,4 @@
-"""One training run in one directory: start or continue, checkpoint, evaluate, summarize."""
+"""One training run in one directory is started or continued, checkpointed, evaluated and summarized here."""
 
 import contextlib
 import logging
@@ -72,7 +72,7 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
 
 @dataclass
 class _Run:
-    """A run while it goes on."""
+    """This is a run while it goes on."""
 
     config: dict[str, Any]
     settings: Settings

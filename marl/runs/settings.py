@@ -1,4 +1,4 @@
-"""The settings of a run besides its parts, read and checked once."""
+"""The settings of a run besides its parts are read and checked once."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ MAX_THREADS = 1024
 
 @dataclass(frozen=True)
 class Settings:
-    """A record of what a configuration asks of a run; which parts the run consists of is read by `marl.build`.
+    """This records what a configuration asks of a run; which parts the run consists of is read by `marl.build`.
 
     log_every_is_given: if not, `log_every` is a share of `steps`, and a run that is continued keeps what it had.
     threads: None = one for tensors and all cores for compiled replicas. eval_burn_in: None = a share of eval_steps.
@@ -101,7 +101,7 @@ def _log_every(config: Mapping[str, Any], steps: int) -> int:
 
 
 def _whole_rollouts(log_every: int, trainer: Any, steps: int) -> int:
-    """So that at every log point something has been learned since the one before."""
+    """Rounds up to whole rollouts, so that at every log point something has been learned since the one before."""
     rollout = trainer.get("rollout", 1) if isinstance(trainer, Mapping) else 1
     whole = isinstance(rollout, int) and 1 < rollout < steps
     return min(-(-log_every // rollout) * rollout, steps) if whole else log_every

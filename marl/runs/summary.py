@@ -1,4 +1,4 @@
-"""summary.json: the few numbers of a run that tables and sweeps are made of."""
+"""summary.json holds the few numbers of a run that tables and sweeps are made of."""
 
 import importlib.metadata
 import platform

@@ -1,4 +1,4 @@
-"""Contract kits: what a part owes, the library's or one of your own, held against its definition."""
+"""Contract kits check what a part owes, the library's or one of your own, against its definition."""
 
 from marl.testing.critic import check_critic
 from marl.testing.environment import check_environment

@@ -1,4 +1,4 @@
-"""Compiled forms of policies and critics: the same run as by autograd, up to rounding."""
+"""Compiled forms of policies and critics must give the same run as autograd, up to rounding."""
 
 from collections.abc import Callable
 from typing import Any
@@ -71,10 +71,10 @@ def _check_training(env: FiniteEnvironment, policy: Callable[..., Any], critic: 
     demand_equal(fused.s, autograd.s, f"{broken}: states after {STEPS} steps")
     demand_equal(fused.a, autograd.a, f"{broken}: actions after {STEPS} steps")
     s, a = random_pairs(env, 50, REPLICAS, seed=0)
-    said = [run.policy.log_prob(s, a) for run in runs]
-    demand_equal(said[0], said[1], f"{broken}: log-probabilities after {STEPS} steps", tolerance=10 * tolerance)
-    said = [run.critic.q(s, a) for run in runs]
-    demand_equal(said[0], said[1], f"{broken}: values after {STEPS} steps", tolerance=10 * tolerance)
+    log_probs = [run.policy.log_prob(s, a) for run in runs]
+    demand_equal(log_probs[0], log_probs[1], f"{broken}: log-probabilities after {STEPS} steps", tolerance=10 * tolerance)
+    values = [run.critic.q(s, a) for run in runs]
+    demand_equal(values[0], values[1], f"{broken}: values after {STEPS} steps", tolerance=10 * tolerance)
 
 
 def _demand_compiled(env: FiniteEnvironment, what: str) -> None:

@@ -1,4 +1,4 @@
-"""What a critic owes: values of its own neighborhood, the rule they are learned by, and replicas apart."""
+"""A critic owes values of its own neighborhood, the rule they are learned by, and replicas apart."""
 
 import functools
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def check_critic(kind: Callable[..., Critic], env: Environment, **arguments: Any
 
 
 def _check_axes(critic: Critic) -> None:
-    """One answer per agent, with any axes of steps in front, few or many."""
+    """Checks that there is one answer per agent, with any axes of steps in front, few or many."""
     for steps in (1, 2), (5, 12):
         s, a = random_pairs(critic.env, *steps, REPLICAS, seed=1)
         q = critic.q(s, a)
@@ -88,7 +88,7 @@ def _check_derivative(critic: Critic) -> None:
 
 
 def _check_saved(make: Callable[..., Critic], critic: Critic) -> None:
-    """A loaded state says the same, and learns the same."""
+    """Checks that a loaded state says the same, and learns the same."""
     s, a = random_pairs(critic.env, 20, REPLICAS, seed=8)
 
     def tell(part: Critic) -> Tensor:

@@ -1,4 +1,4 @@
-"""How a contract kit says what a part does not keep: in one sentence, with the place where it first differs."""
+"""A contract kit says in one sentence what a part does not keep, with the place where it first differs."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from marl.core.errors import ContractError
 
 
 def demand(kept: bool, broken: str) -> None:
-    """Errors: `ContractError` with the sentence `broken`, unless the demand is kept."""
+    """Demands that something is kept. Errors: `ContractError` with the sentence `broken`, unless it is."""
     if not kept:
         raise ContractError(broken)
 
@@ -37,5 +37,5 @@ def demand_equal(
 
 
 def precision(dtype: torch.dtype) -> float:
-    """How far two ways to compute the same number of order 1 may be apart."""
+    """Says how far two ways to compute the same number of order 1 may be apart."""
     return 1e-10 if dtype == torch.float64 else 1e-4

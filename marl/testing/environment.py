@@ -1,4 +1,4 @@
-"""What an environment owes: it is pure, local, and keeps what it says of itself."""
+"""An environment must be pure and local, and keep what it says of itself."""
 
 import functools
 
@@ -52,7 +52,7 @@ def check_environment(
 
 
 def _outcome(env: Environment, inputs: Inputs) -> dict[str, Tensor]:
-    """Everything that an environment says of these inputs, agents on axis 1."""
+    """Returns everything that an environment says of these inputs, agents on axis 1."""
     s, a, u = inputs
     next_s, r = env.step(s, a, u)
     law = {"transition": env.transition(s, a), "reward": env.reward(s, a)} if isinstance(env, NetworkedMDP) else {}
@@ -70,7 +70,7 @@ def _check_purity(env: Environment, inputs: Inputs, between: Inputs) -> None:
 
 
 def _check_results(env: Environment, inputs: Inputs) -> None:
-    """Shapes, types and ranges of what comes out."""
+    """Checks shapes, types and ranges of what comes out."""
     name, (s, a, u), finite = type(env).__name__, inputs, isinstance(env, FiniteEnvironment)
     next_s, r = env.step(s, a, u)
     demand(env.contains(s, a), f"{name}.contains denies states and legal actions that it has")
@@ -103,7 +103,7 @@ def _check_rows(env: Environment, inputs: Inputs) -> None:
 
 
 def _check_locality(env: Environment, inputs: Inputs, others: list[Inputs]) -> None:
-    """What becomes of agent i does not change with states, actions and noise of agents outside N_i."""
+    """Checks that agent i's outcome does not change with states, actions and noise of agents outside N_i."""
     near, (index, mask, _) = _outcome(env, inputs), env.network.neighborhood(1)
     near.pop("start of `reset`")
     for i, other in enumerate(others):
@@ -117,7 +117,7 @@ def _check_locality(env: Environment, inputs: Inputs, others: list[Inputs]) -> N
 
 
 def _check_privacy(env: Environment, inputs: Inputs, others: list[Inputs], draw_actions: ActionDraw) -> None:
-    """`private_actions`: s_i' sees no other agent's action. `private_rewards`: r_i sees no other agent's pair."""
+    """Checks `private_actions` (s_i' sees no other's action) and `private_rewards` (r_i sees no other's pair)."""
     name, (s, a, u) = type(env).__name__, inputs
     next_s, r = env.step(s, a, u)
     for i, other in enumerate(others):

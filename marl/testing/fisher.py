@@ -1,4 +1,4 @@
-"""What a natural gradient owes: it solves the system of the Fisher information."""
+"""A natural gradient must solve the system of the Fisher information."""
 
 from typing import Any
 

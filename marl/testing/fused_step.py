@@ -1,4 +1,4 @@
-"""What a compiled step owes: the numbers of the environment's own `step`."""
+"""A compiled step owes the numbers of the environment's own `step`."""
 
 import numpy as np
 

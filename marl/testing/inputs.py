@@ -1,4 +1,4 @@
-"""Random inputs for contract kits: states that exist, actions that are legal in them, and uniforms."""
+"""Random inputs for contract kits are states that exist, actions that are legal in them, and uniforms."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,7 +14,7 @@ ActionDraw = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class Inputs(NamedTuple):
-    """What a step takes. Shapes: s, a [batch, n, ...], u [batch, n, num_uniforms]."""
+    """This is what a step takes. Shapes: s, a [batch, n, ...], u [batch, n, num_uniforms]."""
 
     s: Tensor
     a: Tensor
@@ -22,7 +22,7 @@ class Inputs(NamedTuple):
 
 
 def random_inputs(env: FiniteEnvironment, batch: int, seed: int) -> Inputs:
-    """Real states, legal actions s, a [batch, n], uniforms u [batch, n, U]; the last row has the largest below 1."""
+    """Draws real states, legal actions s, a [batch, n], uniforms u [batch, n, U]; the last row has the largest below 1."""
     draw = torch.Generator().manual_seed(seed)
     states = torch.arange(env.action_mask.shape[1]) < env.num_states[:, None]
     s = torch.multinomial(states.double(), batch, replacement=True, generator=draw).T.contiguous()
@@ -33,13 +33,13 @@ def random_inputs(env: FiniteEnvironment, batch: int, seed: int) -> Inputs:
 
 
 def legal_actions(env: FiniteEnvironment, s: Tensor, draw: torch.Generator) -> Tensor:
-    """Every legal action of an agent is equally likely. Shapes: s [batch, n] -> [batch, n]."""
+    """Draws actions; every legal one of an agent is equally likely. Shapes: s [batch, n] -> [batch, n]."""
     legal = env.action_mask[torch.arange(env.n), s]
     return torch.multinomial(legal.double().flatten(0, 1), 1, generator=draw).reshape(s.shape)
 
 
 def walked_inputs(env: Environment, draw_actions: ActionDraw, batch: int, seed: int) -> Inputs:
-    """Starting states, and those up to three steps later, of any kind of environment; otherwise as `random_inputs`."""
+    """Draws starting states and those up to three steps later, of any environment; otherwise as `random_inputs`."""
     draw = torch.Generator().manual_seed(seed)
 
     def uniforms() -> Tensor:
@@ -55,13 +55,13 @@ def walked_inputs(env: Environment, draw_actions: ActionDraw, batch: int, seed: 
 
 
 def random_pairs(env: FiniteEnvironment, *shape: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Real states and legal actions with any axes in front of the agents. Shapes: [*shape, n] each."""
+    """Draws real states and legal actions with any axes in front of the agents. Shapes: [*shape, n] each."""
     s, a, _ = random_inputs(env, int(torch.tensor(shape).prod()), seed)
     return s.reshape(*shape, env.n), a.reshape(*shape, env.n)
 
 
 def random_transition(env: FiniteEnvironment, replicas: int, seed: int) -> Transition:
-    """Legal pairs and rewards of both signs without any dynamics, so that every pair is met. Shapes: [replicas, n]."""
+    """Draws legal pairs and rewards of both signs without dynamics, so that every pair is met. Shapes: [replicas, n]."""
     (s, next_s), (a, next_a) = random_pairs(env, 2, replicas, seed=seed)
     draw = torch.Generator().manual_seed(seed)
     return Transition(s, a, torch.randn(replicas, env.n, generator=draw, dtype=torch.float64), next_s, next_a)

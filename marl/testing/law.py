@@ -1,4 +1,4 @@
-"""What an environment owes that states its law: it is one, and samples follow it."""
+"""A law that an environment states must be one, and samples must follow it."""
 
 import math
 
@@ -58,7 +58,7 @@ def _check_leading_axes(env: NetworkedMDP, inputs: Inputs) -> None:
 
 
 def _check_states(env: NetworkedMDP, law: Tensor, next_s: Tensor, where: str) -> None:
-    """Frequencies of s_i', and of (s_i', s_j') against the product, by Bernstein's inequality."""
+    """Checks frequencies of s_i', and of (s_i', s_j') against the product, by Bernstein's inequality."""
     draws, (n, states) = len(next_s), law.shape
     drawn = torch.nn.functional.one_hot(next_s, states).double().flatten(1)
     share, p = drawn.mean(dim=0), law.flatten()
@@ -79,7 +79,7 @@ def _demand_share(share: Tensor, p: Tensor, draws: int, broken: str, axes: tuple
 
 
 def _check_rewards(env: NetworkedMDP, mean: Tensor, r: Tensor, where: str) -> None:
-    """Means of r_i, by Hoeffding's inequality."""
+    """Checks means of r_i, by Hoeffding's inequality."""
     low, high = env.reward_range
     bound = (high - low) * math.sqrt(math.log(2 * CASES * env.n / REFUSED) / (2 * len(r))) + 1e-12
     far = (r.mean(dim=0) - mean).abs() > bound

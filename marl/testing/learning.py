@@ -1,4 +1,4 @@
-"""Parameters in contract kits: what depends on them, what a gradient step does, and replicas beside solo runs."""
+"""Contract kits check parameters here: what depends on them, what a gradient step does, replicas beside solo runs."""
 
 import copy
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Part = TypeVar("Part", bound=nn.Module)
 
 
 def shaken(part: Part, seed: int = 0) -> Part:
-    """The part with random parameters: those that start at zero hide what they multiply."""
+    """Gives the part random parameters: those that start at zero hide what they multiply."""
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in part.parameters():
@@ -105,10 +105,10 @@ def check_replicas(
 
     for k in range(4):
         when = f"after {k} steps" if k else "at the start"
-        said = tell(together, slice(0, REPLICAS))
+        answers = tell(together, slice(0, REPLICAS))
         for b, solo in enumerate(alone):
             broken = f"replica {b} of {name} is {when} not the {name} of seed + {b} alone"
-            demand_same(said[b], tell(solo, slice(b, b + 1)), broken)
+            demand_same(answers[b], tell(solo, slice(b, b + 1)), broken)
             teach(solo, k, slice(b, b + 1))
         teach(together, k, slice(0, REPLICAS))
     for key, parameter in together.named_parameters() if parameters else ():

@@ -1,4 +1,4 @@
-"""What trainers take from a critic: its loss, its estimate of rewards, advantages, and values of actions not taken."""
+"""Trainers take from a critic its loss, its estimate of rewards, advantages, and values of actions not taken."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def check_learning_rule(critic: Critic) -> None:
 
 
 def _check_loss(critic: Critic) -> None:
-    """sum_i delta_i^2 / 2 of either objective, differentiated in the present values alone."""
+    """Checks that the loss is sum_i delta_i^2 / 2 of either objective, differentiated in the present values alone."""
     steps = [random_transition(critic.env, REPLICAS, k) for k in range(4)]
     step = Transition(*(torch.stack(parts) for parts in zip(*steps, strict=True)))
     kept, mu = critic.objective, random_transition(critic.env, REPLICAS, 9).r.to(critic.dtype)
@@ -62,7 +62,7 @@ def _check_advantage(critic: Critic) -> None:
 
 
 def check_counterfactual(critic: Any, s: Tensor, a: Tensor) -> None:
-    """Against one evaluation per agent and action, up to what does not depend on the action."""
+    """Checks against one evaluation per agent and action, up to what does not depend on the action."""
     found, name = critic.counterfactual(s, a), f"counterfactual of {type(critic).__name__}"
     shape = (*s.shape, critic.env.action_mask.shape[2])
     demand(found.shape == shape, f"{name} is {list(found.shape)}, which must be {list(shape)}")

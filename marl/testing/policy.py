@@ -1,4 +1,4 @@
-"""What a policy owes: probabilities of legal actions, drawn by inverse CDF on one uniform, and replicas apart."""
+"""A policy owes probabilities of legal actions, drawn by inverse CDF on one uniform, and replicas apart."""
 
 import functools
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def check_policy(kind: Callable[..., Policy], env: Environment, **arguments: Any
 
 
 def _check_locality(policy: Policy) -> None:
-    """Of a policy that looks further and has no kappa, nothing is said."""
+    """Checks what a policy sees; one that looks further and has no kappa may see everything."""
     kappa = 0 if policy.localized else getattr(policy, "kappa", policy.env.n)
     s, _ = random_pairs(policy.env, 20, REPLICAS, seed=3)
     probs, (index, mask, _) = policy.probs(s), policy.env.network.neighborhood(kappa)

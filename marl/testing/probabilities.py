@@ -33,7 +33,7 @@ def _check_numbers(policy: Policy) -> None:
 
 
 def _check_what_follows(policy: Policy) -> None:
-    """log_probs, log_prob and entropy say what the probabilities say."""
+    """Checks that log_probs, log_prob and entropy say what the probabilities say."""
     s, a = random_pairs(policy.env, 30, REPLICAS, seed=1)
     name, probs, tolerance = type(policy).__name__, policy.probs(s).detach(), precision(policy.dtype)
     broken = f"log_probs of {name} is not the logarithm of probs"
@@ -65,7 +65,7 @@ def _check_table(policy: Policy) -> None:
 
 
 def _check_samples(policy: Policy) -> None:
-    """At random uniforms, at both ends, and exactly where the distribution function jumps."""
+    """Checks samples at random uniforms, at both ends, and exactly where the distribution function jumps."""
     s, a = random_pairs(policy.env, 60, REPLICAS, seed=4)
     u = torch.rand(s.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     probs = policy.probs(s).detach()

@@ -1,4 +1,4 @@
-"""What a scheduler owes: a pure function of time that keeps what it declares."""
+"""A scheduler must be a pure function of time that keeps what it declares."""
 
 import itertools
 import math
@@ -50,7 +50,7 @@ def _check_values(scheduler: Scheduler, name: str) -> None:
 
 
 def _check_exponent(scheduler: Scheduler, name: str, exponent: float) -> None:
-    """Over 20 doublings of time; means over random times of logarithms, as a scheduler may start again and again."""
+    """Looks at 20 doublings of time; takes means of logarithms over random times, as a scheduler may start again."""
     draw, doublings = random.Random(1), 20
     sizes = [[scheduler(draw.randrange(2**k, 2 ** (k + 1))) for _ in range(200)] for k in (40, 40 + doublings)]
     if not any(sizes[0]) and (exponent > SMALLEST or not scheduler(0)):

@@ -1,4 +1,4 @@
-"""What the table of a critic owes: one free number for every pair that was met, and the largest of them."""
+"""The table of a critic owes one free number for every pair that was met, and the largest of them."""
 
 import math
 
@@ -48,7 +48,7 @@ def _values(critic: Critic, steps: list[Transition]) -> Tensor:
 
 
 def _met(critic: Critic, steps: list[Transition], now: Transition) -> Tensor:
-    """Whether an agent's neighborhood did at every step what it does now [K, B, n]."""
+    """Says whether an agent's neighborhood did at every step what it does now [K, B, n]."""
     index, mask, _ = critic.env.network.neighborhood(critic.kappa)
     pairs = critic.env.index.pairs
     seen = torch.stack([pairs(step.s, step.a) for step in steps])
@@ -56,7 +56,7 @@ def _met(critic: Critic, steps: list[Transition], now: Transition) -> Tensor:
 
 
 def _check_growth(critic: Critic, table: Table, step: Transition) -> None:
-    """Entries are made by visits alone, if at all."""
+    """Checks that entries are made by visits alone, if at all."""
     name = type(critic).__name__
     if table.grows:
         climb(critic, critic.loss(critic.q(step.s, step.a), step), -SIZE)

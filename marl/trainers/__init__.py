@@ -1,4 +1,4 @@
-"""Learning algorithms."""
+"""This package holds the learning algorithms."""
 
 from marl.trainers.discounted_actor_critic import DiscountedActorCritic
 from marl.trainers.independent_ppo import IndependentPPO

@@ -1,4 +1,4 @@
-"""What every actor-critic of this library holds: a policy, a critic, their step sizes and optimizers."""
+"""Every actor-critic of this library has a policy, a critic, their step sizes and optimizers."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ _NEW_TRAINER = "some were replaced or added after the trainer was made; make a n
 
 
 class ActorCritic(Trainer):
-    """Base class. Implement `_advance`.
+    """This is the base class of actor-critics: implement `_advance`.
 
     critic_scheduler, actor_scheduler: alpha_t and eta_t, the learning rates of the two optimizers.
     discount: 1 for the average reward, the error r - mu + Q' - Q; below 1 for the discounted sum, r + discount Q' - Q. It
@@ -92,11 +92,14 @@ class ActorCritic(Trainer):
         return self._make_actor_optimizer(SGD)
 
     def made_optimizers(self) -> dict[str, Optimizer]:
-        """The optimizers that have been made so far, by name."""
+        """Returns the optimizers that have been made so far, by name."""
         return {name: vars(self)[name] for name in OPTIMIZERS if name in vars(self)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """As any trainer does. Errors: `CheckpointError` also where plain SGD would pass over another optimizer's state."""
+        """Continues as any trainer does.
+
+        Errors: `CheckpointError` also where plain SGD would pass over another optimizer's state.
+        """
         for name in OPTIMIZERS:  # plain SGD stood in checkpoints too, with an empty state
             if name not in self._modules() and name in state and state[name]["state"]:
                 raise CheckpointError(f"the checkpoint is of another configuration: its {name} is not plain SGD")
@@ -127,11 +130,11 @@ class ActorCritic(Trainer):
         return 0, self._growth(steps)
 
     def visits(self, end: int) -> int:
-        """How many pairs are visited from step t, whose own has been, to step `end`: one a step, or more."""
+        """Counts the pairs visited from step t, whose own has been, to step `end`: one a step, or more."""
         return end - self.t
 
     def _growth(self, visits: int) -> int:
-        """Bytes by which the critic can at most grow within so many visits."""
+        """Counts the bytes by which the critic can at most grow within so many visits."""
         return 0 if self.critic.table is None else self.critic.table.growth(visits)
 
     def _visit(self, s: States, a: Actions) -> None:

@@ -1,4 +1,4 @@
-"""Actor-critics that learn once per rollout."""
+"""These actor-critics learn once per rollout."""
 
 from abc import abstractmethod
 from typing import Any
@@ -13,7 +13,7 @@ from marl.trainers.rollout import Collector, Rollout
 
 
 class BatchedActorCritic(ActorCritic):
-    """Base class: fills a rollout of `rollout` steps under one policy, then learns from it. Implement `_update`.
+    """This base class fills a rollout of `rollout` steps under one policy, then learns from it: implement `_update`.
 
     A rollout that is being filled is part of the state, so a run may stop anywhere in it.
     """

@@ -1,4 +1,4 @@
-"""Discounted Scalable Actor-Critic in episodes: Qu, Wierman and Li (L4DC 2020)."""
+"""Discounted Scalable Actor-Critic learns in episodes: Qu, Wierman and Li (L4DC 2020)."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ from marl.trainers.optimizers import apply
 
 
 class DiscountedActorCritic(TwoEngineActorCritic):
-    """Maximises E[sum_t gamma^t r(t)], r the mean reward of the agents, with a fresh start in every episode.
+    """Maximizes E[sum_t gamma^t r(t)], r the mean reward of the agents, with a fresh start in every episode.
 
     Episode m = 0, 1, ... has T steps under theta(m). z(0) is fresh; the critic goes on learning where it was.
       Inner loop, t = 0..T-1, environment step k = m T + t: s(t+1), r(t) from the environment,
@@ -64,7 +64,7 @@ class DiscountedActorCritic(TwoEngineActorCritic):
         self._fresh = Noise(self.seed, self.replicas, env.n, env.num_uniforms + 1, Purpose.EPISODE)
 
     def starts(self, first: int, count: int) -> tuple[States, Values]:
-        """s(0) of episodes first >= 1, first + 1, ..., and the uniforms that draw a(0). Shapes: both [count, B, n].
+        """Returns s(0) of episodes first >= 1, first + 1, ..., and the uniforms that draw a(0). Shapes: both [count, B, n].
 
         They are of the time m of a stream of their own; episode 0 starts with noise(0) of the run.
         """
@@ -108,7 +108,7 @@ class DiscountedActorCritic(TwoEngineActorCritic):
         self.interval.learned(critic_loss.detach(), objective.detach())
 
     def _improve(self, m: int) -> PerReplica:
-        """The outer update at the end of episode m, and z(0) of the next. What is differentiated: [B]."""
+        """Makes the outer update at the end of episode m, and z(0) of the next; returns what is differentiated, [B]."""
         policy, critic, s, a = self.policy, self.critic, self.episode.s, self.episode.a
         with torch.no_grad():
             q = critic.q(s, a)  # Q_i(z_N(t)), t = 0..T-1, after the inner loop
@@ -121,7 +121,7 @@ class DiscountedActorCritic(TwoEngineActorCritic):
         return objective
 
     def _learn(self, loss: Tensor, optimizer: Optimizer, step_size: float) -> None:
-        """One step of `optimizer` on the sum of loss [B], unless nothing that it depends on is learned."""
+        """Takes one step of `optimizer` on the sum of loss [B], unless nothing that it depends on is learned."""
         if loss.requires_grad:
             self._differentiate(loss.sum())
             apply(optimizer, step_size)

@@ -1,4 +1,4 @@
-"""The choice between the two engines of an actor-critic."""
+"""An actor-critic chooses between its two engines here."""
 
 import functools
 import logging
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class TwoEngineActorCritic(ActorCritic):
-    """Base class. Implement `_step`, the algorithm, and `fused`, the same compiled.
+    """This base class has two engines: implement `_step`, the algorithm, and `fused`, the same compiled.
 
     engine: `autograd` takes every gradient with torch autograd; `fused` is the same algorithm compiled, for policies,
     critics and environments that can be fused, equal up to rounding; `auto` is `fused` where that is possible. A class that
@@ -43,7 +43,7 @@ class TwoEngineActorCritic(ActorCritic):
 
     @abstractmethod
     def fused(self) -> FusedEngine:
-        """The same algorithm compiled, for this trainer."""
+        """Returns the same algorithm compiled, for this trainer."""
 
     def _advance(self, steps: int) -> None:
         if self.engine == "fused":
@@ -56,14 +56,14 @@ class TwoEngineActorCritic(ActorCritic):
 
     @abstractmethod
     def _step(self) -> None:
-        """One environment step, with whatever is learned from it."""
+        """Takes one environment step, and learns whatever is learned from it."""
 
     @functools.cached_property
     def _fused(self) -> FusedEngine:
         return self.fused()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the fused engine, which is made anew when it is needed."""
+        """Leaves out the fused engine, which is made anew when it is needed."""
         return {name: value for name, value in vars(self).items() if name != "_fused"}
 
     def _choose_engine(self, engine: str) -> str:
@@ -78,6 +78,6 @@ class TwoEngineActorCritic(ActorCritic):
         return "fused" if reason is None else "autograd"
 
     def _changed(self) -> str | None:
-        """What was done to an object of this run that only the autograd engine would notice, or None."""
+        """Says what was done to an object of this run that only the autograd engine would notice, or None."""
         parts = self, self.policy, self.critic, self.env, *self.made_optimizers().values()
         return next((reason for part in parts if (reason := changed(part))), None)

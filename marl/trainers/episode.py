@@ -1,4 +1,4 @@
-"""What a trainer of episodes keeps of them: the pairs of the one under way, and returns."""
+"""A trainer of episodes keeps the pairs of the one under way, and discounted returns."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from marl.core.shapes import Actions, PerReplica, Rewards, States
 
 
 class Episode:
-    """The pairs so far, and sums of discounted rewards, each the mean over agents of sum_t gamma^t r_i(t).
+    """This keeps the pairs so far, and sums of discounted rewards, each the mean over agents of sum_t gamma^t r_i(t).
 
     weight: gamma^t, t = 0..T-1. running: the return so far. ended: the sum of the returns of the episodes that ended since
     the last log point. latest: the mean return at the newest log point that came after the end of any.
@@ -24,7 +24,7 @@ class Episode:
         self.latest = torch.zeros(replicas, dtype=torch.float64)
 
     def add(self, t: int, s: States, a: Actions, r: Rewards) -> None:
-        """Step t = 0..T-1 of the episode: z(t) and r(t), all [B, n]."""
+        """Adds step t = 0..T-1 of the episode: z(t) and r(t), all [B, n]."""
         self.s[t], self.a[t] = s, a
         self.running += self.weight[t] * r.mean(dim=1)
         if t + 1 == len(self.weight):
@@ -32,7 +32,7 @@ class Episode:
             self.running.zero_()
 
     def mean_return(self, t: int, steps: int) -> PerReplica:
-        """The mean return of the episodes that ended within the last `steps` of t environment steps, the log interval, [B].
+        """Averages the returns of the episodes that ended within the last `steps` of t steps, the log interval, [B].
 
         Where none did, it is `latest`; before the first has ended, the return so far. So every log point has a number.
         """
@@ -43,7 +43,7 @@ class Episode:
         return (self.latest if t >= horizon else self.running).clone()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All of it, as tensors."""
+        """Returns all of it, as tensors."""
         return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Long-run average reward of a frozen policy, with a confidence interval."""
+"""The long-run average reward of a frozen policy is measured here, with a confidence interval."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ _T_QUANTILE = 2.093  # Student's t, 19 degrees of freedom, 97.5 %
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` measured.
+    """This is what `evaluate` measured.
 
     Shapes: average_reward [B] (over agents and steps), half_width [B] (95 % interval is average +- half_width),
     agent_reward [B, n], segments [B, 20] (the average reward of 20 consecutive parts of equal length).

@@ -1,4 +1,4 @@
-"""The fused engine of `ScalableActorCritic`: the same state, many steps per call, equal up to rounding."""
+"""The fused engine of `ScalableActorCritic` moves the same state many steps per call, equal up to rounding."""
 
 from typing import Any
 
@@ -25,7 +25,9 @@ ENTRIES = 2**17
 
 
 class FusedEngine:
-    """Steps of one trainer, compiled. Sizes are laid out once; everything else is asked of the trainer at every `advance`.
+    """This takes the steps of one trainer, compiled.
+
+    Sizes are laid out once; everything else is asked of the trainer at every `advance`.
 
     It holds no trainer, so that a trainer that is let go takes its table along at once.
     """
@@ -57,7 +59,7 @@ class FusedEngine:
 
     @property
     def workspace(self) -> int:
-        """Bytes that the threads need while they work: 17 numbers and U + 1 uniforms per agent, and a block of rows."""
+        """Counts the bytes that the threads need at work: 17 numbers and U + 1 uniforms per agent, and a block of rows."""
         n, _, actions = self._layout.pair.shape
         each = n * (17 + self._work.uniforms + 1) + self._block * (2 * actions + 2) + self._work.work
         return 8 * self._workers.working(self._replicas) * each
@@ -78,7 +80,7 @@ class FusedEngine:
         return self.room_until(t) if self._grows else t + self._longest_call
 
     def room_until(self, t: int) -> int:
-        """The step up to which the table has room when it has room at step t.
+        """Returns the step up to which the table has room when it has room at step t.
 
         It is a matter of t alone, at powers of two first and then at multiples of the longest call. Where a table grows
         says where its entries stand, and how a run is cut into calls, which the clock decides, must not be seen in it.

@@ -1,4 +1,4 @@
-"""The fused engine of `DiscountedActorCritic`: episodes in one loop, equal up to rounding."""
+"""The fused engine of `DiscountedActorCritic` runs episodes in one loop, equal up to rounding."""
 
 from typing import Any
 
@@ -8,7 +8,10 @@ from marl.trainers.fused import FusedEngine, step_sizes
 
 
 class FusedEpisodes(FusedEngine):
-    """`FusedEngine` with a kernel of its own. Fresh starts of a call are drawn before it: there is no compiled reset."""
+    """This is `FusedEngine` with a kernel of its own.
+
+    Fresh starts of a call are drawn before it: there is no compiled reset.
+    """
 
     def __init__(self, trainer: ActorCritic, horizon: int):
         from marl.kernels import episodes  # numba takes its time: only where it is used
@@ -19,7 +22,7 @@ class FusedEpisodes(FusedEngine):
 
     @property
     def workspace(self) -> int:
-        """That of every engine, 5 numbers per pair of an episode, rows of all agents, and the fresh starts of a call."""
+        """Counts that of every engine, 5 numbers per pair of an episode, rows of all agents, and a call's fresh starts."""
         n, _, actions = self._layout.pair.shape
         pairs = self._workers.working(self._replicas) * (5 * (self._horizon + 1) + 2 * actions + 2)
         starts = self._replicas * (self._work.uniforms + 2) * (self._longest_call // self._horizon + 1)

@@ -1,4 +1,4 @@
-"""Which parts of a run can be fused, and what they hand to the compiled loops.
+"""This module says which parts of a run can be fused, and what they hand to the compiled loops.
 
 Exactly the class that defines `fused()` is compiled: it says so of itself, and a class that derives from it may change
 anything, so it has to say so, too. What is changed on an object afterwards is looked for before every call.
@@ -19,7 +19,7 @@ from marl.trainers.optimizers import is_plain_sgd
 
 
 def obstacle(*parts: Any) -> str | None:
-    """Why the first of `parts` that cannot be fused cannot, or None. Errors: `ConfigError`, see `form_of`."""
+    """Says why the first of `parts` that cannot be fused cannot, or None. Errors: `ConfigError`, see `form_of`."""
     for part in parts:
         if reason := not_declared(part) or changed(part):
             return reason
@@ -29,7 +29,7 @@ def obstacle(*parts: Any) -> str | None:
 
 
 def form_of(part: Any) -> Any:
-    """What `part`, which defines `fused`, hands over now. Errors: `ConfigError` if it is a step of another signature."""
+    """Returns what `part`, which defines `fused`, hands over now. Errors: `ConfigError` for a step of another signature."""
     form = part.fused()
     if isinstance(form, FusedStep):
         _check_step(type(part).__name__, form)
@@ -37,14 +37,14 @@ def form_of(part: Any) -> Any:
 
 
 def as_arguments(form: FusedStep, env: Environment) -> tuple[Any, Any]:
-    """(step, numbers): the step of an environment as kernels take it."""
+    """Returns (step, numbers), the step of an environment as kernels take it."""
     from marl.kernels.steps import Numbers, StepArgument  # numba takes its time: only where it is used
 
     return StepArgument(form.step), Numbers(form.ints, form.floats, form.work, env.num_uniforms)
 
 
 def check_done(env: Environment, done: np.ndarray) -> None:
-    """Errors: `ContractError` if a kernel says in done [B] that it was given a state that does not exist."""
+    """Checks what a kernel says in done [B]. Errors: `ContractError` if it was given a state that does not exist."""
     if (done == NO_ROOM).any():
         raise AssertionError("the table of the critic was full: entries may be lost; please report this")
     if (done == NO_STATE).any():
@@ -55,7 +55,7 @@ def check_done(env: Environment, done: np.ndarray) -> None:
 
 
 def not_declared(part: object) -> str | None:
-    """Why the class of `part` is not one that can be fused, or None."""
+    """Says why the class of `part` is not one that can be fused, or None."""
     kind = type(part)
     if "fused" in vars(kind):
         return None
@@ -70,7 +70,7 @@ def not_declared(part: object) -> str | None:
 
 
 def changed(part: Any) -> str | None:
-    """What was done to the object that only the autograd engine would notice, or None."""
+    """Says what was done to the object that only the autograd engine would notice, or None."""
     name, kind, own = type(part).__name__, type(part), vars(part)
     replaced = sorted(key for key, value in own.items() if callable(value) and callable(getattr(kind, key, None)))
     if replaced:

@@ -1,4 +1,4 @@
-"""Independent PPO: the general-purpose algorithm that networked ones are measured against."""
+"""Independent PPO is the general-purpose algorithm that networked ones are measured against."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ class IndependentPPO(BatchedActorCritic):
 
     After K = `rollout` steps under one policy zeta:
     1. A_i(t) = sum_l (discount trace_decay)^l delta_i(t + l) within the rollout, delta_i = r_i + discount V_i(s') - V_i(s);
-       G_i = A_i + V_i is what the critic aims at, and A is normalised over the steps and agents of each replica;
+       G_i = A_i + V_i is what the critic aims at, and A is normalized over the steps and agents of each replica;
     2. `epochs` times the steps are shuffled, replica by replica, and cut into `minibatches`; on the means over the steps
        and agents of each the critic descends (V_i - G_i)^2 / 2 and the actor ascends
        min(w A_i, clamp(w, 1 - clip, 1 + clip) A_i) + entropy H(zeta'_i(. | s_i)), w = zeta'_i(a_i|s_i) / zeta_i(a_i|s_i);
@@ -103,7 +103,7 @@ class IndependentPPO(BatchedActorCritic):
 
     @torch.no_grad()
     def _batch(self, rollout: Rollout) -> tuple[Tensor, "Batch"]:
-        """(sum of delta^2 / 2 over steps and agents [B], what the rollout teaches)."""
+        """Returns (sum of delta^2 / 2 over steps and agents [B], what the rollout teaches)."""
         values = self.critic.q(rollout.s, rollout.a)
         present, following = values[:-1], values[1:]
         reward, gamma = rollout.r.to(values), self.critic.objective.gamma
@@ -114,7 +114,7 @@ class IndependentPPO(BatchedActorCritic):
         return 0.5 * delta.square().sum(dim=(0, 2)), batch
 
     def _loss(self, batch: "Batch") -> Tensor:
-        """What critic and actor descend together; they share no parameters. Shapes: [B]."""
+        """Computes what critic and actor descend together; they share no parameters. Shapes: [B]."""
         value_loss = 0.5 * (self.critic.q(batch.s, batch.a) - batch.target).square()
         log_probs = self.policy.log_probs(batch.s)
         surrogate = clipped_surrogate(of_actions(log_probs, batch.a), batch.log_prob, batch.advantage, self.clip)
@@ -124,7 +124,7 @@ class IndependentPPO(BatchedActorCritic):
 
 
 class Batch(NamedTuple):
-    """What K steps teach. Shapes: every field [K, B, n]; log_prob is that of the policy that took the steps."""
+    """This is what K steps teach. Shapes: every field [K, B, n]; log_prob is that of the policy that took the steps."""
 
     s: Tensor
     a: Tensor
@@ -133,18 +133,21 @@ class Batch(NamedTuple):
     target: Tensor
 
     def at(self, steps: Tensor) -> "Batch":
-        """Some of the steps, of every replica its own. Shapes: steps [k, B] -> every field [k, B, n]."""
+        """Picks some of the steps, of every replica its own. Shapes: steps [k, B] -> every field [k, B, n]."""
         index = steps[..., None].expand(-1, -1, self.s.shape[-1])
         return Batch(*(field.gather(0, index) for field in self))
 
 
 def normalized(advantage: Values) -> Values:
-    """Of mean 0 and variance 1 over the steps and agents of each replica. Shapes: [K, B, n] -> [K, B, n]."""
+    """Scales to mean 0 and variance 1 over the steps and agents of each replica. Shapes: [K, B, n] -> [K, B, n]."""
     centered = advantage - advantage.mean(dim=(0, 2), keepdim=True)
     return centered / (centered.square().mean(dim=(0, 2), keepdim=True).sqrt() + 1e-8)
 
 
 def clipped_surrogate(log_prob: Values, old_log_prob: Values, advantage: Values, clip: float) -> Values:
-    """min(w A, clamp(w, 1 - clip, 1 + clip) A), w = exp(log_prob - old_log_prob). Shapes: [K, B, n] -> [K, B, n]."""
+    """Computes min(w A, clamp(w, 1 - clip, 1 + clip) A), w = exp(log_prob - old_log_prob).
+
+    Shapes: [K, B, n] -> [K, B, n].
+    """
     ratio = (log_prob - old_log_prob).exp()
     return torch.minimum(ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage)

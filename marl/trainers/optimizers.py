@@ -1,4 +1,4 @@
-"""Optimizers: what makes them, what they are asked, and one step of them."""
+"""Optimizers are made, asked and stepped here."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +11,7 @@ from marl.core.errors import ConfigError
 
 
 def make(part: str, maker: Any, parameters: Sequence[torch.nn.Parameter], step_size: float) -> Optimizer:
-    """maker(parameters, lr=step_size). Errors: `ConfigError`, if that is no optimizer that can be used."""
+    """Calls maker(parameters, lr=step_size). Errors: `ConfigError`, if that is no optimizer that can be used."""
     key = f"trainer.{part}_optimizer"
     if not callable(maker):
         raise ConfigError(f"{key} needs a _target_ and _partial_: true, got {maker!r}")
@@ -27,18 +27,18 @@ def make(part: str, maker: Any, parameters: Sequence[torch.nn.Parameter], step_s
 
 
 def makes_plain_sgd(maker: Any) -> bool:
-    """Whether `maker` is SGD itself, without options."""
+    """Says whether `maker` is SGD itself, without options."""
     return maker is SGD or (isinstance(maker, partial) and maker.func is SGD and not maker.args and not maker.keywords)
 
 
 def is_plain_sgd(optimizer: Optimizer) -> bool:
-    """Whether a step of it is x <- x - lr gradient, and no more."""
+    """Says whether a step of it is x <- x - lr gradient, and no more."""
     options = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
     return type(optimizer) is SGD and not any(group[key] for group in optimizer.param_groups for key in options)
 
 
 def apply(optimizer: Optimizer, step_size: float) -> None:
-    """One step of that size."""
+    """Takes one step of that size."""
     for group in optimizer.param_groups:
         group["lr"] = step_size
     optimizer.step()

@@ -1,4 +1,4 @@
-"""Steps of an environment under a policy that stays as it is: compiled where both can be, eager where not."""
+"""Rollouts are steps under a policy that stays as it is: compiled where it and the environment can be, eager where not."""
 
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ _BYTES = 2**27
 
 
 class Rollout(NamedTuple):
-    """K consecutive steps z(t) .. z(t + K). Shapes: s, a [K + 1, B, n, ...], r [K, B, n]."""
+    """These are K consecutive steps z(t) .. z(t + K). Shapes: s, a [K + 1, B, n, ...], r [K, B, n]."""
 
     s: Tensor
     a: Tensor
@@ -63,7 +63,7 @@ class Collector:
         return record
 
     def compiled_step(self) -> FusedStep | None:
-        """The step of the next rollout, if it will be compiled, with the environment and the policy as they are now."""
+        """Returns the step of the next rollout, if it will be compiled, with environment and policy as they are now."""
         env, policy = self.env, self.policy
         if (
             not isinstance(env, FiniteEnvironment)
@@ -96,7 +96,7 @@ class Collector:
         check_done(env, done)
 
     def _form(self) -> Any:
-        """The policy as compiled loops draw from it: its own form, or probabilities beside logits that are not read."""
+        """Returns the policy as compiled loops draw from it: its own form, or probabilities beside logits never read."""
         if not self.policy.localized:
             policy: Any = self.policy
             return policy.sampled()

@@ -115,7 +115,7 @@ class RolloutActorCritic(BatchedActorCritic):
         return objective.mean(dim=0)
 
     def _checked_critic(self) -> CounterfactualCritic:
-        """The critic, which `gradient=all_actions` asks for the value of actions that were not taken."""
+        """Returns the critic, which `gradient=all_actions` asks for the value of actions that were not taken."""
         if not isinstance(self.critic, CounterfactualCritic):
             raise ConfigError(
                 "trainer.gradient=all_actions needs the value of actions that were not taken, which "
@@ -125,7 +125,7 @@ class RolloutActorCritic(BatchedActorCritic):
         return self.critic
 
     def _checked_policy(self) -> NaturalGradientPolicy:
-        """The policy, which `natural` asks for its Fisher information."""
+        """Returns the policy, which `natural` asks for its Fisher information."""
         if not isinstance(self.policy, NaturalGradientPolicy):
             raise ConfigError(
                 f"trainer.natural needs a policy whose Fisher information is known, which {type(self.policy).__name__} "

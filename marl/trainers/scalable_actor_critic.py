@@ -1,4 +1,4 @@
-"""Scalable Actor-Critic: Algorithm 1 of Qu, Lin, Wierman and Li (NeurIPS 2020)."""
+"""Scalable Actor-Critic is Algorithm 1 of Qu, Lin, Wierman and Li (NeurIPS 2020)."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from marl.trainers.optimizers import apply
 
 
 class ScalableActorCritic(TwoEngineActorCritic):
-    """One trajectory, never reset; every agent learns from its kappa-hop neighborhood.
+    """Learns on one trajectory, never reset; every agent learns from its kappa-hop neighborhood.
 
     critic_scheduler, actor_scheduler: alpha_t of lines 5-6 and eta_t of line 8. They, discount (on the same trajectory)
     and the optimizers (plain SGD is Algorithm 1) are those of `ActorCritic`.
@@ -35,7 +35,7 @@ class ScalableActorCritic(TwoEngineActorCritic):
 
     @property
     def rescale(self) -> bool:
-        """Whether Gamma is 1 / (1 + max_j ||Q_j||_inf). Errors: `ConfigError` if it is to be and the critic is no table."""
+        """Says whether Gamma is 1 / (1 + max_j ||Q_j||_inf). Errors: `ConfigError` if so and the critic is no table."""
         return self._rescale
 
     @rescale.setter

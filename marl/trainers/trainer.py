@@ -1,4 +1,4 @@
-"""The run loop: owns time, noise and the state of the chain; knows nothing of the algorithm."""
+"""The run loop owns time, noise and the state of the chain; it knows nothing of the algorithm."""
 
 import copy
 import time
@@ -21,7 +21,7 @@ from marl.trainers.evaluation import Evaluation, evaluate
 
 
 class Interval:
-    """Sums over the environment steps since the last log point, and over those `taught` that were learned from since.
+    """This sums over the environment steps since the last log point, and those `taught` that were learned from since.
 
     Shapes: reward [B, n], loss [B], finite [B] (steps before the first with a non-finite number).
     """
@@ -33,14 +33,14 @@ class Interval:
         self.finite = torch.zeros(replicas, dtype=torch.int64)
 
     def add(self, r: Tensor) -> None:
-        """The rewards of one step, [B, n], or of several, [K, B, n]."""
+        """Adds the rewards of one step, [B, n], or of several, [K, B, n]."""
         before = self.steps
         self.steps += r.numel() // self.reward.numel()
         self.reward += r.sum_to_size(self.reward.shape)
         self.finite += (self.steps - before) * (self.finite == before)
 
     def learned(self, loss: Tensor, check: Tensor, steps: int = 1) -> None:
-        """What so many steps taught, the newest among them.
+        """Adds what so many steps taught, the newest among them.
 
         loss: the sum of their critic losses; check: any number that is finite iff all is well. Shapes: [B].
         """
@@ -50,7 +50,7 @@ class Interval:
 
 
 class Trainer(ABC):
-    """Base class. Implement `_advance`, `_modules` and, to log more, `_metrics`.
+    """This is the base class of trainers: implement `_advance`, `_modules` and, to log more, `_metrics`.
 
     At time t the chain is at z(t) = (s, a), a already drawn. `noise(0)` draws z(0), `noise(t + 1)` the step from t.
     `run` may be called in pieces of any length: the numbers are the same.
@@ -99,12 +99,12 @@ class Trainer(ABC):
                 self.interval = Interval(self.replicas, self.env.n)
 
     def evaluate(self, steps: int, burn_in: int | None = None) -> Evaluation:
-        """Long-run averages of the present policy, frozen, on noise of its own. See `marl.trainers.evaluation`."""
+        """Measures long-run averages of the present policy, frozen, on noise of its own. See `marl.trainers.evaluation`."""
         return evaluate(self.env, self.policy, steps=steps, burn_in=burn_in, seed=self.seed)
 
     @property
     def total_reward(self) -> PerReplica:
-        """The sum over all steps so far of the mean reward of the agents, [B]."""
+        """Returns the sum over all steps so far of the mean reward of the agents, [B]."""
         return self._logged_reward + self.interval.reward.mean(dim=1)
 
     def memory_ahead(self, steps: int) -> tuple[int, int]:
@@ -112,7 +112,7 @@ class Trainer(ABC):
         return 0, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the run is, as tensors, numbers and strings."""
+        """Returns everything that the run is, as tensors, numbers and strings."""
         return {
             "t": self.t,
             "seed": self.seed,
@@ -145,7 +145,7 @@ class Trainer(ABC):
                 )
 
     def _check_belongs(self, state: dict[str, Any]) -> None:
-        """Before anything is taken over: a compiled loop does not look whether a state exists."""
+        """Checks before anything is taken over, as a compiled loop does not look whether a state exists."""
         lacks = {"t", "seed", "s", "a", "logged_reward", "interval"} - state.keys()
         if lacks or vars(self.interval).keys() != state["interval"].keys():
             raise CheckpointError(f"the checkpoint is no trainer's: it lacks {', '.join(sorted(lacks)) or 'sums'}")
@@ -176,7 +176,7 @@ class Trainer(ABC):
 
     @abstractmethod
     def _modules(self) -> dict[str, Any]:
-        """name -> object with state_dict and load_state_dict: whatever is learned."""
+        """Returns name -> object with state_dict and load_state_dict: whatever is learned."""
 
     def _metrics(self) -> dict[str, float | np.ndarray]:
         return {}
@@ -188,7 +188,7 @@ class Trainer(ABC):
             raise DivergedError(self.t - self.interval.steps + int(first_bad), bad, *self._culprit(bad[0]))
 
     def _culprit(self, b: int) -> tuple[str, str]:
-        """(what is not finite in replica b, what to do): rewards come before what is learned from them."""
+        """Returns (what is not finite in replica b, what to do): rewards come before what is learned from them."""
         agents = torch.nonzero(~self.interval.reward[b].isfinite()).flatten().tolist()
         if agents:
             return f"the reward of agent {agents[0]}", f"look at what {type(self.env).__name__} pays"

@@ -1,4 +1,4 @@
-"""The k-coloring problem of appendix A.2."""
+"""This is the k-coloring problem of appendix A.2."""
 
 from marl.envs.coloring.env import Coloring
 

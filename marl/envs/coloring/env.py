@@ -1,4 +1,4 @@
-"""The k-coloring problem of appendix A.2 as a networked system."""
+"""The k-coloring problem of appendix A.2 is a networked system."""
 
 import numpy as np
 import torch

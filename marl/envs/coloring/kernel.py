@@ -1,4 +1,4 @@
-"""The compiled step of the coloring problem; it gives the numbers of `Coloring.step`."""
+"""The compiled step of the coloring problem gives the numbers of `Coloring.step`."""
 
 import numpy as np
 from numba import njit
@@ -17,7 +17,7 @@ def step(
     next_s: np.ndarray,
     r: np.ndarray,
 ) -> None:
-    """ints: the two ends of every edge."""
+    """Takes one step of all agents; ints: the two ends of every edge."""
     n = len(s)
     for i in range(n):
         next_s[i] = 2 * a[i] + 1

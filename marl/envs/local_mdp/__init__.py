@@ -1,4 +1,4 @@
-"""Environments given by explicit tables: from arrays, from a file, or drawn at random."""
+"""These environments are given by explicit tables: from arrays, from a file, or drawn at random."""
 
 from marl.envs.local_mdp.env import LocalMDP, local_mdp_from_file
 from marl.envs.local_mdp.random_instance import random_local_mdp

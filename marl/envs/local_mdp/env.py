@@ -1,4 +1,4 @@
-"""Environments given by explicit tables P_i and r_i over each agent's neighborhood."""
+"""These environments are given by explicit tables P_i and r_i over each agent's neighborhood."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +16,7 @@ from marl.kernels.arguments import FusedStep
 
 
 class LocalMDP(NetworkedMDP):
-    """s_i' ~ P_i(. | s_{N_i}, a_i) and r_i(s_i, a_i) of equation (1), or P_i(. | z_{N_i}) and r_i(z_{N_i}), as tables.
+    """Tables give P_i(s_i' | s_{N_i}, a_i) and r_i(s_i, a_i) of equation (1), or P_i(s_i' | z_{N_i}) and r_i(z_{N_i}).
 
     Let j1 < ... < jm be N_i, i itself included. Every agent's tables have one of two forms, told apart by their
     number of axes (an agent without neighbors has but one); agents may differ.

@@ -1,4 +1,4 @@
-"""Files of tables: `n`, `edges` [E, 2] and, for every agent i, `transition_i` and `reward_i`, as an `.npz`."""
+"""A file of tables is an `.npz` of `n`, `edges` [E, 2] and, for every agent i, `transition_i` and `reward_i`."""
 
 import zipfile
 from collections.abc import Sequence

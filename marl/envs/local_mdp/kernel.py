@@ -1,4 +1,4 @@
-"""The compiled step of environments given by tables; it gives the numbers of `LocalMDP.step`."""
+"""The compiled step of environments given by tables gives the numbers of `LocalMDP.step`."""
 
 import numpy as np
 from numba import njit
@@ -18,8 +18,9 @@ def step(
     next_s: np.ndarray,
     r: np.ndarray,
 ) -> None:
-    """ints: m, S, rows, then N_i [n, m], S_i [n], and for transition and reward: base [n], two strides [n, m].
+    """Takes one step of all agents.
 
+    ints: m, S, rows, then N_i [n, m], S_i [n], and for transition and reward: base [n], two strides [n, m].
     floats: transition rows [rows, S], then reward rows.
     """
     n, m, width, rows = len(s), ints[0], ints[1], ints[2]

@@ -1,4 +1,4 @@
-"""Random instances of appendix B.4: every transition probability and every reward drawn at random."""
+"""In random instances of appendix B.4 every transition probability and every reward is drawn at random."""
 
 import math
 

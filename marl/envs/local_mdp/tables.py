@@ -1,4 +1,4 @@
-"""Tables over neighborhoods: which axis is whose, what is wrong with them, and one flat layout for all agents.
+"""Tables over neighborhoods say which axis is whose, are checked, and get one flat layout for all agents.
 
 An axis is (STATE, j) or (ACTION, j): it runs over s_j or a_j. The rows of all agents' tables lie one after the other,
 and the row of agent i at (s, a) is
@@ -31,7 +31,7 @@ Sizes = tuple[Sequence[int], Sequence[int]]
 
 
 class Rows(NamedTuple):
-    """The flat layout. Shapes: values [R, S] or [R], base [n], strides [n, m]."""
+    """This is the flat layout. Shapes: values [R, S] or [R], base [n], strides [n, m]."""
 
     values: Float[Tensor, "R *S"]
     base: Int64[Tensor, "n"]
@@ -61,7 +61,7 @@ def shape_of(axes: Axes, sizes: Sizes) -> tuple[int, ...]:
 
 
 def check_entries(sizes: Sizes, transitions: Iterable[Axes], rewards: Iterable[Axes]) -> None:
-    """Errors: `ConfigError` if the padded tables, with the table of legal actions, exceed `MAX_ENTRIES`."""
+    """Counts entries. Errors: `ConfigError` if the padded tables, with that of legal actions, exceed `MAX_ENTRIES`."""
     states, actions = max(sizes[STATE]), max(sizes[ACTION])
     rows = sum(math.prod(shape_of(axes, sizes)) for axes in transitions)
     reward_rows = sum(math.prod(shape_of(axes, sizes)) for axes in rewards)
@@ -115,7 +115,7 @@ def sizes_of(transition: Sequence[np.ndarray], axes: Sequence[Axes]) -> Sizes:
 
 
 def check_shapes(name: str, arrays: Sequence[np.ndarray], axes: Sequence[Axes], sizes: Sizes, last: str) -> None:
-    """Errors: `ConfigError` if an axis of agent j is not as long as agent j's transition table says."""
+    """Checks lengths. Errors: `ConfigError` if an axis of agent j is not as long as agent j's transition table says."""
     for i, (array, seen) in enumerate(zip(arrays, axes, strict=True)):
         expected = shape_of([*seen, (STATE, i)] if last else seen, sizes)
         if array.shape != expected:
@@ -146,7 +146,7 @@ def lay_out(tables: Sequence[np.ndarray], axes: Sequence[Axes], members: Sequenc
 
 
 def check_finite(name: str, tables: Sequence[np.ndarray], low: float, what: str) -> None:
-    """Errors: `ConfigError` that names the first entry that is NaN, infinite or below `low`."""
+    """Checks entries. Errors: `ConfigError` that names the first entry that is NaN, infinite or below `low`."""
     for i, table in enumerate(tables):
         bad = ~np.isfinite(table) | (table < low)
         if bad.any():

@@ -1,4 +1,4 @@
-"""The multi-access wireless network: its law, the rules that it is known for, and what can be had on it at most."""
+"""This is the multi-access wireless network: its law, the rules that it is known for, and what can be had at most."""
 
 from marl.envs.wireless.env import WirelessAccess
 from marl.envs.wireless.limits import dedicated_matching, flow_bound

@@ -1,4 +1,4 @@
-"""Which user reaches which access point: the two grid placements of the paper, or the user's own lists."""
+"""Users reach access points by one of the two grid placements of the paper, or by lists of one's own."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""The multi-access wireless network of section 4 and appendix E."""
+"""This is the multi-access wireless network of section 4 and appendix E."""
 
 from typing import Any
 

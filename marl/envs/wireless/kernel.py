@@ -1,4 +1,4 @@
-"""The compiled step of the wireless network; it gives the numbers of `WirelessAccess.step`."""
+"""The compiled step of the wireless network gives the numbers of `WirelessAccess.step`."""
 
 import numpy as np
 from numba import njit
@@ -17,7 +17,9 @@ def step(
     next_s: np.ndarray,
     r: np.ndarray,
 ) -> None:
-    """ints: points, actions, any_slot, then target [n, A], bit [n, A], d_i [n]. floats: p_i [n], q_y [points], 0.
+    """Takes one step of all users.
+
+    ints: points, actions, any_slot, then target [n, A], bit [n, A], d_i [n]. floats: p_i [n], q_y [points], 0.
 
     work: senders per point (the last one is silence), then the point of every user. No branch depends on the state.
     """

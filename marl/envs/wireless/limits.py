@@ -1,4 +1,4 @@
-"""What can be had on a wireless network: the value of a good schedule, and a bound that no policy can pass."""
+"""The value of a good schedule on a wireless network, and a bound that no policy can pass, are computed here."""
 
 from typing import Any
 

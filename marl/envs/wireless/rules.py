@@ -1,4 +1,4 @@
-"""The rules that users of a wireless network are known to follow, as policies; nothing in them is learned."""
+"""Rules that users of a wireless network are known to follow are policies here; nothing in them is learned."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from marl.envs.wireless.limits import dedicated_matching
 
 
 class Aloha(Policy):
-    """Localized ALOHA (Roberts 1975), the benchmark of the paper's experiments.
+    """This is localized ALOHA (Roberts 1975), the benchmark of the paper's experiments.
 
     With probability x a user sends its earliest packet, to point y with weight q_y / (users that reach y), else it is
     silent. Where nothing can be sent, silence is certain. It knows the q_y, which the learner does not.
@@ -48,7 +48,7 @@ class Aloha(Policy):
 
 
 class DedicatedMatching(Policy):
-    """The fixed schedule that learned policies are measured against: no two users ever send to one point.
+    """This is the fixed schedule that learned policies are measured against: no two users ever send to one point.
 
     Every access point is given to at most one user, which always sends its earliest packet there; the others are silent.
     The best such matching (see `dedicated_matching`). It knows p and q, which the learner does not.
