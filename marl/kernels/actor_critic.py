@@ -39,7 +39,7 @@ from marl.kernels.softmax import AHEAD, BLOCK
 from marl.kernels.steps import Numbers
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@njit(fastmath=FAST, error_model="numpy")
 def advance_one(
     b: int,
     step: Any,

@@ -61,7 +61,7 @@ class Trace(NamedTuple):
     learns: np.ndarray
 
 
-@njit(cache=True)
+@njit
 def _visit(
     actions: Any, layout: Layout, policy: Any, critic: Any, trace: Trace, t: int, z: np.ndarray, key: np.ndarray
 ) -> int:
@@ -77,7 +77,7 @@ def _visit(
     return settle(critic, key, slot)
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@njit(fastmath=FAST, error_model="numpy")
 def _improve(
     actions: Any,
     layout: Layout,
@@ -108,7 +108,7 @@ def _improve(
     return check
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@njit(fastmath=FAST, error_model="numpy")
 def advance_one(
     b: int,
     step: Any,

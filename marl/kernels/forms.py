@@ -8,11 +8,12 @@ Names in all of them: i an agent, s, a [n] states and actions, `row` [n] and `sl
 keep for every agent between two calls, `actions` anything whose length is A (a tuple, if the compiler is to know it).
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import types
+from numba import jit, types
 from numba.extending import overload
 
 FAST = {"contract", "nsz"}
@@ -33,6 +34,20 @@ def implements(function: Callable[..., Any], form: type, *, inline: bool = True)
         return implementation
 
     return decorate
+
+
+def loop_for(loop: Any, *forms: Any) -> Any:
+    """Returns the compiled loop for these forms: one that is kept on disk, or for forms of a user's own one that is not.
+
+    What is kept names the classes of the forms, and other programs could not read it where they cannot import those.
+    """
+    ours = all(type(form).__module__.startswith("marl.") for form in forms)
+    return loop if ours else _of_this_process(loop)
+
+
+@functools.cache
+def _of_this_process(loop: Any) -> Any:
+    return jit(**loop.targetoptions)(loop.py_func)
 
 
 # Every form.

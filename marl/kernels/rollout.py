@@ -30,7 +30,7 @@ class Record(NamedTuple):
     done: np.ndarray
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@njit(fastmath=FAST, error_model="numpy")
 def rollout_one(
     b: int, step: Any, numbers: Numbers, actions: Any, sizes: Sizes, policies: Any, key: np.ndarray, t: int, record: Record
 ) -> None:

@@ -33,13 +33,13 @@ class FusedEngine:
     """
 
     def __init__(self, trainer: ActorCritic):
-        from marl.kernels import actor_critic, workers  # numba takes its time: only where it is used
+        from marl.kernels import actor_critic, forms, workers  # numba takes its time: only where it is used
         from marl.kernels.rescaling import Fixed
         from marl.kernels.softmax import BLOCK
 
         env, critic = finite_environment(trainer.env, type(trainer).__name__), trainer.critic
         mask = env.action_mask
-        self._kernel: Any = actor_critic
+        self._kernel, self._forms = actor_critic, forms
         self._workers, self._block = workers, min(env.n, BLOCK)
         self._replicas, self._unscaled = trainer.replicas, Fixed(1.0)
         self._actions = action_count(mask.shape[2])
@@ -68,13 +68,13 @@ class FusedEngine:
         """Moves `trainer`, the one it was made for, `steps` steps ahead, in calls of a bounded number of steps."""
         policy, step = _unfrozen(form_of(trainer.policy)), as_arguments(form_of(trainer.env), trainer.env)
         with spread(self._replicas) as threaded:
-            self._kernel.lay_out(policy, self._actions, self._laid_out)
+            self._forms.loop_for(self._kernel.lay_out, policy)(policy, self._actions, self._laid_out)
             try:
                 end = trainer.t + steps
                 while trainer.t < end:
                     self._call(trainer, step, min(end, self._call_until(trainer.t)) - trainer.t, threaded)
             finally:
-                self._kernel.take_back(policy, self._laid_out)
+                self._forms.loop_for(self._kernel.take_back, policy)(policy, self._laid_out)
 
     def _call_until(self, t: int) -> int:
         return self.room_until(t) if self._grows else t + self._longest_call
@@ -101,9 +101,10 @@ class FusedEngine:
             finite=interval.finite.numpy(),
             done=np.zeros(self._replicas, dtype=np.int64),
         )
-        parts = *step, self._actions, self._layout, self._laid_out, _unfrozen(form_of(critic)), critic.objective.fused()
+        given = *step, self._actions, self._layout
+        forms = self._laid_out, _unfrozen(form_of(critic)), critic.objective.fused()
         try:
-            self._take(trainer, steps, threaded, parts, progress)
+            self._take(trainer, steps, threaded, given, forms, progress)
         finally:  # Ctrl-C is heard when the kernel returns: what it did is done
             done = max(0, int(progress.done[-1]))
             trainer.s, trainer.a = torch.from_numpy(progress.s), torch.from_numpy(progress.a)
@@ -112,14 +113,14 @@ class FusedEngine:
             trainer.t += done
         check_done(trainer.env, progress.done)
 
-    def _take(self, trainer: Any, steps: int, threaded: bool, parts: tuple[Any, ...], progress: Progress) -> None:
-        """Takes so many steps; parts: what every kernel is called with."""
+    def _take(self, trainer: Any, steps: int, threaded: bool, given: Any, forms: Any, progress: Progress) -> None:
+        """Takes so many steps; given, forms: what every loop is called with."""
         sizes = step_sizes(trainer.alpha, trainer.t, steps), step_sizes(trainer.eta, trainer.t, steps)
         table = trainer.critic.table
         scales = self._unscaled if table is None else table.fused_sup_norm() or self._unscaled
         span = Span(trainer.t, trainer.interval.steps, *sizes)
         advance = self._kernel.advance if threaded else self._kernel.advance_in_turn
-        advance(*parts, scales, progress, span)
+        self._forms.loop_for(advance, *forms)(*given, *forms, scales, progress, span)
 
 
 def _unfrozen(form: Any) -> Any:

@@ -28,7 +28,7 @@ class FusedEpisodes(FusedEngine):
         starts = self._replicas * (self._work.uniforms + 2) * (self._longest_call // self._horizon + 1)
         return super().workspace + 8 * n * (pairs + starts)
 
-    def _take(self, trainer: Any, steps: int, threaded: bool, parts: tuple[Any, ...], progress: Progress) -> None:
+    def _take(self, trainer: Any, steps: int, threaded: bool, given: Any, forms: Any, progress: Progress) -> None:
         m, end = trainer.t // self._horizon, (trainer.t + steps) // self._horizon
         sizes = step_sizes(trainer.alpha, trainer.t, steps), step_sizes(trainer.eta, m, end - m)
         span = Span(trainer.t, trainer.interval.steps, *sizes)
@@ -37,4 +37,4 @@ class FusedEpisodes(FusedEngine):
         arrays = (part.numpy() for part in (episode.weight, episode.s, episode.a, episode.running, episode.ended))
         episodes = self._episodes.Episodes(*arrays, fresh_s.numpy(), fresh_u.contiguous().numpy())
         advance = self._episodes.advance if threaded else self._episodes.advance_in_turn
-        advance(*parts, progress, span, episodes)
+        self._forms.loop_for(advance, *forms)(*given, *forms, progress, span, episodes)

@@ -84,15 +84,17 @@ class Collector:
 
     def _compiled(self, step: FusedStep, noise: Noise, t: int, record: Rollout) -> None:
         from marl.kernels import rollout as kernel  # numba takes its time: only where it is used
+        from marl.kernels.forms import loop_for
 
         env, replicas = finite_environment(self.env, "a compiled rollout"), self.policy.replicas
         sizes = kernel.Sizes(env.num_states.numpy(), last_actions(env.action_mask).numpy())
         done = np.zeros(replicas, dtype=np.int64)
         written = kernel.Record(record.s.numpy(), record.a.numpy(), record.r.numpy(), done)
-        given = action_count(env.action_mask.shape[2]), sizes, self._form(), noise.keys, t, written
+        form = self._form()
+        given = action_count(env.action_mask.shape[2]), sizes, form, noise.keys, t, written
         with spread(replicas) as threaded:
-            run: Any = kernel.rollout if threaded else kernel.rollout_in_turn
-            run(*as_arguments(step, env), *given)
+            loop = loop_for(kernel.rollout if threaded else kernel.rollout_in_turn, form)
+            loop(*as_arguments(step, env), *given)
         check_done(env, done)
 
     def _form(self) -> Any:

@@ -63,7 +63,7 @@ REQUESTS = [  # (added to a good request, what the message must say)
     ("actor_scheduler.value=-1", ["actor_scheduler", "-1"]),
     ("critic_scheduler=power_law critic_scheduler.scale=-2", ["critic_scheduler", "scale", "-2"]),
     ("env.rows=5 env.cols=5 critic.kappa=1 critic.storage=dense", ["dense", "kappa=1", "entries", "bytes"]),
-    ("critic=neural trainer.rescale=true", ["trainer.rescale=true", "NeuralCritic"]),
+    ("critic=neural trainer.rescale=true", ["trainer.rescale=true", "NeuralCritic is none"]),
     ("trainer.engine=fused critic=neural", ["trainer.engine=fused", "NeuralCritic has no compiled form"]),
     ("trainer.engine=nonsense", ["trainer.engine", "'nonsense'", "autograd"]),
     ("trainer.critic_optimizer=3", ["optimizer", "got 3"]),

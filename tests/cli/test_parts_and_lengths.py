@@ -40,7 +40,7 @@ def test_a_resumed_run_measures_its_new_last_tenth(marl: Marl, tmp_path: Path) -
         (("env._target_=.foo.bar",), ("env._target_", ".foo.bar")),
         (("policy._target_=marl.critics.TabularCritic",), ("policy", "makes no Policy")),
         (("critic_scheduler._target_=marl.schedulers.TwoTimescale.check",), ("critic_scheduler",)),
-        (("trainer.critic_optimizer._target_=torch.optim.Adam",), ("plain SGD", "critic=neural")),
+        (("trainer.critic_optimizer._target_=torch.optim.Adam",), ("plain SGD", "use another critic")),
         (("+trainer.critic_optimizer.momentum=0.9",), ("plain SGD",)),
         (("+trainer.critic_optimizer.weight_decay=0.1",), ("plain SGD",)),
         (("+trainer.critic_optimizer.maximize=true",), ("plain SGD",)),

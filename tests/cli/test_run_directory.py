@@ -113,7 +113,7 @@ def test_without_evaluation_none_is_reported(marl: Marl, tmp_path: Path) -> None
 def test_dtype_is_that_of_everything_learned(marl: Marl, tmp_path: Path, dtype: str) -> None:
     assert marl("train", *SMALL, f"dtype={dtype}", "hydra.run.dir=run").code == 0
     state = state_of(tmp_path / "run")
-    learned = {"/trainer/policy/theta", "/trainer/critic/values", "/trainer/critic/mu"}
+    learned = {"/trainer/policy/theta", "/trainer/critic/table._extra_state/rows/0", "/trainer/critic/objective.mu"}
     assert {str(state[path].dtype) for path in learned} == {f"torch.{dtype}"}
 
 

@@ -16,6 +16,7 @@ from torch.optim import SGD
 
 from marl.core.critic import Critic, Transition
 from marl.core.errors import ConfigError
+from marl.core.objective import Discounted
 from marl.critics import AdditiveCritic, PairwiseCritic, RandomFeatures
 from marl.envs import LocalMDP, random_local_mdp
 from marl.exact import (
@@ -159,7 +160,7 @@ def made(kind: type[Any], more: dict[str, Any]) -> Critic:
     """The critic, with the features of replica 0 in all replicas."""
     critic: Critic = kind(instance()[0], replicas=REPLICAS, **more)
     for name, buffer in critic.named_buffers():
-        if name != "mu":
+        if name in critic.state_dict() and not name.endswith("mu"):
             buffer.copy_(buffer[:1].expand_as(buffer).clone())
     return critic
 
@@ -269,6 +270,7 @@ def learned(kind: type[Any], more: dict[str, Any], discount: float) -> Critic:
     """The critic after STEPS steps of TD(0) with its own loss along one trajectory of a frozen policy."""
     env, policy, _ = instance()
     critic, draw = made(kind, more), torch.Generator().manual_seed(12345)
+    critic.objective = critic.objective if discount == 1.0 else Discounted(discount)
     optimizer = SGD(critic.parameters(), lr=1.0)
     s = env.reset(torch.rand(REPLICAS, env.n, env.num_uniforms, generator=draw, dtype=torch.float64))
     a = policy.sample(s, torch.rand(REPLICAS, env.n, generator=draw, dtype=torch.float64))
@@ -278,7 +280,7 @@ def learned(kind: type[Any], more: dict[str, Any], discount: float) -> Critic:
         next_a = policy.sample(next_s, u[..., -1])
         optimizer.param_groups[0]["lr"] = ALPHA(t)
         optimizer.zero_grad()
-        critic.loss(critic.q(s, a), Transition(s, a, r, next_s, next_a, discount)).sum().backward()
+        critic.loss(critic.q(s, a), Transition(s, a, r, next_s, next_a)).sum().backward()
         critic.track_reward(r, ALPHA(t))
         optimizer.step()
         s, a = next_s, next_a

@@ -1,8 +1,19 @@
 """A new policy form or critic form is one file: compiled loops take forms that the library has never seen."""
 
+from pathlib import Path
+
 import torch
 
-from marl import Coloring, Constant, Environment, ScalableActorCritic, TabularCritic, TabularSoftmax, WirelessAccess
+from marl import (
+    Coloring,
+    Constant,
+    Environment,
+    ScalableActorCritic,
+    TabularCritic,
+    TabularSoftmax,
+    WirelessAccess,
+    kernels,
+)
 from marl.core.critic import Critic
 from marl.core.policy import Policy
 from tests.kernels.other_forms import BlindSoftmax, CompiledAdditive
@@ -38,6 +49,15 @@ def test_a_critic_form_of_ones_own() -> None:
     env = WirelessAccess(rows=3, cols=3)
     parts = ((TabularSoftmax(env, replicas=2), CompiledAdditive(env, kappa=1, replicas=2)) for _ in range(2))
     assert_equal(*(run(env, *given, engine) for given, engine in zip(parts, ("auto", "autograd"), strict=True)))
+
+
+def test_what_is_kept_on_disk_names_no_form_of_a_user() -> None:
+    """... or other programs, which cannot import it, could not read what is kept of the library's own forms."""
+    env = WirelessAccess(rows=2, cols=2)
+    parts = env, TabularSoftmax(env), CompiledAdditive(env)
+    ScalableActorCritic(*parts, critic_scheduler=Constant(0.1), actor_scheduler=Constant(1.0), engine="fused").run(5)
+    kept = sorted((Path(kernels.__file__).parent / "__pycache__").glob("actor_critic.*.nbi"))
+    assert not any(b"other_forms" in path.read_bytes() for path in kept)
 
 
 def test_both() -> None:
