@@ -59,26 +59,3 @@ def boolean(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"{name} must be true or false, got {value!r}")
     return value
-
-
-def _listed(name: str, value: Any, length: int, of_what: str) -> list[Any]:
-    if np.isscalar(value):
-        return [value] * length
-    try:
-        values = list(value)
-    except TypeError:
-        raise ConfigError(f"{name} must be a number or a list of {length}, got {value!r}") from None
-    if len(values) != length:
-        raise ConfigError(f"{name} needs {length} values, one for each {of_what}, got {len(values)}")
-    return values
-
-
-def probabilities(name: str, value: Any, length: int, of_what: str) -> np.ndarray:
-    """Returns a float64 array of `length` probabilities, from one number for all or a list with one per `of_what`."""
-    return np.array([number(f"{name}[{k}]", v, 0.0, 1.0) for k, v in enumerate(_listed(name, value, length, of_what))])
-
-
-def integers(name: str, value: Any, length: int, of_what: str, low: int) -> np.ndarray:
-    """Returns an int64 array of `length` whole numbers, from one for all or a list with one per `of_what`."""
-    listed = _listed(name, value, length, of_what)
-    return np.array([integer(f"{name}[{k}]", v, low) for k, v in enumerate(listed)], dtype=np.int64)

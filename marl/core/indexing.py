@@ -65,17 +65,6 @@ class PairIndex(nn.Module):
         return self.table.to(s.device)[torch.arange(len(self.table), device=s.device), s]
 
 
-def positions(neighborhood: Neighborhood) -> Int64[Tensor, "n m"]:
-    """Finds where i stands in the row of its j-th neighbor: index[index[i, j], positions[i, j]] = i (0 on padding)."""
-    index, mask, size = neighborhood
-    n = len(index)
-    center = torch.arange(n)[:, None].expand_as(index)
-    codes = center[mask] * n + index[mask]  # increasing
-    first = size.cumsum(dim=0) - size
-    found = torch.searchsorted(codes, index[mask] * n + center[mask]) - first[index[mask]]
-    return torch.zeros_like(index).masked_scatter(mask, found)
-
-
 class NeighborhoodKeys:
     """This class gives one integer to (agent i, z_{N_i^kappa}), never negative.
 

@@ -7,8 +7,8 @@ from torch import Tensor
 from marl.core.checks import integer
 from marl.core.critic import CounterfactualCritic
 from marl.core.environment import FiniteEnvironment
-from marl.core.indexing import positions
 from marl.core.lookup import summed_rows
+from marl.critics.pooling import positions
 
 
 class NeuralCritic(CounterfactualCritic):

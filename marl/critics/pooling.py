@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from marl.core.network import Neighborhood
@@ -49,3 +49,14 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return _Sum.apply(gradients[0], ctx.positions), None
+
+
+def positions(neighborhood: Neighborhood) -> Int64[Tensor, "n m"]:
+    """Finds where i stands in the row of its j-th neighbor: index[index[i, j], positions[i, j]] = i (0 on padding)."""
+    index, mask, size = neighborhood
+    n = len(index)
+    center = torch.arange(n)[:, None].expand_as(index)
+    codes = center[mask] * n + index[mask]  # increasing
+    first = size.cumsum(dim=0) - size
+    found = torch.searchsorted(codes, index[mask] * n + center[mask]) - first[index[mask]]
+    return torch.zeros_like(index).masked_scatter(mask, found)

@@ -30,6 +30,7 @@ class ScalableActorCritic(TwoEngineActorCritic):
         rescale: bool = False,
         **common: Any,
     ):
+        _check_rescale(critic, rescale)
         super().__init__(env, policy, critic, **common)
         self.rescale = rescale
 
@@ -40,14 +41,10 @@ class ScalableActorCritic(TwoEngineActorCritic):
 
     @rescale.setter
     def rescale(self, on: bool) -> None:
-        self._rescale, table = boolean("trainer.rescale", on), self.critic.table
-        if table is not None:
-            table.track_sup_norm(self._rescale)
-        elif self._rescale:
-            raise ConfigError(
-                "trainer.rescale=true needs the largest |Q|, which only a table knows, and "
-                f"{type(self.critic).__name__} is none; set trainer.rescale=false or use a tabular critic"
-            )
+        _check_rescale(self.critic, on)
+        self._rescale = on
+        if self.critic.table is not None:
+            self.critic.table.track_sup_norm(on)
 
     def fused(self) -> FusedEngine:
         return FusedEngine(self)
@@ -78,3 +75,11 @@ class ScalableActorCritic(TwoEngineActorCritic):
         self.interval.learned(critic_loss.detach(), objective.detach())
         self.s, self.a = next_s, next_a
         self.t += 1
+
+
+def _check_rescale(critic: Critic, on: bool) -> None:
+    if boolean("trainer.rescale", on) and critic.table is None:
+        raise ConfigError(
+            "trainer.rescale=true needs the largest |Q|, which only a table knows, and "
+            f"{type(critic).__name__} is none; set trainer.rescale=false or use a tabular critic"
+        )

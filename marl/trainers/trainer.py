@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from marl.core.checks import integer
-from marl.core.environment import Environment
+from marl.core.environment import Environment, FiniteEnvironment
 from marl.core.errors import CheckpointError, ConfigError, DivergedError
 from marl.core.logger import Logger
 from marl.core.noise import Noise, Purpose
@@ -143,6 +143,11 @@ class Trainer(ABC):
                     f"the {name} of this trainer was replaced, and much was made for the one that it had; make a new "
                     "trainer, which load_state_dict(state_dict()) of this one takes to where it is"
                 )
+        if isinstance(self.env, FiniteEnvironment) and not torch.equal(self.env.action_mask, self.env.pair_index >= 0):
+            raise ConfigError(
+                f"the legal actions of this {type(self.env).__name__} were written to, and its pairs were numbered by "
+                "those that it had; make a new environment"
+            )
 
     def _check_belongs(self, state: dict[str, Any]) -> None:
         """Checks before anything is taken over, as a compiled loop does not look whether a state exists."""

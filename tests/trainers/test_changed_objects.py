@@ -47,6 +47,15 @@ def test_numbers_of_the_environment_that_were_written_to_count_at_once() -> None
     assert not torch.equal(untouched.s, runs[0].s)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_legal_actions_that_were_written_to_are_refused(engine: str) -> None:
+    run = trainer(small(), engine, 1)
+    run.run(5)
+    run.env.action_mask[0, 1, 1] = False
+    with pytest.raises(ConfigError, match="the legal actions of this WirelessAccess were written to"):
+        run.run(5)
+
+
 def test_written_numbers_count_in_an_evaluation() -> None:
     env = small()
     run = trainer(env, "fused", 1, 1)

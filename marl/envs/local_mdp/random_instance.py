@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 
-from marl.core.checks import boolean, choice, integer, integers, number
+from marl.core.checks import boolean, choice, integer, number
 from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs.graph import graph as named_graph
 from marl.envs.local_mdp import tables
 from marl.envs.local_mdp.env import LocalMDP
+from marl.envs.per_agent import integers
 
 
 def random_local_mdp(

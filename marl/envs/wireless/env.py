@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marl.core.checks import choice, integer, integers, probabilities
+from marl.core.checks import choice, integer
 from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.network import Network
+from marl.envs.per_agent import integers, probabilities
 from marl.envs.wireless.access import Access, conflict_edges, grid_access, grid_positions, listed_access
 from marl.kernels.arguments import FusedStep
 

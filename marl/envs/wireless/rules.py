@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from marl.core.checks import probabilities
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
+from marl.envs.per_agent import probabilities
 from marl.envs.wireless.env import WirelessAccess
 from marl.envs.wireless.limits import dedicated_matching
 
