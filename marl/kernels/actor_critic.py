@@ -30,7 +30,6 @@ from marl.kernels.forms import (
     room_to_climb,
     row_of,
     settle,
-    track,
     value,
 )
 from marl.kernels.noise import fill
@@ -71,7 +70,7 @@ def advance_one(
     q, delta, gain = room_for_values(critic, n), room_for_values(critic, n), np.empty(n)
     room = room_to_climb(policy, actions, min(n, BLOCK))
     for i in range(n):
-        row[i] = row_of(policy, actions, s, i)
+        row[i] = row_of(policy, actions, np.uint64(i * states + s[i]))
         chooser[choosing] = i
         choosing += choice[i * states + s[i]]
         z[i] = pair[(i * states + s[i]) * count + a[i]]
@@ -96,7 +95,7 @@ def advance_one(
                 prefetch(pair, np.uint64(soon * states + next_s[soon]) * np.uint64(count))  # type: ignore[call-arg]
                 fetch_row(policy, actions, next_s, soon)
             place = np.uint64(i * states + next_s[i])
-            next_row[i] = row_of(policy, actions, next_s, i)
+            next_row[i] = row_of(policy, actions, place)
             next_a[i] = draw_action(policy, actions, next_s, i, next_row[i], last[place], drawn[i, uniforms])
             z[i] = pair[place * np.uint64(count) + np.uint64(next_a[i])]
             next_chooser[next_choosing] = i
@@ -114,13 +113,13 @@ def advance_one(
             for j in range(layout.size[i]):
                 near += q[layout.near[i, j]]
             gain[c] = ascent * near
-        check = climb(policy, actions, s, a, row, chooser[:choosing], gain, room)  # line 8, while cells come from memory
+        check = climb(policy, actions, s, a, row, chooser, choosing, gain, room)  # line 8, while cells come from memory
 
         made += settle(critic, key, next_slot)
         for i in range(n):  # agent i's two places may coincide: both are read before line 6 writes
-            reward[i] += r[i]
-            delta[i] = error_of(goal, i, r[i], value(critic, i, next_slot), q[i])
-            track(goal, i, r[i], rate)  # line 5
+            gained = r[i]
+            reward[i] += gained
+            delta[i] = error_of(goal, i, gained, rate, value(critic, i, next_slot), q[i])  # line 5
             next_learns[i] = is_learned(critic, i, key[i])
         for i in range(n):
             loss += 0.5 * (delta[i] * delta[i])

@@ -67,8 +67,9 @@ def _visit(
 ) -> int:
     """Completes entry t of the trace, whose s and a are there; z, key [n] are room to work in. Returns entries made."""
     s, a, row, slot, learns = trace.s[t], trace.a[t], trace.row[t], trace.slot[t], trace.learns[t]
+    states = layout.last.shape[1]
     for i in range(len(s)):
-        row[i] = row_of(policy, actions, s, i)
+        row[i] = row_of(policy, actions, np.uint64(i * states + s[i]))
         z[i] = layout.pair[i, s[i], a[i]]
     mark(critic, layout.near, layout.size, z, key)
     fetch(critic, key, slot)
@@ -123,7 +124,7 @@ def advance_one(
     episodes: Episodes,
 ) -> None:
     """Does what `advance` does for replica b alone."""
-    n, goal = len(layout.states), of_replica(goals, b)
+    (n, states), goal = layout.last.shape, of_replica(goals, b)
     policy, critic = of_replica(policies, b), of_replica(critics, b)
     first, summed, alpha, eta = span
     weight, horizon, fresh, uniforms = episodes.weight, len(episodes.weight), 0, numbers.uniforms
@@ -156,7 +157,7 @@ def advance_one(
             if next_s[i] < 0 or next_s[i] >= layout.states[i]:
                 next_s[i], done = 0, NO_STATE
         for i in range(n):  # a(t+1) from theta(m)
-            next_row[i] = row_of(policy, actions, next_s, i)
+            next_row[i] = row_of(policy, actions, np.uint64(i * states + next_s[i]))
             last = layout.last[i, next_s[i]]
             next_a[i] = draw_action(policy, actions, next_s, i, next_row[i], last, drawn[i, uniforms])
         made += _visit(actions, layout, policy, critic, trace, t + 1, z, key)
@@ -165,7 +166,7 @@ def advance_one(
         loss, check, earned, rate = 0.0, 0.0, 0.0, alpha[k]
         for i in range(n):  # Q at both pairs, before the update
             q[i] = value(critic, i, slot)
-            delta[i] = error_of(goal, i, r[i], value(critic, i, next_slot), q[i])
+            delta[i] = error_of(goal, i, r[i], rate, value(critic, i, next_slot), q[i])
             reward[i] += r[i]
             earned += r[i]
         for i in range(n):
@@ -181,7 +182,8 @@ def advance_one(
             fresh_s, fresh_a = trace.s[0], trace.a[0]
             fresh_s[:] = episodes.fresh_s[fresh, b]
             for i in range(n):
-                row, last = row_of(policy, actions, fresh_s, i), layout.last[i, fresh_s[i]]
+                row = row_of(policy, actions, np.uint64(i * states + fresh_s[i]))
+                last = layout.last[i, fresh_s[i]]
                 fresh_a[i] = draw_action(policy, actions, fresh_s, i, row, last, episodes.fresh_u[fresh, b, i])
             made += _visit(actions, layout, policy, critic, trace, 0, z, key)
             fresh += 1

@@ -60,12 +60,8 @@ def of_replica(form: Any, b: int) -> Any:
 # Objectives.
 
 
-def error_of(goal: Any, i: int, r: float, following: float, present: float) -> Any:
-    """Returns delta_i of line 6 from r_i, Q_i(z(t+1)) and Q_i(z(t))."""
-
-
-def track(goal: Any, i: int, r: float, alpha: float) -> None:
-    """Takes the step of line 5."""
+def error_of(goal: Any, i: int, r: float, alpha: float, following: float, present: float) -> Any:
+    """Returns delta_i of line 6 from r_i, Q_i(z(t+1)) and Q_i(z(t)), and takes the step of line 5 after it."""
 
 
 # Gamma.
@@ -90,8 +86,8 @@ def finish(form: Any, laid_out: Any) -> None:
     """Takes back into the form what has been learned in `laid_out`."""
 
 
-def row_of(policy: Any, actions: Any, s: np.ndarray, i: int) -> Any:
-    """Returns where the policy of agent i in s begins."""
+def row_of(policy: Any, actions: Any, place: Any) -> Any:
+    """Returns where the policy of an agent in a state of its own begins; place: i S + s_i."""
 
 
 def fetch_row(policy: Any, actions: Any, s: np.ndarray, i: int) -> None:
@@ -113,10 +109,11 @@ def climb(
     a: np.ndarray,
     row: np.ndarray,
     chooser: np.ndarray,
+    choosing: int,
     ascent: np.ndarray,
     room: Any,
 ) -> Any:
-    """Line 8: theta_i += ascent[c] grad log zeta_i(a_i | s), i = chooser[c], for every agent that has a choice.
+    """Line 8: theta_i += ascent[c] grad log zeta_i(a_i | s), i = chooser[c], for the c < choosing agents with a choice.
 
     Returns a number that is finite iff all of it is.
     """

@@ -37,7 +37,7 @@ def _of_replica(form: LogLinear, b: int) -> LogLinearOne:
 
 
 @implements(forms.row_of, LogLinearOne)
-def _row_of(policy: LogLinearOne, actions: Any, s: np.ndarray, i: int) -> Any:
+def _row_of(policy: LogLinearOne, actions: Any, place: Any) -> Any:
     return np.uint64(0)
 
 

@@ -37,20 +37,12 @@ def _discounted_of_replica(form: DiscountedSum, b: int) -> DiscountedSum:
 
 
 @implements(forms.error_of, AverageRewardOne)
-def _average_error(goal: AverageRewardOne, i: int, r: float, following: float, present: float) -> float:
-    return r - goal.mu[i] + following - present
+def _average_error(goal: AverageRewardOne, i: int, r: float, alpha: float, following: float, present: float) -> float:
+    mean = goal.mu[i]
+    goal.mu[i] = mean + alpha * (r - mean)
+    return r - mean + following - present
 
 
 @implements(forms.error_of, DiscountedSum)
-def _discounted_error(goal: DiscountedSum, i: int, r: float, following: float, present: float) -> float:
+def _discounted_error(goal: DiscountedSum, i: int, r: float, alpha: float, following: float, present: float) -> float:
     return r + goal.gamma * following - present
-
-
-@implements(forms.track, AverageRewardOne)
-def _track(goal: AverageRewardOne, i: int, r: float, alpha: float) -> None:
-    goal.mu[i] += alpha * (r - goal.mu[i])
-
-
-@implements(forms.track, DiscountedSum)
-def _nothing_to_track(goal: DiscountedSum, i: int, r: float, alpha: float) -> None:
-    pass

@@ -49,7 +49,8 @@ def rollout_one(
             if next_s[i] < 0 or next_s[i] >= sizes.states[i]:
                 next_s[i], done = 0, NO_STATE
         for i in range(n):
-            place, row = np.uint64(i * states + next_s[i]), row_of(policy, actions, next_s, i)
+            place = np.uint64(i * states + next_s[i])
+            row = row_of(policy, actions, place)
             next_a[i] = draw_action(policy, actions, next_s, i, row, last[place], drawn[i, uniforms])
             s[k + 1, i], a[k + 1, i], r[k, i] = next_s[i], next_a[i], rewards[i]
         now_s, next_s, now_a, next_a = next_s, now_s, next_a, now_a

@@ -57,8 +57,8 @@ def _of_replica(form: SoftmaxRows, b: int) -> SoftmaxRow:
 
 
 @implements(forms.row_of, SoftmaxRow)
-def _row_of(policy: SoftmaxRow, actions: Any, s: np.ndarray, i: int) -> Any:
-    return np.uint64(i * policy.states + s[i]) * np.uint64(2 * len(actions))
+def _row_of(policy: SoftmaxRow, actions: Any, place: Any) -> Any:
+    return place * np.uint64(2 * len(actions))
 
 
 @implements(forms.fetch_row, SoftmaxRow)
@@ -86,14 +86,15 @@ def _climb(
     a: np.ndarray,
     row: np.ndarray,
     chooser: np.ndarray,
+    choosing: int,
     ascent: np.ndarray,
     room: Any,
 ) -> float:
     """Takes agents by the block, in work arrays that stay in the nearest cache."""
     rows, (logits, p, top, total), check = policy.rows, room, 0.0
     count = len(actions)
-    for first in range(0, len(chooser), BLOCK):
-        agents, ascents = chooser[first:][:BLOCK], ascent[first:][:BLOCK]
+    for first in range(0, choosing, BLOCK):
+        agents, ascents = chooser[first:choosing][:BLOCK], ascent[first:choosing][:BLOCK]
         lanes = -(-len(agents) // LANES) * LANES
         for c in range(len(agents)):
             start, g = row[agents[c]], rows.dtype.type(ascents[c])

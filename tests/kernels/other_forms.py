@@ -52,8 +52,8 @@ def _blind_of_replica(form: Any, b: int) -> BlindRow:
 
 
 @implements(forms.row_of, BlindRow)
-def _row_of(policy: Any, actions: Any, s: np.ndarray, i: int) -> Any:
-    return np.uint64(i)
+def _row_of(policy: Any, actions: Any, place: Any) -> Any:
+    return place
 
 
 @implements(forms.draw_action, BlindRow)
@@ -73,9 +73,11 @@ def _room_to_climb(policy: Any, actions: Any, agents: int) -> None:
 
 
 @implements(forms.climb, BlindRow)
-def _climb(policy: Any, actions: Any, s: Any, a: Any, row: Any, chooser: Any, ascent: Any, room: Any) -> float:
+def _climb(
+    policy: Any, actions: Any, s: Any, a: Any, row: Any, chooser: Any, choosing: int, ascent: Any, room: Any
+) -> float:
     check = 0.0
-    for c in range(len(chooser)):
+    for c in range(choosing):
         theta = policy.theta[chooser[c]]
         p = np.exp(theta)
         p /= p.sum()
