@@ -3,8 +3,7 @@
     python benchmarks/phases.py [--steps 400000] [--repeats 5]
 
 Prints one JSON line per kappa: microseconds of a whole step on the 5x5 network with interior points, and of every phase.
-Phases are told apart by statements of marl/kernels/actor_critic.py; a copy of the package is compiled
-per phase. Only phases that can be repeated without changing the run are measured; `rest` is what remains (probing and
+Phases are told apart by statements of two files of marl/kernels; a copy of the package is compiled per phase. Only phases that can be repeated without changing the run are measured; `rest` is what remains (probing and
 updating the table, mu, sums, and whatever overlaps).
 """
 
@@ -20,15 +19,16 @@ from pathlib import Path
 
 import marl
 
-LOOP = "            for c in range(len(agents)):\n                "
-PHASES = {
-    "noise": ("        fill(progress", "        step(numbers"),
-    "environment": ("        step(numbers", "        next_choosing = 0"),
-    "draw of actions": ("        next_choosing = 0", "        _keys(layout, z, key)\n        _ask"),
-    "sum over neighbors": ("        for c in range(choosing)", "        for first in range"),
-    "read policy rows": (f"{LOOP}start, g", f"{LOOP}x, g"),
-    "softmax": ("            normalize(actions", f"{LOOP}start, inverse"),
-    "write policy rows": (f"{LOOP}start, inverse", "        made += _search"),
+LOOP = "        for c in range(len(agents)):\n            "
+STEPS, ROWS = "actor_critic.py", "softmax_table.py"
+PHASES = {  # name -> (file of marl/kernels, first statement, first statement after it)
+    "noise": (STEPS, "        fill(progress", "        step(numbers"),
+    "environment": (STEPS, "        step(numbers", "        for i in range(n):\n            if next_s"),
+    "draw of actions": (STEPS, "        next_choosing = 0", "        mark(critic"),
+    "sum over neighbors": (STEPS, "        for c in range(choosing)", "        check = climb"),
+    "read policy rows": (ROWS, f"{LOOP}start, g", f"{LOOP}x, g"),
+    "softmax": (ROWS, "        normalize(actions", f"{LOOP}start, inverse"),
+    "write policy rows": (ROWS, f"{LOOP}start, inverse", "    return check"),
 }
 TIMED = """
 import sys, time, torch
@@ -58,13 +58,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     package = Path(marl.__file__).parent
-    source = (package / "kernels" / "actor_critic.py").read_text()
-    variants = {"whole": source} | {name: repeated(source, *where) for name, where in PHASES.items()}
+    variants = {"whole": None, **PHASES}
     with tempfile.TemporaryDirectory() as directory:
-        for name, text in variants.items():
+        for name, where in variants.items():
             copy = Path(directory) / name / "marl"
             shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
-            (copy / "kernels" / "actor_critic.py").write_text(text)
+            if where is not None:
+                path = copy / "kernels" / where[0]
+                path.write_text(repeated(path.read_text(), *where[1:]))
         for kappa in (0, 1):
             found: dict[str, list[float]] = {name: [] for name in variants}
             for measured in range(arguments.repeats + 1):
