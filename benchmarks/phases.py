@@ -3,8 +3,9 @@
     python benchmarks/phases.py [--steps 400000] [--repeats 5]
 
 Prints one JSON line per kappa: microseconds of a whole step on the 5x5 network with interior points, and of every phase.
-Phases are told apart by statements of two files of marl/kernels; a copy of the package is compiled per phase. Only phases that can be repeated without changing the run are measured; `rest` is what remains (probing and
-updating the table, mu, sums, and whatever overlaps).
+Phases are told apart by statements of two files of marl/kernels; a copy of the package is compiled per phase. Only phases
+that can be repeated without changing the run are measured; `rest` is what remains (probing and updating the table, mu,
+sums, and whatever overlaps).
 """
 
 import argparse
