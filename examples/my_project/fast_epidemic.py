@@ -4,7 +4,7 @@ import numpy as np
 from epidemic import Epidemic
 from numba import njit
 
-from marl.kernels.arguments import FusedStep
+from marl import FusedStep
 from marl.kernels.steps import STEP
 
 

@@ -20,6 +20,7 @@ from marl.core.shapes import Actions, States
 from marl.trainers.optimizers import is_plain_sgd, make, makes_plain_sgd
 from marl.trainers.trainer import Trainer
 
+FORMER_HOOKS = ("visit", "updated", "track_sup_norm", "sup_norm", "growth", "check_optimizer", "metrics")
 OPTIMIZERS = ("critic_optimizer", "actor_optimizer")
 _NEW_TRAINER = "some were replaced or added after the trainer was made; make a new one"
 
@@ -61,6 +62,7 @@ class ActorCritic(Trainer):
                 f"{type(critic).__name__} does not see actions, so it cannot say which were good; "
                 "use it with trainer=independent_ppo, or take another critic"
             )
+        _check_hooks(critic)
         discount = number("trainer.discount", discount, 0.0, 1.0)
         if discount < 1.0:
             critic.objective = Discounted(discount)
@@ -166,6 +168,15 @@ class ActorCritic(Trainer):
             "schedule/alpha": self.alpha(self.t - 1),
             "schedule/eta": self.eta(self.t - 1),
         }
+
+
+def _check_hooks(critic: Critic) -> None:
+    """Refuses a critic that was written for an earlier version and relies on being called where nobody calls it now."""
+    if found := [name for name in FORMER_HOOKS if hasattr(type(critic), name)]:
+        raise ConfigError(
+            f"{type(critic).__name__} defines {', '.join(found)}, which trainers no longer call: what serves a table is a "
+            "marl.Table, held as critic.table; rename anything else"
+        )
 
 
 def _move(device: str, policy: Policy, critic: Critic) -> None:

@@ -47,6 +47,21 @@ def test_numbers_of_the_environment_that_were_written_to_count_at_once() -> None
     assert not torch.equal(untouched.s, runs[0].s)
 
 
+def test_hooks_of_an_earlier_version_are_refused() -> None:
+    """They would not be called any more."""
+
+    class Growing(NeuralCritic):
+        def visit(self, s: torch.Tensor, a: torch.Tensor) -> None: ...
+
+        def metrics(self) -> dict[str, float]:
+            return {}
+
+    env = small()
+    sizes = {"critic_scheduler": Constant(0.1), "actor_scheduler": Constant(1.0)}
+    with pytest.raises(ConfigError, match=r"Growing defines visit, metrics, which trainers no longer call: .*marl\.Table"):
+        ScalableActorCritic(env, TabularSoftmax(env), Growing(env), **sizes)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_legal_actions_that_were_written_to_are_refused(engine: str) -> None:
     run = trainer(small(), engine, 1)
