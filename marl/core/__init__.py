@@ -1,1 +1,1 @@
-"""The hub says what a network, an environment, a policy, a critic, a scheduler and a trainer are."""
+"""The hub says what a network, an environment, a policy, a critic, a table, an objective and a scheduler are."""

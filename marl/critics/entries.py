@@ -62,9 +62,8 @@ class Entries(Table):
         self.keys = NeighborhoodKeys(neighborhood, env.index.num_pairs)
         kind = choice("critic.storage", storage, ("auto", "dense", "hash"))
         self.storage = _made(kind, env.n, replicas, dtype, self.keys.total, kappa)
-        dummies = torch.full((env.n,), -1) if dummy is None else self.keys.of(_joint_dummy(env, neighborhood, dummy))
-        self._dummy = dummies
         self._has_dummy = dummy is not None
+        self._dummy = torch.full((env.n,), -1) if dummy is None else self.keys.of(_joint_dummy(env, neighborhood, dummy))
         self.values = _Values(self.storage.values())
         self._maxima: BlockMaxima | None = None
         self._tracked = False
@@ -112,7 +111,7 @@ class Entries(Table):
             return None
         from marl.kernels.rescaling import Maxima  # numba takes its time: only where it is used
 
-        kept = self._maxima = self._maxima or BlockMaxima(self._rows(), self.storage.width)
+        kept = self._block_maxima()
         return Maxima(kept.maxima.numpy(), kept.block)
 
     def updated(self, s: States, a: Actions) -> None:
@@ -123,10 +122,7 @@ class Entries(Table):
         self._tracked, self._maxima = on, None
 
     def sup_norm(self) -> PerReplica:
-        found = self._maxima or BlockMaxima(self._rows(), self.storage.width)
-        if self._tracked:
-            self._maxima = found
-        return found.largest()
+        return self._block_maxima().largest()
 
     @property
     def collision_bound(self) -> float:
@@ -165,6 +161,13 @@ class Entries(Table):
         """Makes a copy hold each number once, too: in its storage."""
         super().__setstate__(state)
         self._renew()
+
+    def _block_maxima(self) -> BlockMaxima:
+        """Returns those that are kept, or new ones, which are kept if every step will ask for them."""
+        found = self._maxima or BlockMaxima(self._rows(), self.storage.width)
+        if self._tracked:
+            self._maxima = found
+        return found
 
     def _rows(self) -> Tensor:
         return self.values.detach()[:-1].view(self.replicas, -1)

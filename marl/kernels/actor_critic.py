@@ -92,8 +92,9 @@ def advance_one(
         for i in range(n):  # line 4: a(t+1) from theta(t)
             if n > BLOCK:  # rows of so many agents are far away: ask for those that come soon
                 soon = min(i + AHEAD, n - 1)
-                prefetch(pair, np.uint64(soon * states + next_s[soon]) * np.uint64(count))  # type: ignore[call-arg]
-                fetch_row(policy, actions, next_s, soon)
+                ahead = np.uint64(soon * states + next_s[soon])
+                prefetch(pair, ahead * np.uint64(count))  # type: ignore[call-arg]
+                fetch_row(policy, actions, ahead)
             place = np.uint64(i * states + next_s[i])
             next_row[i] = row_of(policy, actions, place)
             next_a[i] = draw_action(policy, actions, next_s, i, next_row[i], last[place], drawn[i, uniforms])

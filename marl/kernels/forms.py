@@ -90,8 +90,8 @@ def row_of(policy: Any, actions: Any, place: Any) -> Any:
     """Returns where the policy of an agent in a state of its own begins; place: i S + s_i."""
 
 
-def fetch_row(policy: Any, actions: Any, s: np.ndarray, i: int) -> None:
-    """Asks for the cache lines from which an action of agent i will be drawn."""
+def fetch_row(policy: Any, actions: Any, place: Any) -> None:
+    """Asks for the cache lines from which an action of that agent will be drawn; place: as for `row_of`."""
 
 
 def draw_action(policy: Any, actions: Any, s: np.ndarray, i: int, row: int, last: int, u: float) -> Any:

@@ -19,24 +19,22 @@ class SoftmaxTable(NamedTuple):
     def laid_out(self) -> "SoftmaxRows":
         """Makes arrays for the rows of these policies, with anything in them."""
         replicas, agents, states, actions = self.theta.shape
-        return SoftmaxRows(np.empty((replicas, agents * states * 2 * actions), self.theta.dtype), states)
+        return SoftmaxRows(np.empty((replicas, agents * states * 2 * actions), self.theta.dtype))
 
 
 class SoftmaxRows(NamedTuple):
     """These are the policies as loops read them: a row for every agent and state, see `marl.kernels.softmax`.
 
-    Shapes: rows [B, n S 2 A], or [n S 2 A] of one replica; states: S.
+    Shapes: rows [B, n S 2 A].
     """
 
     rows: np.ndarray
-    states: int
 
 
 class SoftmaxRow(NamedTuple):
     """This is `SoftmaxRows` of one replica. Shapes: rows [n S 2 A]."""
 
     rows: np.ndarray
-    states: int
 
 
 @implements(forms.begin, SoftmaxTable, inline=False)
@@ -53,7 +51,7 @@ def _finish(form: SoftmaxTable, laid_out: SoftmaxRows) -> None:
 
 @implements(forms.of_replica, SoftmaxRows)
 def _of_replica(form: SoftmaxRows, b: int) -> SoftmaxRow:
-    return SoftmaxRow(form.rows[b], form.states)
+    return SoftmaxRow(form.rows[b])
 
 
 @implements(forms.row_of, SoftmaxRow)
@@ -62,8 +60,8 @@ def _row_of(policy: SoftmaxRow, actions: Any, place: Any) -> Any:
 
 
 @implements(forms.fetch_row, SoftmaxRow)
-def _fetch_row(policy: SoftmaxRow, actions: Any, s: np.ndarray, i: int) -> None:
-    start = np.uint64(i * policy.states + s[i]) * np.uint64(2 * len(actions)) + np.uint64(len(actions))
+def _fetch_row(policy: SoftmaxRow, actions: Any, place: Any) -> None:
+    start = place * np.uint64(2 * len(actions)) + np.uint64(len(actions))
     prefetch(policy.rows, start)  # type: ignore[call-arg]
     prefetch(policy.rows, start + np.uint64(len(actions) - 1))
 

@@ -51,7 +51,7 @@ class FusedEngine:
             near=critic.neighborhood.index.numpy().view(np.uint64),
             size=critic.neighborhood.size.numpy(),
         )
-        self._work = as_arguments(form_of(env), env)[1]
+        self._uniforms, self._step_work = env.num_uniforms, form_of(env).work
         self._laid_out = _unfrozen(form_of(trainer.policy)).laid_out()
         self._grows = critic.table is not None and critic.table.grows
         self._longest = 1 << (max(1, min(CHUNK, ENTRIES // env.n)).bit_length() - 1)
@@ -61,7 +61,7 @@ class FusedEngine:
     def workspace(self) -> int:
         """Counts the bytes that the threads need at work: 17 numbers and U + 1 uniforms per agent, and a block of rows."""
         n, _, actions = self._layout.pair.shape
-        each = n * (17 + self._work.uniforms + 1) + self._block * (2 * actions + 2) + self._work.work
+        each = n * (17 + self._uniforms + 1) + self._block * (2 * actions + 2) + self._step_work
         return 8 * self._workers.working(self._replicas) * each
 
     def advance(self, trainer: ActorCritic, steps: int) -> None:

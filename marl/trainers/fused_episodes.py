@@ -25,7 +25,7 @@ class FusedEpisodes(FusedEngine):
         """Counts that of every engine, 5 numbers per pair of an episode, rows of all agents, and a call's fresh starts."""
         n, _, actions = self._layout.pair.shape
         pairs = self._workers.working(self._replicas) * (5 * (self._horizon + 1) + 2 * actions + 2)
-        starts = self._replicas * (self._work.uniforms + 2) * (self._longest_call // self._horizon + 1)
+        starts = self._replicas * (self._uniforms + 2) * (self._longest_call // self._horizon + 1)
         return super().workspace + 8 * n * (pairs + starts)
 
     def _take(self, trainer: Any, steps: int, threaded: bool, given: Any, forms: Any, progress: Progress) -> None:

@@ -107,4 +107,4 @@ class Collector:
         table = self.policy.probability_table().cpu()
         laid_out = torch.zeros(*table.shape[:-1], 2, table.shape[-1], dtype=table.dtype)
         laid_out[..., 1, :] = table
-        return SoftmaxRows(laid_out.flatten(1).numpy(), table.shape[2])
+        return SoftmaxRows(laid_out.flatten(1).numpy())

@@ -63,7 +63,7 @@ def _draw_action(policy: Any, actions: Any, s: np.ndarray, i: int, row: Any, las
 
 
 @implements(forms.fetch_row, BlindRow)
-def _fetch_row(policy: Any, actions: Any, s: np.ndarray, i: int) -> None:
+def _fetch_row(policy: Any, actions: Any, place: Any) -> None:
     pass
 
 
