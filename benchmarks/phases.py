@@ -20,7 +20,7 @@ from pathlib import Path
 
 import marl
 
-LOOP = "        for c in range(len(agents)):\n            "
+LOOP = "        for c in range(agents):\n            "
 STEPS, ROWS = "actor_critic.py", "softmax_table.py"
 PHASES = {  # name -> (file of marl/kernels, first statement, first statement after it)
     "noise": (STEPS, "        fill(progress", "        step(numbers"),

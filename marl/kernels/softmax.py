@@ -5,7 +5,7 @@ their A probabilities. `rows` says where the rows of the agents start. `actions`
 tuple, A is known to the compiler.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -37,6 +37,20 @@ _COEFFICIENTS = (
 )
 
 
+class Work(NamedTuple):
+    """These are the arrays that `normalize` works in. Shapes: logits, p [A lanes or more], action by action, top, total
+    [lanes or more].
+
+    They are read as `work.p[at]`, here and wherever a form is: an array that gets a name of its own in a loop is counted
+    as being in use at every step, which takes longer than a row.
+    """
+
+    logits: np.ndarray
+    p: np.ndarray
+    top: np.ndarray
+    total: np.ndarray
+
+
 @njit(cache=True, forceinline=True, error_model="numpy", fastmath=FAST)
 def exp(x: float) -> float:
     """Returns e^x for x <= 0, relative error below 5e-16, 0 below -708 (e^x < 4e-308), NaN for NaN; no branch, no call.
@@ -56,30 +70,23 @@ def exp(x: float) -> float:
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", fastmath=FAST)
-def normalize(actions: Any, lanes: int, logits: np.ndarray, p: np.ndarray, top: np.ndarray, total: np.ndarray) -> None:
-    """p <- exp(logits - max), total <- 1 / sum over actions, for as many agents as `lanes`, a multiple of LANES.
-
-    Shapes: logits, p [A lanes or more], action by action, top, total [lanes or more]; see `workspace`.
-    """
+def normalize(actions: Any, lanes: int, work: Work) -> None:
+    """p <- exp(logits - max), total <- 1 / sum over actions, for as many agents as `lanes`, a multiple of LANES."""
     for i in range(lanes):
-        top[i] = logits[i]
+        work.top[i] = work.logits[i]
     for x in range(1, len(actions)):
         for i in range(lanes):
-            at = x * lanes + i
-            top[i] = logits[at] if logits[at] > top[i] else top[i]
+            logit = work.logits[x * lanes + i]
+            work.top[i] = logit if logit > work.top[i] else work.top[i]
+    for i in range(lanes):
+        work.total[i] = 0.0
     for x in range(len(actions)):
         for i in range(lanes):
             at = x * lanes + i
-            p[at] = logits[at] - top[i]
-    for at in range(len(actions) * lanes):
-        p[at] = exp(p[at])
+            work.p[at] = exp(work.logits[at] - work.top[i])
+            work.total[i] += work.p[at]
     for i in range(lanes):
-        total[i] = p[i]
-    for x in range(1, len(actions)):
-        for i in range(lanes):
-            total[i] += p[x * lanes + i]
-    for i in range(lanes):
-        total[i] = 1.0 / total[i]
+        work.total[i] = 1.0 / work.total[i]
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", fastmath=FAST)
@@ -110,28 +117,30 @@ def _draw_last(actions: Any, policy: np.ndarray, first: int, last: int, total: f
 
 
 @njit(cache=True)
-def workspace(agents: int, count: int, dtype: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Makes room for `normalize` to work in: logits, p [A lanes], top, total [lanes], for so many agents and actions."""
+def workspace(agents: int, count: int, dtype: Any) -> Work:
+    """Makes room for `normalize` to work in, for so many agents and actions."""
     lanes = -(-agents // LANES) * LANES
-    return np.zeros(count * lanes, dtype), np.zeros(count * lanes, dtype), np.zeros(lanes, dtype), np.zeros(lanes, dtype)
+    return Work(
+        np.zeros(count * lanes, dtype), np.zeros(count * lanes, dtype), np.zeros(lanes, dtype), np.zeros(lanes, dtype)
+    )
 
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)
 def refresh(actions: Any, theta: np.ndarray, legal: np.ndarray, policy: np.ndarray) -> None:
     """Lays out policy from theta. Shapes: theta [n, S, A], legal [n, S, A], policy [n S 2 A]."""
     agents, states, count = theta.shape
-    logits, p, top, total = workspace(agents, count, theta.dtype)
-    lanes = len(top)
+    work = workspace(agents, count, theta.dtype)
+    lanes = len(work.top)
     for s in range(states):
         for i in range(agents):
             for x in range(count):
-                logits[x * lanes + i] = theta[i, s, x] if legal[i, s, x] else -np.inf
-        normalize(actions, lanes, logits, p, top, total)
+                work.logits[x * lanes + i] = theta[i, s, x] if legal[i, s, x] else -np.inf
+        normalize(actions, lanes, work)
         for i in range(agents):
             row = (i * states + s) * 2 * count
             for x in range(count):
-                policy[row + x] = logits[x * lanes + i]
-                policy[row + count + x] = p[x * lanes + i] * total[i]
+                policy[row + x] = work.logits[x * lanes + i]
+                policy[row + count + x] = work.p[x * lanes + i] * work.total[i]
 
 
 @njit(cache=True)

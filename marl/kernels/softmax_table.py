@@ -86,34 +86,33 @@ def _climb(
     chooser: np.ndarray,
     choosing: int,
     ascent: np.ndarray,
-    room: Any,
+    work: Any,
 ) -> float:
     """Takes agents by the block, in work arrays that stay in the nearest cache."""
-    rows, (logits, p, top, total), check = policy.rows, room, 0.0
-    count = len(actions)
+    count, check = len(actions), 0.0
     for first in range(0, choosing, BLOCK):
-        agents, ascents = chooser[first:choosing][:BLOCK], ascent[first:choosing][:BLOCK]
-        lanes = -(-len(agents) // LANES) * LANES
-        for c in range(len(agents)):
-            start, g = row[agents[c]], rows.dtype.type(ascents[c])
+        agents = min(choosing - first, BLOCK)
+        lanes = -(-agents // LANES) * LANES
+        for c in range(agents):
+            start, g = row[chooser[first + c]], policy.rows.dtype.type(ascent[first + c])
             if len(a) > BLOCK:
-                soon = row[agents[min(c + AHEAD, len(agents) - 1)]]
-                prefetch(rows, soon)  # type: ignore[call-arg]
-                prefetch(rows, soon + np.uint64(2 * count - 1))
+                soon = row[chooser[first + min(c + AHEAD, agents - 1)]]
+                prefetch(policy.rows, soon)  # type: ignore[call-arg]
+                prefetch(policy.rows, soon + np.uint64(2 * count - 1))
             for x in range(len(actions)):
                 at = start + np.uint64(x)
-                logits[x * lanes + c] = rows[at] - g * rows[at + np.uint64(count)]
-        for c in range(len(agents)):
-            x, g = a[agents[c]], rows.dtype.type(ascents[c])
-            check += g * rows[row[agents[c]] + np.uint64(count + x)]
-            logits[x * lanes + c] += g
-        normalize(actions, lanes, logits, p, top, total)
-        for c in range(len(agents)):
-            start, inverse = row[agents[c]], total[c]
+                work.logits[x * lanes + c] = policy.rows[at] - g * policy.rows[at + np.uint64(count)]
+        for c in range(agents):
+            x, g = a[chooser[first + c]], policy.rows.dtype.type(ascent[first + c])
+            check += g * policy.rows[row[chooser[first + c]] + np.uint64(count + x)]
+            work.logits[x * lanes + c] += g
+        normalize(actions, lanes, work)
+        for c in range(agents):
+            start, inverse = row[chooser[first + c]], work.total[c]
             for x in range(len(actions)):
                 at = start + np.uint64(x)
-                rows[at] = logits[x * lanes + c]
-                rows[at + np.uint64(count)] = p[x * lanes + c] * inverse
+                policy.rows[at] = work.logits[x * lanes + c]
+                policy.rows[at + np.uint64(count)] = work.p[x * lanes + c] * inverse
     return check
 
 
@@ -128,12 +127,12 @@ def _add_score(policy: SoftmaxRow, actions: Any, s: np.ndarray, i: int, row: Any
 
 
 @implements(forms.renew, SoftmaxRow)
-def _renew(policy: SoftmaxRow, actions: Any, s: np.ndarray, row: np.ndarray, room: Any) -> None:
-    rows, (logits, p, top, total), lanes = policy.rows, room, len(room[2])
+def _renew(policy: SoftmaxRow, actions: Any, s: np.ndarray, row: np.ndarray, work: Any) -> None:
+    lanes = len(work.top)
     for i in range(len(row)):
         for x in range(len(actions)):
-            logits[x * lanes + i] = rows[row[i] + np.uint64(x)]
-    normalize(actions, lanes, logits, p, top, total)
+            work.logits[x * lanes + i] = policy.rows[row[i] + np.uint64(x)]
+    normalize(actions, lanes, work)
     for i in range(len(row)):
         for x in range(len(actions)):
-            rows[row[i] + np.uint64(len(actions) + x)] = p[x * lanes + i] * total[i]
+            policy.rows[row[i] + np.uint64(len(actions) + x)] = work.p[x * lanes + i] * work.total[i]

@@ -53,9 +53,8 @@ class FusedEngine:
         )
         self._uniforms, self._step_work = env.num_uniforms, form_of(env).work
         self._laid_out = _unfrozen(form_of(trainer.policy)).laid_out()
-        self._grows = critic.table is not None and critic.table.grows
         self._longest = 1 << (max(1, min(CHUNK, ENTRIES // env.n)).bit_length() - 1)
-        self._longest_call = self._longest if self._grows else max(1, CALL // env.n)
+        self._longest_call = max(1, CALL // env.n)
 
     @property
     def workspace(self) -> int:
@@ -66,18 +65,25 @@ class FusedEngine:
 
     def advance(self, trainer: ActorCritic, steps: int) -> None:
         """Moves `trainer`, the one it was made for, `steps` steps ahead, in calls of a bounded number of steps."""
-        policy, step = _unfrozen(form_of(trainer.policy)), as_arguments(form_of(trainer.env), trainer.env)
+        policy = _unfrozen(form_of(trainer.policy))
+        given = *as_arguments(form_of(trainer.env), trainer.env), self._actions, self._layout
+        goal = trainer.critic.objective.fused()
         with spread(self._replicas) as threaded:
             self._forms.loop_for(self._kernel.lay_out, policy)(policy, self._actions, self._laid_out)
             try:
                 end = trainer.t + steps
                 while trainer.t < end:
-                    self._call(trainer, step, min(end, self._call_until(trainer.t)) - trainer.t, threaded)
+                    self._call(trainer, min(end, self._call_until(trainer)) - trainer.t, threaded, given, goal)
             finally:
                 self._forms.loop_for(self._kernel.take_back, policy)(policy, self._laid_out)
 
-    def _call_until(self, t: int) -> int:
-        return self.room_until(t) if self._grows else t + self._longest_call
+    def _call_until(self, trainer: ActorCritic) -> int:
+        """Returns the step up to which one call goes: a long way, unless the table would grow before that."""
+        t, table = trainer.t, trainer.critic.table
+        if table is None or not table.grows:
+            return t + self._longest_call
+        far = self.room_until(t + self._longest_call - self._longest)
+        return self.room_until(t) if table.growth(trainer.visits(far)) else far
 
     def room_until(self, t: int) -> int:
         """Returns the step up to which the table has room when it has room at step t.
@@ -88,7 +94,7 @@ class FusedEngine:
         cell = min(self._longest, max(SHORTEST, 1 << max(0, t.bit_length() - 1)))
         return (t // cell + 1) * cell
 
-    def _call(self, trainer: ActorCritic, step: tuple[Any, Any], steps: int, threaded: bool) -> None:
+    def _call(self, trainer: ActorCritic, steps: int, threaded: bool, given: tuple[Any, ...], goal: Any) -> None:
         interval, critic = trainer.interval, trainer.critic
         if critic.table is not None:
             critic.table.make_room(trainer.visits(self.room_until(trainer.t)))
@@ -101,8 +107,7 @@ class FusedEngine:
             finite=interval.finite.numpy(),
             done=np.zeros(self._replicas, dtype=np.int64),
         )
-        given = *step, self._actions, self._layout
-        forms = self._laid_out, _unfrozen(form_of(critic)), critic.objective.fused()
+        forms = self._laid_out, _unfrozen(form_of(critic)), goal
         try:
             self._take(trainer, steps, threaded, given, forms, progress)
         finally:  # Ctrl-C is heard when the kernel returns: what it did is done

@@ -107,10 +107,11 @@ class WirelessAccess(NetworkedMDP):
         """Gives the compiled step (see `marl.envs.wireless.kernel`) and its numbers."""
         from marl.envs.wireless import kernel  # numba takes its time: only where it is used
 
-        head = torch.tensor([self.num_points, self.target.shape[1], int(self.any_slot)])
-        ints = torch.cat([head, self.target.flatten(), self.slot_bit.flatten(), self.deadline])
-        floats = torch.cat([self.arrival, self._success_or_none])
-        return FusedStep(kernel.step, ints.numpy(), floats.numpy(), work=self.num_points + 1 + self.n)
+        target, bit, deadline = self.target.numpy(), self.slot_bit.numpy(), self.deadline.numpy()
+        head = (self.num_points, target.shape[1], self.any_slot)
+        ints = np.concatenate((head, target.ravel(), bit.ravel(), deadline))
+        floats = np.concatenate((self.arrival.numpy(), self._success_or_none.numpy()))
+        return FusedStep(kernel.step, ints, floats, work=self.num_points + 1 + self.n)
 
     def _attempt(self, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
         """Gives (bit of the packet sent or 0, probability that it goes through). Any leading axes."""
