@@ -1,6 +1,5 @@
 """A network is the interaction graph G = (N, E) with its kappa-hop neighborhoods N_i^kappa."""
 
-import json
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,12 +10,14 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from marl.core import topologies
-from marl.core.checks import integer
+from marl.core.checks import integer, number
 from marl.core.errors import NetworkError
+from marl.graphs import files, topologies
 
 MAX_PADDED = 2**28
 """Largest n * width that `neighborhood` will lay out (2 GiB of indices)."""
+MANY = 10**6
+"""So many stray nodes in a file are not laid out to be counted."""
 
 
 class Neighborhood(NamedTuple):
@@ -67,16 +68,22 @@ class Network:
     def from_file(cls, path: str | Path, *, connected: bool = True) -> "Network":
         """Reads a graph by the ending of its name.
 
-        `.json`: {"n": 3, "edges": [[0, 1], [1, 2]]} or networkx node-link data; `.graphml`: GraphML;
-        anything else: an edge list, two node names a line, `#` starts a comment.
+        `.json`: {"n": 3, "edges": [[0, 1], [1, 2]]} or networkx node-link data; `.graphml`, `.gexf`, `.gml`; `.csv`,
+        `.tsv`: node names in the first two columns; `.adjlist`: a node and its neighbors a line; anything else: an edge
+        list, two node names a line, `#` starts a comment. Weights and other data of edges are left out.
 
         Errors: `NetworkError` if the file is missing or malformed, has a self-loop, or is not connected
         (a stray node in a file is nearly always a slip; `connected=False` accepts it).
         """
-        path = Path(path)
         try:
-            network = cls._read(path)
-        except NetworkError as error:
+            found = files.read(Path(path))
+            if isinstance(found, nx.Graph):
+                network = cls.from_networkx(found)
+            else:
+                if connected and isinstance(found.n, int) and found.n > MANY + len(found.edges):
+                    raise NetworkError(f"it has {found.n} nodes and {len(found.edges)} edges, so it is not connected")
+                network = cls.from_edges(*found)
+        except (NetworkError, files.FormatError) as error:
             raise NetworkError(f"graph file {path}: {error}") from None
         except Exception as error:
             raise NetworkError(f"graph file {path} cannot be read: {_first_line(error)}") from None
@@ -85,52 +92,36 @@ class Network:
         return network
 
     @classmethod
-    def _read(cls, path: Path) -> "Network":
-        if path.suffix == ".json":
-            data = json.loads(path.read_text())
-            if isinstance(data, dict) and "nodes" in data:
-                links = "links" if "links" in data else "edges"
-                return cls.from_networkx(nx.node_link_graph(data, edges=links))
-            if not isinstance(data, dict) or set(data) != {"n", "edges"}:
-                raise NetworkError('expected {"n": ..., "edges": [[i, j], ...]} or networkx node-link data')
-            return cls.from_edges(data["n"], data["edges"])
-        if path.suffix == ".graphml":
-            return cls.from_networkx(nx.read_graphml(path))
-        pairs = []
-        for number, text in enumerate(path.read_text().splitlines(), start=1):
-            words = text.split("#")[0].split()
-            if words and len(words) != 2:
-                raise NetworkError(f"line {number} has {len(words)} words, an edge list has two node names a line")
-            if words:
-                pairs.append(words)
-        if all(word.isdigit() for pair in pairs for word in pair):
-            return cls.from_networkx(nx.Graph([(int(i), int(j)) for i, j in pairs]))
-        return cls.from_networkx(nx.Graph([(i, j) for i, j in pairs]))
-
-    @classmethod
     def line(cls, n: int) -> "Network":
         """Makes the line 0 - 1 - ... - n-1."""
+        n = integer("n", n, 1)
         return cls(n, topologies.line(n))
 
     @classmethod
     def ring(cls, n: int) -> "Network":
-        """Makes a line whose ends are joined."""
+        """Makes a line whose ends are joined; at least three nodes."""
+        n = integer("n", n, 3)
         return cls(n, topologies.ring(n))
 
     @classmethod
     def grid(cls, rows: int, cols: int) -> "Network":
         """Makes a grid of rows x cols nodes, row-major, four neighbors each."""
+        rows, cols = integer("rows", rows, 1), integer("cols", cols, 1)
         return cls(rows * cols, topologies.grid(rows, cols))
 
     @classmethod
     def king(cls, rows: int, cols: int) -> "Network":
         """Makes a grid of rows x cols nodes, row-major, eight neighbors each."""
+        rows, cols = integer("rows", rows, 1), integer("cols", cols, 1)
         return cls(rows * cols, topologies.king(rows, cols))
 
     @classmethod
     def random_geometric(cls, n: int, radius: float, seed: int = 0) -> "Network":
         """Draws n uniform points of the unit square and joins those closer than `radius`."""
-        return cls(n, topologies.random_geometric(n, radius, seed))
+        n, radius = integer("n", n, 1), number("radius", radius, 0.0)
+        if radius == 0.0:
+            raise NetworkError("radius must be positive, got 0")
+        return cls(n, topologies.random_geometric(n, radius, integer("seed", seed, 0)))
 
     def neighborhood(self, kappa: int) -> Neighborhood:
         """Finds N_i^kappa = {j: dist(i, j) <= kappa} by breadth-first search from all nodes at once over sparse pairs.

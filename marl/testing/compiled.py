@@ -14,7 +14,7 @@ from marl.schedulers import Constant, PowerLaw
 from marl.testing.demands import demand_equal, precision
 from marl.testing.inputs import random_pairs
 from marl.trainers import ScalableActorCritic
-from marl.trainers.fusing import form_of, not_declared
+from marl.trainers.fusible import form_of, not_declared
 from marl.trainers.rollout import Collector
 
 STEPS = 100

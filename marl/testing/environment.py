@@ -12,7 +12,7 @@ from marl.testing.demands import demand, demand_equal
 from marl.testing.fused_step import check_fused_step
 from marl.testing.inputs import ActionDraw, Inputs, legal_actions, random_inputs, walked_inputs
 from marl.testing.law import check_law
-from marl.trainers.fusing import form_of
+from marl.trainers.fusible import form_of
 
 
 def check_environment(

@@ -6,7 +6,7 @@ from marl.core.checks import integer
 from marl.core.environment import Environment, finite_environment
 from marl.core.errors import ContractError
 from marl.testing.inputs import random_inputs
-from marl.trainers.fusing import form_of, not_declared
+from marl.trainers.fusible import form_of, not_declared
 
 
 def check_fused_step(env: Environment, *, samples: int = 1000, seed: int = 0) -> None:

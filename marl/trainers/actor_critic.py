@@ -100,8 +100,13 @@ class ActorCritic(Trainer):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues as any trainer does.
 
-        Errors: `CheckpointError` also where plain SGD would pass over another optimizer's state.
+        Errors: `CheckpointError` also where a part of the state would be passed over.
         """
+        if unknown := state.keys() - self.state_dict().keys() - set(OPTIMIZERS):
+            raise CheckpointError(
+                f"the checkpoint is of another configuration: it holds {', '.join(sorted(unknown))}, "
+                "which this trainer does not have; start a new run"
+            )
         for name in OPTIMIZERS:  # plain SGD stood in checkpoints too, with an empty state
             if name not in self._modules() and name in state and state[name]["state"]:
                 raise CheckpointError(f"the checkpoint is of another configuration: its {name} is not plain SGD")

@@ -15,11 +15,11 @@ from marl.core.memory import require
 from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
 from marl.core.shapes import PerReplica, States, Values
-from marl.trainers.engines import TwoEngineActorCritic
 from marl.trainers.episode import Episode
-from marl.trainers.fused import FusedEngine
+from marl.trainers.fused_engine import FusedEngine
 from marl.trainers.fused_episodes import FusedEpisodes
 from marl.trainers.optimizers import apply
+from marl.trainers.two_engines import TwoEngineActorCritic
 
 
 class DiscountedActorCritic(TwoEngineActorCritic):

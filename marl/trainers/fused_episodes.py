@@ -4,7 +4,7 @@ from typing import Any
 
 from marl.kernels.arguments import Progress, Span
 from marl.trainers.actor_critic import ActorCritic
-from marl.trainers.fused import FusedEngine, step_sizes
+from marl.trainers.fused_engine import FusedEngine, step_sizes
 
 
 class FusedEpisodes(FusedEngine):

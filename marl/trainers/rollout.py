@@ -13,7 +13,7 @@ from marl.core.policy import Policy
 from marl.core.shapes import Rewards
 from marl.core.threads import spread
 from marl.kernels.arguments import FusedStep, action_count
-from marl.trainers.fusing import as_arguments, changed, check_done, form_of, not_declared
+from marl.trainers.fusible import as_arguments, changed, check_done, form_of, not_declared
 
 CHUNK = 4096
 """Most steps of one call."""

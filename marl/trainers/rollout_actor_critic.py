@@ -8,10 +8,9 @@ from torch import Tensor
 from marl.core.checks import choice, number
 from marl.core.critic import CounterfactualCritic, Critic
 from marl.core.environment import Environment
-from marl.core.errors import CheckpointError, ConfigError
+from marl.core.errors import ConfigError
 from marl.core.policy import NaturalGradientPolicy, Policy, entropy_of, of_actions
 from marl.core.scheduler import Scheduler
-from marl.trainers.actor_critic import OPTIMIZERS
 from marl.trainers.batched import BatchedActorCritic
 from marl.trainers.optimizers import apply
 from marl.trainers.returns import lambda_returns
@@ -66,16 +65,6 @@ class RolloutActorCritic(BatchedActorCritic):
         self._climbed = self._checked_critic() if self.all_actions else None
         self._natural = self._checked_policy() if self.natural is not None else None
         self._visit(self.s, self.a)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues as any trainer does. Errors: `CheckpointError` also where a part of the state would be passed over."""
-        unknown = state.keys() - self.state_dict().keys() - set(OPTIMIZERS)
-        if unknown:
-            raise CheckpointError(
-                f"the checkpoint is of another configuration: it holds {', '.join(sorted(unknown))}, "
-                "which this trainer does not have; start a new run"
-            )
-        super().load_state_dict(state)
 
     def _update(self, rollout: Rollout) -> None:
         critic, began = self.critic, self.t - self.buffer.length

@@ -7,9 +7,9 @@ from marl.core.critic import Critic, Transition
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
-from marl.trainers.engines import TwoEngineActorCritic
-from marl.trainers.fused import FusedEngine
+from marl.trainers.fused_engine import FusedEngine
 from marl.trainers.optimizers import apply
+from marl.trainers.two_engines import TwoEngineActorCritic
 
 
 class ScalableActorCritic(TwoEngineActorCritic):

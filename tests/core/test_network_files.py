@@ -86,7 +86,10 @@ def test_refusals_say_what_is_wrong(unchecked: None, build: Callable[[], object]
     [
         ("loop.txt", "0 1\n1 1\n", "node 1 has an edge to itself"),
         ("loop_named.txt", "10 20\n20 20\n", "node 20 has an edge to itself"),
-        ("three.txt", "0 1\n\n0 1 2\n", "line 3 has 3 words"),
+        ("three.txt", "0 1\n\n0 1 a\n", "line 3 has 3 words"),
+        ("spaces.txt", "New York Boston\n", "line 1 has 3 words"),
+        ("many.json", '{"n": 1000000000000, "edges": [[0, 1]]}', "1000000000000 nodes and 1 edges, so it is not connected"),
+        ("short.csv", "a,b\nc\n", "line 2 has no two node names"),
         ("one.txt", "0 1\n2\n", "line 2 has 1 words"),
         ("parts.txt", "0 1\n2 3\n", "not connected: it falls into 2 parts"),
         ("stray.json", '{"n": 3, "edges": [[0, 1]]}', "not connected: it falls into 2 parts"),

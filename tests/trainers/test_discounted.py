@@ -285,7 +285,7 @@ def test_calls_of_any_length(chunk: int, monkeypatch: pytest.MonkeyPatch) -> Non
     env = ENVIRONMENTS["interior"]()
     whole = make(env, "fused", 1, 3)
     whole.run(300)
-    monkeypatch.setattr("marl.trainers.fused.CHUNK", chunk)
+    monkeypatch.setattr("marl.trainers.fused_engine.CHUNK", chunk)
     pieces = make(env, "fused", 1, 3)
     for steps in (1, 99, 7, 193):
         pieces.run(steps)

@@ -12,7 +12,7 @@ from marl.core.scheduler import Scheduler
 from marl.core.threads import spread
 from marl.kernels.arguments import Layout, Progress, Span, action_count
 from marl.trainers.actor_critic import ActorCritic
-from marl.trainers.fusing import as_arguments, check_done, form_of
+from marl.trainers.fusible import as_arguments, check_done, form_of
 
 CHUNK = 4096
 """Most steps for which a growing table makes room at a time; a power of two."""

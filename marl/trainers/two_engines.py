@@ -11,8 +11,8 @@ from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
 from marl.trainers.actor_critic import ActorCritic
-from marl.trainers.fused import FusedEngine
-from marl.trainers.fusing import changed, not_declared, obstacle
+from marl.trainers.fused_engine import FusedEngine
+from marl.trainers.fusible import changed, not_declared, obstacle
 
 ENGINES = ("auto", "autograd", "fused")
 
