@@ -121,7 +121,7 @@ class HashStorage(Storage):
         self.used = np.array([(row[:, 0] >= 0).sum() for row in rows])
 
     def fused(self, **keys: Any) -> Any:
-        from marl.kernels.tables import HashTable  # numba takes its time: only where it is used
+        from marl.kernels.critic_tables import HashTable  # numba takes its time: only where it is used
 
         words = self.cells_by_replica().reshape(self.replicas, -1)
         values = words.view(self.values().numpy().dtype)

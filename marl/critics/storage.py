@@ -69,7 +69,7 @@ class Storage(ABC):
 
     @abstractmethod
     def fused(self, **keys: Any) -> Any:
-        """Returns the form that compiled loops change in place, see `marl.kernels.tables`.
+        """Returns the form that compiled loops change in place, see `marl.kernels.critic_tables`.
 
         keys: stride, base, dummy and keep.
         """
@@ -117,6 +117,6 @@ class DenseStorage(Storage):
         torch.stack(list(rows), out=self._slot_values[:-1].view(self.replicas, self.stride))
 
     def fused(self, **keys: Any) -> Any:
-        from marl.kernels.tables import DenseTable  # numba takes its time: only where it is used
+        from marl.kernels.critic_tables import DenseTable  # numba takes its time: only where it is used
 
         return DenseTable(**keys, values=self._slot_values[:-1].view(self.replicas, self.stride).numpy())

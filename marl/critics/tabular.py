@@ -41,7 +41,7 @@ class TabularCritic(Critic):
         self.table = Entries(env, self.neighborhood, kappa=self.kappa, **given)
 
     def fused(self) -> Any:
-        """Returns the table as compiled loops know it, see `marl.kernels.tables`; None if it is frozen."""
+        """Returns the table as compiled loops know it, see `marl.kernels.critic_tables`; None if it is frozen."""
         return self.table.fused()
 
     def _q(self, s: Tensor, a: Tensor) -> Tensor:

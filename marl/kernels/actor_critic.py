@@ -34,7 +34,7 @@ from marl.kernels.forms import (
 )
 from marl.kernels.noise import fill
 from marl.kernels.prefetch import prefetch
-from marl.kernels.softmax import AHEAD, BLOCK
+from marl.kernels.softmax_arithmetic import AHEAD, BLOCK
 from marl.kernels.steps import Numbers
 
 

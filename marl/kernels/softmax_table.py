@@ -7,7 +7,7 @@ import numpy as np
 from marl.kernels import forms
 from marl.kernels.forms import implements
 from marl.kernels.prefetch import prefetch
-from marl.kernels.softmax import AHEAD, BLOCK, LANES, draw, normalize, read_back, refresh, workspace
+from marl.kernels.softmax_arithmetic import AHEAD, BLOCK, LANES, draw, normalize, read_back, refresh, workspace
 
 
 class SoftmaxTable(NamedTuple):
@@ -23,7 +23,7 @@ class SoftmaxTable(NamedTuple):
 
 
 class SoftmaxRows(NamedTuple):
-    """These are the policies as loops read them: a row for every agent and state, see `marl.kernels.softmax`.
+    """These are the policies as loops read them: a row for every agent and state, see `marl.kernels.softmax_arithmetic`.
 
     Shapes: rows [B, n S 2 A].
     """

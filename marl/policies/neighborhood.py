@@ -55,8 +55,8 @@ class NeighborhoodSoftmax(NeighborhoodPolicy):
         self.register_buffer("_scale", scale, persistent=False)
 
     def sampled(self) -> Any:
-        """Returns what compiled rollouts draw from, see `marl.kernels.log_linear`."""
-        from marl.kernels.log_linear import LogLinear  # numba takes its time: only where it is used
+        """Returns what compiled rollouts draw from, see `marl.kernels.neighborhood_softmax`."""
+        from marl.kernels.neighborhood_softmax import LogLinear  # numba takes its time: only where it is used
 
         index, _, size = self.neighborhood
         theta = (self.theta.detach() * self._scale[..., None, None, None]).double().cpu().numpy()

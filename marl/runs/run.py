@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from marl.runs.directory import RunDirectory, fingerprint
 from marl.runs.interruption import postponed
 from marl.runs.last_tenth import LastTenth, last_tenth_mean
 from marl.runs.memory import forecast
+from marl.runs.pace import Pace
 from marl.runs.settings import Settings, parse, use_threads
 from marl.runs.summary import summary_of
 from marl.schedulers import TwoTimescale
@@ -83,19 +85,18 @@ class _Run:
     tail: LastTenth
     board: list[Logger]
 
+    def __post_init__(self) -> None:
+        self._pace, self._start, self._began, self._learning = Pace(), self.trainer.t, time.perf_counter(), 0.0
+
     def go(self) -> dict[str, Any]:
         """Trains to the end, evaluates and writes the summary, whatever happens."""
-        trainer, start, clock = self.trainer, self.trainer.t, time.perf_counter()
-
-        def rate() -> float:
-            return (trainer.t - start) / (time.perf_counter() - clock)
-
+        trainer = self.trainer
         try:
             self._train()
-            trained = rate()
+            rates = self._rates()
             evaluation = self._evaluate()
             self._close()
-            summary = self._summarize(trained, "finished", evaluation=evaluation)
+            summary = self._summarize(rates, "finished", evaluation=evaluation)
         except KeyboardInterrupt:
             self._close()
             raise
@@ -106,7 +107,7 @@ class _Run:
                 if full:
                     self._save()
                 self._close()
-                self._summarize(rate(), status, reason=str(error))
+                self._summarize(self._rates(), status, reason=str(error))
             if isinstance(error, OSError):
                 text = f"the run stopped at step {trainer.t}: {error}; a checkpoint that it wrote before is whole"
                 raise RunFailedError(text) from None
@@ -120,20 +121,28 @@ class _Run:
     def _train(self) -> None:
         """Trains in pieces of half a second, after each of which Ctrl-C and SIGTERM leave a checkpoint."""
         trainer, piece = self.trainer, 1
-        steps, checkpoint_every = self.settings.steps, self.settings.checkpoint_every
+        steps, every = self.settings.steps, self.settings.checkpoint_every or math.inf
         with postponed() as request:
             while trainer.t < steps:
                 self.tail.reach(trainer)
-                checkpoint = trainer.t - trainer.t % checkpoint_every + checkpoint_every
+                checkpoint = (trainer.t // every + 1) * every
                 stops = (checkpoint, self.tail.start, steps, trainer.t + piece)
                 begun, clock = trainer.t, time.perf_counter()
-                trainer.run(min(stop for stop in stops if stop > trainer.t) - trainer.t)
-                rate = (trainer.t - begun) / max(time.perf_counter() - clock, 1e-9)
-                piece = max(1, min(int(rate * PIECE), 10 * piece))
-                if request.made or trainer.t in (checkpoint, steps):
-                    self._save()
+                trainer.run(int(min(stop for stop in stops if stop > trainer.t)) - trainer.t)
+                seconds = time.perf_counter() - clock
+                self._learning += seconds
+                piece = max(1, min(int((trainer.t - begun) / max(seconds, 1e-9) * PIECE), 10 * piece))
+                due = self._pace.due if every == math.inf else trainer.t == checkpoint
+                if request.made or due or trainer.t == steps:
+                    with self._pace.writing():
+                        self._save()
                 if request.made:
                     raise KeyboardInterrupt
+
+    def _rates(self) -> tuple[float, float]:
+        """Returns steps per second of the run so far, and of its learning alone."""
+        steps, seconds = self.trainer.t - self._start, time.perf_counter() - self._began
+        return steps / max(seconds, 1e-9), steps / max(self._learning, 1e-9)
 
     def _save(self) -> None:
         for logger in self.trainer.loggers:
@@ -155,11 +164,11 @@ class _Run:
             logger.log(self.trainer.t, {"eval/average_reward": evaluation.average_reward.numpy()})
         return evaluation
 
-    def _summarize(self, rate: float, status: str, **more: Any) -> dict[str, Any]:
+    def _summarize(self, rates: tuple[float, float], status: str, **more: Any) -> dict[str, Any]:
         average, arrays = self.tail.average(self.trainer), self.arrays.arrays()
         returns = arrays.get("train/discounted_return")
         returned = None if returns is None else last_tenth_mean(arrays["step"], returns).tolist()
-        given = self.config, self.environment, self.trainer, average, rate, status
+        given = self.config, self.environment, self.trainer, average, rates, status
         summary = summary_of(*given, discounted_return=returned, **more)
         self.folder.close(arrays, summary)
         return summary

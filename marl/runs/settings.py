@@ -16,6 +16,8 @@ KEYS = ("steps", "replicas", "seed", "dtype", "log_every", "threads", "eval", "c
 """The keys of a configuration besides those of its parts."""
 _NESTED = {"eval": ("steps", "burn_in"), "checkpoint": ("every",)}
 MAX_THREADS = 1024
+LOG_POINTS = 200
+"""So many, or a few fewer, unless `log_every` is given."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Settings:
 
     log_every_is_given: if not, `log_every` is a share of `steps`, and a run that is continued keeps what it had.
     threads: None = one for tensors and all cores for compiled replicas. eval_burn_in: None = a share of eval_steps.
+    checkpoint_every: None = by the clock, see `marl.runs.pace`.
     resume: whether there has to be a checkpoint. force: whether what is in the directory is replaced.
     """
 
@@ -34,7 +37,7 @@ class Settings:
     threads: int | None
     eval_steps: int
     eval_burn_in: int | None
-    checkpoint_every: int
+    checkpoint_every: int | None
     resume: bool
     force: bool
 
@@ -46,7 +49,7 @@ def parse(config: Mapping[str, Any]) -> Settings:
         _check_names(f"{group}.", config[group], names)
     steps, force = integer("steps", config["steps"], 1), boolean("force", config["force"])
     threads = parse_threads(config["threads"])
-    checkpoint_every = _or_share("checkpoint.every", config["checkpoint"]["every"], steps, 10)
+    checkpoint_every = config["checkpoint"]["every"]
     eval_steps, eval_burn_in = config["eval"]["steps"], config["eval"]["burn_in"]
     return Settings(
         steps=steps,
@@ -56,7 +59,7 @@ def parse(config: Mapping[str, Any]) -> Settings:
         threads=threads,
         eval_steps=integer("eval.steps", eval_steps, 0 if eval_steps == 0 else BATCHES),
         eval_burn_in=None if eval_burn_in is None else integer("eval.burn_in", eval_burn_in, 0),
-        checkpoint_every=checkpoint_every,
+        checkpoint_every=None if checkpoint_every is None else integer("checkpoint.every", checkpoint_every, 1),
         resume=bool(config["resume"]),
         force=force,
     )
@@ -92,9 +95,10 @@ def _check_names(prefix: str, config: Any, known: Sequence[str]) -> None:
 
 
 def _log_every(config: Mapping[str, Any], steps: int) -> int:
-    log_every = _or_share("log_every", config["log_every"], steps, 200)
     if config["log_every"] is None:
-        log_every = _whole_rollouts(log_every, config["trainer"], steps)
+        log_every = _whole_rollouts(-(-steps // LOG_POINTS), config["trainer"], steps)
+    else:
+        log_every = integer("log_every", config["log_every"], 1)
     if log_every > steps:
         raise ConfigError(f"log_every={log_every} is more than steps={steps}, so nothing would be logged; make it smaller")
     return log_every
@@ -105,7 +109,3 @@ def _whole_rollouts(log_every: int, trainer: Any, steps: int) -> int:
     rollout = trainer.get("rollout", 1) if isinstance(trainer, Mapping) else 1
     whole = isinstance(rollout, int) and 1 < rollout < steps
     return min(-(-log_every // rollout) * rollout, steps) if whole else log_every
-
-
-def _or_share(name: str, value: Any, steps: int, parts: int) -> int:
-    return -(-steps // parts) if value is None else integer(name, value, 1)

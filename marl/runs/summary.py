@@ -17,7 +17,7 @@ def summary_of(
     environment: str,
     trainer: Trainer,
     average_reward: list[float],
-    steps_per_second: float,
+    steps_per_second: tuple[float, float],
     status: str,
     *,
     reason: str = "",
@@ -28,11 +28,14 @@ def summary_of(
 
     average_reward, eval_average_reward: per replica, per agent and step; the former over the last 10 % of training.
 
-    env_steps_per_second counts steps of the clock; agent_steps_per_second multiplies by replicas and agents.
+    env_steps_per_second: steps of the clock by the time from the first of them to the last checkpoint, log points and
+    checkpoints included; agent_steps_per_second multiplies by replicas and agents. training_steps_per_second: by the time
+    that learning and log points took.
     discounted_return: per replica, the mean over agents of sum_t gamma^t r_i, for trainers whose score it is.
     environment: a digest of what it holds, in case a file it was read from changes.
     status: `finished`, `diverged` or `failed`, the latter two with `reason`.
     """
+    whole, training = steps_per_second
     summary: dict[str, Any] = {
         "status": status,
         "average_reward": average_reward,
@@ -40,8 +43,9 @@ def summary_of(
         "replicas": trainer.replicas,
         "seed": trainer.seed,
         "engine": trainer.engine,
-        "env_steps_per_second": steps_per_second,
-        "agent_steps_per_second": steps_per_second * trainer.replicas * trainer.env.n,
+        "env_steps_per_second": whole,
+        "agent_steps_per_second": whole * trainer.replicas * trainer.env.n,
+        "training_steps_per_second": training,
         "environment": environment,
         "config": config,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},

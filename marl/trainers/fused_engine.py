@@ -35,7 +35,7 @@ class FusedEngine:
     def __init__(self, trainer: ActorCritic):
         from marl.kernels import actor_critic, forms, workers  # numba takes its time: only where it is used
         from marl.kernels.rescaling import Fixed
-        from marl.kernels.softmax import BLOCK
+        from marl.kernels.softmax_arithmetic import BLOCK
 
         env, critic = finite_environment(trainer.env, type(trainer).__name__), trainer.critic
         mask = env.action_mask

@@ -129,7 +129,7 @@ def test_two_processes_with_one_seed(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     assert_same_numbers(one, other)
     assert curves(one) == curves(other)
-    clocks = ("env_steps_per_second", "agent_steps_per_second")
+    clocks = ("env_steps_per_second", "agent_steps_per_second", "training_steps_per_second")
     first, second = ({k: v for k, v in summary_of(run).items() if k not in clocks} for run in (one, other))
     assert first == second
     assert (one / ".hydra/config.yaml").read_bytes() == (other / ".hydra/config.yaml").read_bytes()

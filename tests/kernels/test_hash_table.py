@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import pytest
 
-from marl.kernels import forms, hash_table, tables
+from marl.kernels import critic_tables, forms, hash_table
 
 MISSING = -7
 
@@ -188,7 +188,7 @@ def searched(row: np.ndarray, keys: np.ndarray) -> tuple[int, np.ndarray]:
     slot = np.empty(len(keys), np.uint64)
     no_keys = np.empty((0, 0), np.int64), np.empty(0, np.int64), np.empty(0, np.int64), -1
     width, used = np.array([len(row) // 2]), np.zeros(1, np.int64)
-    table = tables.HashTable(*no_keys, row.view(np.float64)[None], row[None], width, used)
+    table = critic_tables.HashTable(*no_keys, row.view(np.float64)[None], row[None], width, used)
     made = _search_all(table, keys, slot)
     return made, slot.astype(np.int64)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from marl import TabularSoftmax, WirelessAccess
-from marl.kernels import softmax
+from marl.kernels import softmax_arithmetic
 from marl.kernels.arguments import UNROLLED, action_count
 
 
@@ -14,7 +14,7 @@ from marl.kernels.arguments import UNROLLED, action_count
 def each_exp(x):
     y = np.empty_like(x)
     for k in range(len(x)):
-        y[k] = softmax.exp(x[k])
+        y[k] = softmax_arithmetic.exp(x[k])
     return y
 
 
@@ -22,7 +22,7 @@ def each_exp(x):
 def each_draw(actions, policy, rows, last, u):
     drawn = np.empty(len(u), np.int64)
     for k in range(len(u)):
-        drawn[k] = softmax.draw(actions, policy, rows[k], last[k], u[k])
+        drawn[k] = softmax_arithmetic.draw(actions, policy, rows[k], last[k], u[k])
     return drawn
 
 
@@ -46,7 +46,7 @@ def test_rows_of_a_policy(actions: int) -> None:
     legal = draw.random((agents, states, actions)) < 0.7
     legal[..., draw.integers(actions)] = True
     policy = np.empty(2 * theta.size)
-    softmax.refresh(action_count(actions), theta, legal, policy)
+    softmax_arithmetic.refresh(action_count(actions), theta, legal, policy)
     shaped = policy.reshape(agents, states, 2, actions)
     logits = np.where(legal, theta, -np.inf)
     weights = np.exp(logits - logits.max(axis=2, keepdims=True))
@@ -55,7 +55,7 @@ def test_rows_of_a_policy(actions: int) -> None:
     assert np.allclose(shaped[:, :, 1], p, rtol=0.0, atol=1e-15)
     assert (shaped[:, :, 1][~legal] == 0.0).all()
     back = np.zeros_like(theta)
-    softmax.read_back(policy, legal, back)
+    softmax_arithmetic.read_back(policy, legal, back)
     assert np.array_equal(back, np.where(legal, theta, 0.0))
 
     last = (legal * np.arange(actions)).max(axis=2).reshape(-1)

@@ -37,7 +37,7 @@ def test_what_is_given_is_read() -> None:
 
 def test_what_is_not_given_is_a_share_of_the_steps() -> None:
     found = read(steps=1001, log_every=None, checkpoint={"every": None}, eval={"steps": 0, "burn_in": None})
-    assert (found.log_every, found.log_every_is_given, found.checkpoint_every) == (6, False, 101)
+    assert (found.log_every, found.log_every_is_given, found.checkpoint_every) == (6, False, None)
     assert (found.eval_steps, found.eval_burn_in, found.threads, found.resume) == (0, None, None, False)
 
 

@@ -6,7 +6,7 @@ import torch
 from marl.envs import Coloring, WirelessAccess
 from marl.kernels import workers
 from marl.kernels.arguments import UNROLLED
-from marl.kernels.softmax import BLOCK
+from marl.kernels.softmax_arithmetic import BLOCK
 from tests.trainers.test_fused import (
     ENVIRONMENTS,
     EXTRAS,

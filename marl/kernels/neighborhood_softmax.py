@@ -9,7 +9,7 @@ import numpy as np
 
 from marl.kernels import forms
 from marl.kernels.forms import implements
-from marl.kernels.softmax import draw, exp
+from marl.kernels.softmax_arithmetic import draw, exp
 
 
 class LogLinear(NamedTuple):
