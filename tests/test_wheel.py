@@ -46,7 +46,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(path, source / name)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     run(*pip, "wheel", ".", "--no-deps", "--quiet", "--wheel-dir", str(directory), cwd=source)
-    (built,) = directory.glob("*.whl")
+    (built,) = directory.glob("networked_marl-*.whl")
     return built
 
 

@@ -22,6 +22,8 @@ def main() -> int:
     if any(argument in ("-h", "--help") for argument in rest):
         print(importlib.import_module("marl.cli.help").of(command))
         return 0
+    if warning := importlib.import_module("marl.cli.installation").other_distribution():
+        print(f"marl: {warning}", file=sys.stderr)
     sys.path.append(os.getcwd())  # a _target_ may name a module beside the user
     try:
         return int(importlib.import_module(f"marl.cli.{command}").main(rest))

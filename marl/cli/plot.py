@@ -45,7 +45,7 @@ def _write(out: Path, groups: list[Group], left_out: list[str], table: str) -> N
     try:
         from marl.plotting import learning_curves
     except ModuleNotFoundError:
-        print(f"no picture: it needs matplotlib (pip install marl[plots]); numbers are in {out}")
+        print(f"no picture: it needs matplotlib (pip install networked-marl[plots]); numbers are in {out}")
         return
     picture = learning_curves([(group.label, group.steps, *curve) for group, curve in zip(groups, curves, strict=True)])
     write_atomically(out / "curves.png", lambda file: file.write(picture))

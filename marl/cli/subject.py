@@ -75,7 +75,7 @@ def picture(columns: dict[str, list[float]], band: dict[str, list[float]], accur
     try:
         from marl.plotting import decay_picture
     except ModuleNotFoundError:
-        print("the picture needs matplotlib: pip install marl[plots]")
+        print("the picture needs matplotlib: pip install networked-marl[plots]")
         return None
     return decay_picture(columns, band, accuracy)
 

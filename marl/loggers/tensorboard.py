@@ -117,7 +117,7 @@ class TensorBoardLogger:
         try:
             from marl.plotting import network_picture
         except ModuleNotFoundError:
-            log.info("the network picture needs matplotlib: pip install marl[plots]")
+            log.info("the network picture needs matplotlib: pip install networked-marl[plots]")
             return
         try:
             picture = network_picture(self._env, agent_reward, "reward per agent and step")

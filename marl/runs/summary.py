@@ -9,7 +9,7 @@ import numpy as np
 from marl.trainers.evaluation import Evaluation
 from marl.trainers.trainer import Trainer
 
-PACKAGES = ("marl", "torch", "numpy", "numba", "networkx", "hydra-core", "tensorboard")
+PACKAGES = ("networked-marl", "torch", "numpy", "numba", "networkx", "hydra-core", "tensorboard")
 
 
 def summary_of(

@@ -359,7 +359,7 @@ def test_without_matplotlib_there_are_still_numbers(
     monkeypatch.setitem(sys.modules, "marl.plotting", None)
     outcome = marl(command, *WEAK, "out=here")
     assert (outcome.code, outcome.err) == (0, "")
-    assert "marl[plots]" in outcome.out
+    assert "networked-marl[plots]" in outcome.out
     assert [Path(path).suffix for path in contents(tmp_path / "here")] == [".json"]
 
 

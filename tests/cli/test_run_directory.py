@@ -54,7 +54,7 @@ def test_summary(run: Path) -> None:
     assert summary["agent_steps_per_second"] == pytest.approx(2 * 6 * summary["env_steps_per_second"])
     assert summary["config"] == yaml.safe_load((run / ".hydra" / "config.yaml").read_text())
     assert summary["config"]["env"]["rows"] == 2
-    assert {"python", "marl", "torch", "numpy", "hydra-core", "tensorboard"} <= set(summary["versions"])
+    assert {"python", "networked-marl", "torch", "numpy", "hydra-core", "tensorboard"} <= set(summary["versions"])
     assert summary["versions"]["torch"] == torch.__version__
 
 

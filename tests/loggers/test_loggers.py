@@ -116,7 +116,7 @@ def test_no_picture_without_matplotlib(
     logger.log(5, metrics(5))
     with caplog.at_level(logging.INFO):
         logger.close()
-    assert ("pip install marl[plots]" in caplog.text) == missing
+    assert ("pip install networked-marl[plots]" in caplog.text) == missing
     assert images_in(tmp_path) == ([] if missing else ["network/agent_reward"])
 
 
