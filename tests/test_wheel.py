@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-BUILT_FROM = ("marl", "conf", "pyproject.toml", "README.md", "LICENSE")
+BUILT_FROM = ("marl", "conf", "pyproject.toml", "setup.cfg", "README.md", "LICENSE")
 
 PROGRAM = """
 import sys
@@ -33,10 +33,9 @@ def run(*command: str, cwd: Path, **environment: str) -> subprocess.CompletedPro
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy, so that no build folder is left in the checkout."""
-    directory = tmp_path_factory.mktemp("wheel")
-    source = directory / "source"
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy, so that no build folder is left in the checkout."""
+    source = tmp_path_factory.mktemp("source") / "checkout"
     source.mkdir()
     for name in BUILT_FROM:
         path = REPOSITORY / name
@@ -44,6 +43,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(path, source / name)
+    return source
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     run(*pip, "wheel", ".", "--no-deps", "--quiet", "--wheel-dir", str(directory), cwd=source)
     (built,) = directory.glob("networked_marl-*.whl")
@@ -73,3 +78,11 @@ def test_it_trains_from_anywhere(wheel: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "summary.json").is_file()
     script = run(str(site / "bin" / "marl"), "--help", cwd=Path("/"), PYTHONPATH=str(site))
     assert script.stdout.startswith("usage: marl COMMAND")
+
+
+def test_an_editable_install_is_found_beside_a_folder_of_the_same_name(source: Path, tmp_path: Path) -> None:
+    """It is a line in a .pth file that names the checkout: what the finder of a package would do comes too late."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
+    run(*pip, "--target", str(tmp_path / "site"), "--editable", str(source), cwd=tmp_path)
+    (paths,) = (tmp_path / "site").glob("*.pth")
+    assert [Path(line).resolve() for line in paths.read_text(encoding="utf-8").splitlines()] == [source.resolve()]
