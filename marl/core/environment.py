@@ -80,10 +80,12 @@ class Environment(ABC):
         return self._contains(s, a)
 
     @abstractmethod
-    def _reset(self, u: Tensor) -> Tensor: ...
+    def _reset(self, u: Tensor) -> Tensor:
+        """Does what `reset` says."""
 
     @abstractmethod
-    def _step(self, s: Tensor, a: Tensor, u: Tensor) -> tuple[Tensor, Tensor]: ...
+    def _step(self, s: Tensor, a: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Does what `step` says."""
 
     def _contains(self, s: Tensor, a: Tensor) -> bool:
         """Says whether there is one of each for every agent; kinds of environments that know more say more."""
@@ -166,10 +168,12 @@ class NetworkedMDP(FiniteEnvironment):
         return self._reward(s, a)
 
     @abstractmethod
-    def _transition(self, s: Tensor, a: Tensor) -> Tensor: ...
+    def _transition(self, s: Tensor, a: Tensor) -> Tensor:
+        """Does what `transition` says."""
 
     @abstractmethod
-    def _reward(self, s: Tensor, a: Tensor) -> Tensor: ...
+    def _reward(self, s: Tensor, a: Tensor) -> Tensor:
+        """Does what `reward` says."""
 
     def _step(self, s: Tensor, a: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         cdf = self._transition(s, a).cumsum(dim=-1)

@@ -33,4 +33,5 @@ class Scheduler(ABC):
         return np.array([self(t) for t in range(first, first + steps)], dtype=np.float64)
 
     @abstractmethod
-    def _value(self, t: int) -> float: ...
+    def _value(self, t: int) -> float:
+        """Returns the step size of step t."""

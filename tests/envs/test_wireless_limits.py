@@ -88,7 +88,7 @@ def test_the_flow_bound_is_the_smallest_cut(seed: int) -> None:
 
 
 def test_the_network_of_the_paper() -> None:
-    """The lines of Figure 5 in the README."""
+    """The lines of Figure 5 at full length, docs/results.md."""
     found = {
         p: (dedicated_matching(e := WirelessAccess(access_points=p))[0], flow_bound(e)) for p in ("interior", "corners")
     }
