@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ PACKAGES = ("marl", "torch", "numpy", "numba", "networkx", "hydra-core", "tensor
 
 def summary_of(
     config: dict[str, Any],
-    environment: str,
+    depends: Mapping[str, Any],
     trainer: Trainer,
     average_reward: list[float],
     steps_per_second: float,
@@ -30,7 +31,7 @@ def summary_of(
 
     env_steps_per_second counts steps of the clock; agent_steps_per_second multiplies by replicas and agents.
     discounted_return: per replica, the mean over agents of sum_t gamma^t r_i, for trainers whose score it is.
-    environment: a digest of what it holds, in case a file it was read from changes.
+    environment, code: digests of what the environment holds and of the code of parts of one's own, in case they change.
     status: `finished`, `diverged` or `failed`, the latter two with `reason`.
     """
     summary: dict[str, Any] = {
@@ -42,7 +43,7 @@ def summary_of(
         "engine": trainer.engine,
         "env_steps_per_second": steps_per_second,
         "agent_steps_per_second": steps_per_second * trainer.replicas * trainer.env.n,
-        "environment": environment,
+        **depends,
         "config": config,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
     }
