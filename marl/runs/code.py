@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from marl.loggers.flatten import flatten
-from marl.runs.digest import NUMBERS, digest_of
+from marl.runs.digest import NUMBERS, compiled, digest_of
 
 PARTS = ("env", "policy", "critic", "critic_scheduler", "actor_scheduler", "trainer")
 """Parts of a configuration whose code decides about the numbers of a run."""
@@ -49,16 +49,10 @@ def code_of(config: Mapping[str, Any], parts: Iterable[str] = PARTS) -> dict[str
 def source_of(function: FunctionType) -> str:
     """Returns the source of a function and of what it uses, or what it is compiled to if there is no source of it alone."""
     if function.__name__ == "<lambda>":
-        return f"{function.__code__.co_code.hex()} {function.__code__.co_names} {_constants(function.__code__)}"
+        return compiled(function.__code__)
     reader = _Reader()
     reader.definition(function)
     return reader.text()
-
-
-def _constants(code: Any) -> list[str]:
-    inner = (part for part in code.co_consts if inspect.iscode(part))
-    plain = [digest_of(part) for part in code.co_consts if not inspect.iscode(part)]
-    return plain + [f"{part.co_code.hex()} {part.co_names} {_constants(part)}" for part in inner]
 
 
 def _imported(path: str) -> Any:

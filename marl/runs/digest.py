@@ -3,11 +3,14 @@
 import contextlib
 import functools
 import hashlib
+import multiprocessing.process
 import os
 import random
-from collections.abc import Iterable, Mapping
+import subprocess
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, NoneType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType, NoneType
 from typing import Any
 
 import numpy as np
@@ -16,8 +19,11 @@ import torch
 from marl.core.network import Network
 
 NUMBERS = frozenset((NoneType, bool, int, float, complex))
-GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
-"""Left out: how far they have drawn is no part of a thing that is made anew."""
+AT_WORK = (
+    *(random.Random, np.random.Generator, np.random.RandomState, torch.Generator),
+    *(threading.Thread, subprocess.Popen, multiprocessing.process.BaseProcess),
+)
+"""Left out: how far a generator has drawn, and the number of a process, are other ones in a thing that is made anew."""
 DEEPEST = 100
 """Levels of nesting that are looked into."""
 LONGEST_PATH = 4096
@@ -25,20 +31,28 @@ _MODULE = vars(torch.nn.Module())
 _OF_A_MODULE = ("training", "_parameters", "_buffers", "_modules")
 
 
-def digest_of(thing: Any) -> str:
+def digest_of(thing: Any, source: Callable[[FunctionType], str] = lambda function: compiled(function.__code__)) -> str:
     """Digests what `thing` holds: numbers, texts, arrays, tensors, parameters, functions, and what is made of them.
 
     A text or path that names a file stands for what is in the file, the full path of a directory for any. An object is
-    what pickle would keep of it, without cached properties. Not seen: the state of random generators, files in a
-    directory, what only compiled extensions hold, and more than 100 levels of nesting.
+    what pickle would keep of it (`__getstate__` may leave out more), without cached properties. Not seen: the state of
+    random generators and processes, files in a directory, what only compiled extensions hold, and more than 100 levels
+    of nesting. source: what stands for a function, beside its defaults and what it encloses.
     """
-    return _Reader().digest(thing).hex()
+    return _Reader(source).digest(thing).hex()
+
+
+def compiled(code: CodeType) -> str:
+    """Writes out what Python made of a function, but for where it stands."""
+    constants = [compiled(part) if isinstance(part, CodeType) else digest_of(part) for part in code.co_consts]
+    return f"{code.co_code.hex()} {code.co_names} {constants}"
 
 
 class _Reader:
     """This walks through one thing; what it met is known again by place, never by address."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Callable[[FunctionType], str]):
+        self._source = source
         self._known: dict[int, tuple[Any, bytes]] = {}  # holds on to the things, whose numbers would be given again
         self._above: dict[int, int] = {}
 
@@ -68,8 +82,8 @@ class _Reader:
             return _text(str(x))
         if kind in (bytes, bytearray):
             return _hash(kind.__name__, x)
-        if isinstance(x, GENERATORS):
-            return _hash("generator", _name(kind))
+        if isinstance(x, AT_WORK):
+            return _hash("at work", _name(kind))
         if isinstance(x, (np.ndarray, np.generic)):
             return self._array(x, kind)
         if isinstance(x, torch.Tensor):
@@ -100,15 +114,13 @@ class _Reader:
         return _hash(*head, flat.view(np.uint8).data if flat.nbytes else b"")
 
     def _function(self, x: FunctionType) -> bytes:
-        from marl.runs.code import source_of  # which digests the constants that code uses
-
         held = [self.digest(part) for part in (x.__defaults__, x.__kwdefaults__)]
         for cell in x.__closure__ or ():
             try:
                 held.append(self.digest(cell.cell_contents))
             except ValueError:  # not filled yet
                 held.append(b"")
-        return _hash("function", _name(x), source_of(x), *held)
+        return _hash("function", _name(x), self._source(x), *held)
 
     def _object(self, x: Any, kind: type[Any]) -> bytes:
         if isinstance(x, torch.nn.Module):  # without what this version of torch happens to note about it
@@ -133,7 +145,8 @@ class _Reader:
             return _hash(_name(kind), self.digest(np.asarray(x)))
         if isinstance(x, memoryview):
             return _hash(_name(kind), x.tobytes())
-        return _hash(_name(kind), _text(x.name) if isinstance(getattr(x, "name", None), str) else b"")
+        named = _text(x.name) if isinstance(getattr(x, "name", None), str) else b""
+        return _hash(_name(kind), named, self.digest(_without_caches(x, dict(getattr(x, "__dict__", {})))))
 
     def _pairs(self, pairs: Iterable[tuple[Any, Any]]) -> list[bytes]:
         return sorted(_hash(self.digest(key), self.digest(value)) for key, value in pairs)

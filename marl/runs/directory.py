@@ -19,7 +19,7 @@ from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
 from marl.core.files import write_atomically
 from marl.runs import checkpoint
-from marl.runs.code import PARTS, code_of
+from marl.runs.code import PARTS, code_of, source_of
 from marl.runs.digest import digest_of
 from marl.runs.settings import Settings
 
@@ -190,7 +190,7 @@ def what_it_depends_on(config: Mapping[str, Any], env: Environment) -> dict[str,
 
     To be called before anything is done with the environment, which may keep what it finds out on the way.
     """
-    return {"environment": digest_of(env), "code": code_of(config)}
+    return {"environment": digest_of(env, source_of), "code": code_of(config)}
 
 
 def _finite(value: Any) -> Any:

@@ -15,6 +15,7 @@ from tests.cli.command import Marl, assert_refused, command_in, contents, summar
 
 PAID = """
 import json
+from pathlib import Path
 import numpy as np
 import torch
 from marl import Environment, FiniteEnvironment, Network
@@ -24,7 +25,7 @@ class Paid(FiniteEnvironment):
 
     def __init__(self, n: int = 3):
         self.pay = np.load("pay.npy")
-        self.taxes = json.loads(open("taxes.json").read())
+        self.taxes = json.loads(Path("taxes.json").read_text())
         self.bonus = torch.nn.Parameter(torch.from_numpy(np.load("bonus.npy")))
         self.file = "later.txt"
         two = torch.full((n,), 2)
@@ -39,6 +40,7 @@ class Paid(FiniteEnvironment):
         return a, self.factor * torch.from_numpy(self.pay)[None] * (a == 1)
 """
 RUN = ("--config-dir", "conf", "env=paid", "steps=40", "eval.steps=0", "logger=none", "hydra.run.dir=run")
+EARLIER = "run was written by an earlier version, which noted less of its environment"
 RESUME = ("--config-dir", "conf", "resume=run", "steps=80")
 
 
@@ -93,7 +95,8 @@ def test_other_code_is_noticed(marl: Marl, paid: Path) -> None:
 
 def test_a_policy_is_evaluated_in_other_code(marl: Marl, paid: Path, caplog: pytest.LogCaptureFixture) -> None:
     (paid / "paid.py").write_text(PAID.replace("factor = 1.0", "factor = 5.0"))
-    assert marl("evaluate", "run", "eval.steps=40").code == 0
+    outcome = marl("evaluate", "run", "eval.steps=40")
+    assert outcome.code == 0, outcome
     assert "its code has changed" in caplog.text
 
 
@@ -106,33 +109,35 @@ def test_the_same_environment_goes_on(marl: Marl, paid: Path) -> None:
     assert summary_of(paid / "run")["steps"] == 80
 
 
-def test_a_run_of_an_earlier_version_goes_on(marl: Marl, paid: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_of_an_earlier_version_goes_on(marl: Marl, paid: Path) -> None:
     """It noted a digest of tensors alone, which cannot be compared."""
     path = paid / "run/summary.json"
     summary = json.loads(path.read_text())
     del summary["code"]
     path.write_text(json.dumps({**summary, "environment": "0" * 64}))
-    assert marl("train", *RUN).code == 0
-    assert "run was written by an earlier version, which noted less of its environment" in caplog.text
-    caplog.clear()
+    outcome = marl("train", *RUN)
+    assert outcome.code == 0, outcome
+    assert EARLIER in outcome.err
     saved = torch.load(paid / "run/checkpoint.pt", weights_only=True)
     del saved["state"]["code"]
     torch.save({**saved, "state": {**saved["state"], "environment": "0" * 64}}, paid / "run/checkpoint.pt")
     path.unlink()
-    assert marl("train", *RESUME).code == 0
-    assert "run was written by an earlier version, which noted less of its environment" in caplog.text
+    outcome = marl("train", *RESUME)
+    assert outcome.code == 0, outcome
+    assert EARLIER in outcome.err
     assert summary_of(paid / "run")["code"]
 
 
-def test_other_code_of_another_part_is_told(marl: Marl, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    code = "from marl import UniformPolicy\nclass Mine(UniformPolicy):\n    number = 1\n"
+def test_other_code_of_another_part_is_told(marl: Marl, tmp_path: Path) -> None:
+    code = "from marl import Uniform\nclass Mine(Uniform):\n    number = 1\n"
     small = ("env.rows=2", "env.cols=2", "eval.steps=0", "logger=none", "policy=uniform", "policy._target_=mine.Mine")
     (tmp_path / "mine.py").write_text(code)
     assert marl("train", *small, "steps=20", "hydra.run.dir=run").code == 0
     before = summary_of(tmp_path / "run")["code"]
     (tmp_path / "mine.py").write_text(code.replace("1", "2"))
     sys.modules.pop("mine")
-    assert marl("train", "resume=run", "steps=40").code == 0
-    assert "run goes on with other code than it began with, of: policy" in caplog.text
+    outcome = marl("train", "resume=run", "steps=40")
+    assert outcome.code == 0, outcome
+    assert "run goes on with other code than it began with, of: policy" in outcome.err
     assert summary_of(tmp_path / "run")["code"] != before
     assert set(before) == {"policy"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from marl.runs.code import code_of
+from marl.runs.code import code_of, source_of
 from marl.runs.digest import digest_of
 
 MINE = """
@@ -119,8 +119,9 @@ def test_functions_that_a_thing_holds() -> None:
         return 3 * x
 
     thrice.__qualname__ = twice.__qualname__
+    assert digest_of(twice, source_of) != digest_of(thrice, source_of)
     assert digest_of(twice) != digest_of(thrice)
-    assert digest_of(lambda x: 2 * x) == digest_of(lambda x: 2 * x)
+    assert digest_of(lambda x: 2 * x, source_of) == digest_of(lambda x: 2 * x, source_of)
     assert digest_of(lambda x: 2 * x) != digest_of(lambda x: 3 * x)
     assert digest_of(lambda x: x.a) != digest_of(lambda x: x.b)
     assert digest_of(lambda: lambda: 2) != digest_of(lambda: lambda: 3)

@@ -54,6 +54,16 @@ class Kind(enum.Enum):
     B = 2
 
 
+class Private:
+    """An object that pickle may not have."""
+
+    def __init__(self, x: float):
+        self.x = x
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError
+
+
 class Named(dict[str, float]):
     """A dictionary with an attribute."""
 
@@ -105,6 +115,7 @@ MAKERS: dict[str, Callable[[float], Any]] = {  # of things that hold a number, 1
     "dataclass": lambda x: Price(1.0, [x]),
     "namespace": lambda x: SimpleNamespace(a=SimpleNamespace(b=x)),
     "slots": Slotted,
+    "not for pickle": Private,
     "enum": lambda x: Kind(int(x)),
     "array": lambda x: np.array([[0.0, x]]),
     "array of objects": lambda x: np.array([None, {"a": x}], dtype=object),
@@ -185,6 +196,14 @@ def test_what_does_not_count() -> None:
         before = digest_of(draw)
         draw.random()
         assert digest_of(draw) == before
+
+
+def test_threads_and_processes_do_not_count() -> None:
+    threads = [threading.Thread() for _ in range(2)]
+    processes = [subprocess.Popen([sys.executable, "--version"], stdout=subprocess.DEVNULL) for _ in range(2)]
+    for process in processes:
+        process.wait()
+    assert digest_of([threads[0], processes[0]]) == digest_of([threads[1], processes[1]])
 
 
 def test_things_that_cannot_be_looked_into() -> None:
