@@ -74,6 +74,7 @@ def _numbers(group: Group, curve: tuple[np.ndarray, np.ndarray, np.ndarray]) -> 
     middle, low, high = curve
     return {
         "label": group.label,
+        "runs": [str(place) for place in group.places],
         "seeds": group.seeds.tolist(),
         "average_reward": _statistics(group.score),
         "eval_average_reward": _statistics(group.evaluated),
@@ -99,6 +100,7 @@ def _marl_eval(groups: list[Group]) -> dict[str, Any]:
     layout: dict[str, Any] = {}
     for group in groups:
         env, trainer = (str(group.config[part]["_target_"]).rpartition(".")[2] for part in ("env", "trainer"))
+        env = group.differs.get("env._target_", env).removeprefix("env=")
         of_env = [shown for key, shown in group.differs.items() if key.startswith("env.") and not key.endswith("_target_")]
         algorithm = ", ".join(shown for key, shown in group.differs.items() if not key.startswith("env.")) or trainer
         task = ", ".join(["average_reward", *of_env])

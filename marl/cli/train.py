@@ -29,6 +29,8 @@ from marl.runs.summary import mean
 WITH_VALUE = ["-c", "--cfg", "-p", "--package", "-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name"]
 WITH_VALUE += ["-i", "--info"]
 FLAGS = [*WITH_VALUE, "-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help", "--version"]
+LONGEST_NAME, SHORTENED = 200, 180
+"""Bytes of a directory's name, of which file systems take 255, and of what is kept of a longer one."""
 CLASHES = ("hydra.run.dir=", "hydra.sweep.", "force=true")
 
 
@@ -141,8 +143,8 @@ def _run_name(overrides: list[str], seed: int) -> str:
     """Names a readable directory: the overrides without the seed, then the seed."""
     kept = [text.lstrip("+") for text in overrides if text.lstrip("+").split("=")[0] not in ("seed", "force")]
     name = ",".join(kept).replace("/", "_").replace(" ", "") or "default"
-    if len(name) > 200:
-        name = f"{name[:180]}~{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    if len(content := os.fsencode(name)) > LONGEST_NAME:
+        name = f"{content[:SHORTENED].decode(errors='ignore')}~{hashlib.sha256(content).hexdigest()[:12]}"
     return f"{name}/seed={seed}"
 
 

@@ -5,13 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+LONGEST_NAME = 200
+"""Most bytes of a file's name that the name of its temporary file begins with."""
+
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """`write` fills a temporary file beside `path`, which then takes its name; until then the old file stays.
 
     Errors: OSError, with the old file untouched and the temporary one removed.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    kept = os.fsdecode(os.fsencode(path.name)[:LONGEST_NAME])  # a name of 255 bytes has no room for more
+    temporary = path.with_name(f".{kept}.{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
             write(file)

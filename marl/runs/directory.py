@@ -2,9 +2,9 @@
 
 import contextlib
 import fcntl
-import hashlib
 import io
 import json
+import logging
 import math
 import os
 import shutil
@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 
 from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
 from marl.core.files import write_atomically
 from marl.runs import checkpoint
+from marl.runs.code import PARTS, code_of, source_of
+from marl.runs.digest import digest_of
 from marl.runs.settings import Settings
 
 NOT_IDENTITY = ("steps", "eval", "checkpoint", "log_every", "logger", "resume", "force", "threads")
@@ -40,6 +41,8 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str =
     return found
 
 
+log = logging.getLogger(__name__)
+
 OURS = ("tb", "checkpoint.pt", "metrics.npz", "summary.json")
 
 
@@ -57,8 +60,11 @@ class RunDirectory:
             return None
         return config if isinstance(config, dict) else None
 
-    def finished(self, config: Mapping[str, Any], settings: Settings, environment: str) -> dict[str, Any] | None:
-        """Reads the summary if exactly this run is finished here. Errors: `ConfigError` if anything else is here."""
+    def finished(self, config: Mapping[str, Any], settings: Settings, depends: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Reads the summary if exactly this run is finished here; `depends`: see `what_it_depends_on`.
+
+        Errors: `ConfigError` if anything else is here.
+        """
         there = self.config()
         if there is None:
             if found := [name for name in OURS if (self.path / name).exists()]:
@@ -78,7 +84,7 @@ class RunDirectory:
             return None
         if not isinstance(summary, dict) or summary.get("status") != "finished" or "steps" not in summary:
             return None
-        self.check_environment(summary.get("environment"), environment)
+        self.check_environment(summary, depends)
         if summary["steps"] == settings.steps:
             return summary
         if summary["steps"] < settings.steps and settings.resume:
@@ -88,7 +94,7 @@ class RunDirectory:
             f"use resume={self.path} to go on to more steps, another hydra.run.dir, or force=true to replace it"
         )
 
-    def saved(self, config: Mapping[str, Any], settings: Settings, environment: str) -> dict[str, Any] | None:
+    def saved(self, config: Mapping[str, Any], settings: Settings, depends: Mapping[str, Any]) -> dict[str, Any] | None:
         """Reads the state to continue from, if any. Errors: `CheckpointError` if it is of another configuration."""
         path = self.path / "checkpoint.pt"
         if not path.exists():
@@ -98,7 +104,7 @@ class RunDirectory:
         there, state = checkpoint.load(path)
         if other := differences(there, config):
             raise CheckpointError(f"{path} is of another configuration ({'; '.join(other)}); force=true starts anew")
-        self.check_environment(state["environment"], environment)
+        self.check_environment(state, depends)
         here, steps = state["trainer"]["t"], settings.steps
         if here > steps or (here == steps and config["steps"] != there["steps"]):
             raise ConfigError(f"{path} is at step {here}, and steps={steps} leaves nothing to do; give more steps")
@@ -149,22 +155,42 @@ class RunDirectory:
         _write(self.path / "metrics.npz", content.getvalue())
         _write(self.path / "summary.json", (json.dumps(_finite(summary), indent=2, allow_nan=False) + "\n").encode())
 
-    def check_environment(self, there: str | None, here: str) -> None:
-        """Compares two fingerprints. Errors: `CheckpointError` if they differ."""
-        if there != here:
-            raise CheckpointError(
-                f"{self.path} is of another environment, though the settings are the same: a file they name has changed; "
-                "choose another hydra.run.dir, or force=true to replace the run"
+    def check_environment(self, there: Mapping[str, Any], here: Mapping[str, Any], *, code: bool = True) -> None:
+        """Compares the environments of two runs (see `what_it_depends_on`); other code is told only, without `code`.
+
+        Errors: `CheckpointError` if they differ.
+        """
+        again = "choose another hydra.run.dir, or force=true to replace the run"
+        if not isinstance(there.get("code"), Mapping):
+            log.warning(
+                "%s was written by an earlier version, which noted less of its environment: whether it is still the same "
+                "cannot be told",
+                self.path,
             )
+        elif there.get("environment") != here["environment"]:
+            raise CheckpointError(
+                f"{self.path} is of another environment, though the settings are the same: what it holds, or a file it was "
+                f"made of, has changed; {again}"
+            )
+        elif there["code"].get("env") != here["code"].get("env"):
+            changed = f"{self.path} is of another environment, though the settings are the same: its code has changed"
+            if code:
+                raise CheckpointError(f"{changed}; put it back, {again}")
+            log.warning("%s", changed)
+
+    def tell_other_code(self, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+        """Says which parts besides the environment a run goes on with whose code has changed since."""
+        before, now = there.get("code"), here["code"]
+        if isinstance(before, Mapping) and (changed := [part for part in PARTS if before.get(part) != now.get(part)]):
+            log.warning("%s goes on with other code than it began with, of: %s", self.path, ", ".join(changed))
 
 
-def fingerprint(env: Environment) -> str:
-    """Digests everything an environment holds in tensors and its graph: what the files it was read from said."""
-    digest = hashlib.sha256(env.network.edges.tobytes())
-    for name, value in sorted(vars(env).items()):
-        if isinstance(value, torch.Tensor):
-            digest.update(name.encode() + value.numpy().tobytes())
-    return digest.hexdigest()
+def what_it_depends_on(config: Mapping[str, Any], env: Environment) -> dict[str, Any]:
+    """Digests what a run depends on besides its configuration: `environment`, what it holds, and `code`, by part.
+
+    To be called before anything is done with the environment, which may keep what it finds out on the way.
+    """
+    return {"environment": digest_of(env, source_of), "code": code_of(config)}
 
 
 def _finite(value: Any) -> Any:

@@ -8,7 +8,7 @@ from marl.core.checks import integer
 from marl.core.errors import CheckpointError, ConfigError
 from marl.core.policy import Policy
 from marl.runs import checkpoint
-from marl.runs.directory import RunDirectory, differences, fingerprint
+from marl.runs.directory import RunDirectory, differences, what_it_depends_on
 from marl.runs.settings import parse_threads, use_threads
 from marl.trainers.evaluation import Evaluation, evaluate
 
@@ -36,7 +36,7 @@ def _load(directory: Path, replica: int | None = None) -> tuple[Policy, build.Re
         raise CheckpointError(f"{directory}/checkpoint.pt is of another configuration than its run ({'; '.join(other)})")
     use_threads(parse_threads(config["threads"]))
     env = build.environment(config)
-    folder.check_environment(state["environment"], fingerprint(env))
+    folder.check_environment(state, what_it_depends_on(config, env), code=False)
     trained = build.replicas(config)
     if replica is not None and integer("replica", replica, 0) >= trained.count:
         raise ConfigError(f"{directory} has replicas 0 to {trained.count - 1}, got replica={replica}")

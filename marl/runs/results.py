@@ -1,8 +1,9 @@
 """Results of finished runs are learning curves and scores, seeds pooled, grouped by what else differs."""
 
 import json
+import os
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,12 @@ from typing import Any
 import numpy as np
 
 from marl.core.errors import ConfigError
-from marl.loggers.flatten import flatten
+from marl.runs.labels import distinct, joined
 
 RESAMPLES = 2000
 """Bootstrap samples behind every interval."""
 NO_DIFFERENCE = ("seed", "replicas", "log_every", "logger", "callback", "checkpoint", "resume", "force", "threads")
 """Keys that do not set runs apart."""
-LONGEST = 40
-"""Most characters of a value in a label."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,15 @@ class Run:
 class Group:
     """These runs differ in nothing but the seed, replica by replica; no noise stream is counted twice.
 
-    differs: how it differs from other groups, key -> "name=value"; label: the same in one line.
+    differs: how it differs from other groups, key -> "name=value"; label: the same in one line, which no two groups share.
+    places: where the runs are.
     Shapes, R replicas: seeds [R], steps [L], reward [R, L], score [R] (last 10 % of training), evaluated [R] or empty,
     segments [R, 20] (the batch means of the evaluation) or [R, 0].
     """
 
     label: str
     differs: dict[str, str]
+    places: list[Path]
     config: dict[str, Any]
     seeds: np.ndarray
     steps: np.ndarray
@@ -69,14 +70,16 @@ def interval(x: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def find(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
     """Finds the finished runs in and under `places`, and a line about every run there that cannot be used.
 
+    Links to directories are followed; what is reached twice is there once.
     Errors: `ConfigError` if a place does not exist or no run is found.
     """
     runs: dict[Path, Run] = {}
     left_out: list[str] = []
+    seen: set[str] = set()
     for place in places:
         if not place.is_dir():
             raise ConfigError(f"{place} is no directory; give run directories or a directory that holds some")
-        for folder in sorted({path.parent.parent for path in place.rglob(".hydra/config.yaml")}):
+        for folder in _folders(place, seen, left_out):
             try:
                 runs[folder.resolve()] = _read(folder)
             except OSError:
@@ -91,34 +94,47 @@ def find(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
 
 
 def grouped(runs: Sequence[Run]) -> list[Group]:
-    """Pools runs over seeds and replicas, one group for every setting that differs, which is its label."""
-    settings = [flatten(run.config) for run in runs]
-    keys = _varying(settings)
-    pools: dict[str, tuple[dict[str, str], list[Run]]] = {}
-    for run, setting in zip(runs, settings, strict=True):
-        differs = {key: _shown(key, setting[key]) for key in keys if key in setting}
-        pools.setdefault(", ".join(differs.values()) or "all", (differs, []))[1].append(run)
-    return [_pooled(label, differs, pool) for label, (differs, pool) in pools.items()]
+    """Pools runs over seeds and replicas, one group for every configuration, environment and code of parts of one's own."""
+    pools: dict[str, list[Run]] = {}
+    for run in runs:
+        pools.setdefault(json.dumps([_settings(run), _marks(run)], sort_keys=True), []).append(run)
+    first = [pool[0] for pool in pools.values()]
+    named = distinct([_settings(run) for run in first], [_marks(run) for run in first])
+    return [_pooled(differs, pool) for differs, pool in zip(named, pools.values(), strict=True)]
 
 
-def _varying(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Lists the keys that have more than one value; a key that only some classes have counts where it is."""
-    values: dict[str, set[str]] = {}
-    for setting in settings:
-        for key, value in setting.items():
-            if key.partition(".")[0] not in NO_DIFFERENCE:
-                values.setdefault(key, set()).add(json.dumps(value))
-    return [key for key, found in values.items() if len(found) > 1]
+def _settings(run: Run) -> dict[str, Any]:
+    return {key: value for key, value in run.config.items() if key not in NO_DIFFERENCE}
 
 
-def _shown(key: str, value: Any) -> str:
-    name = key.removesuffix("._target_")
-    text = str(value) if name == key else str(value).rpartition(".")[2]
-    return f"{name}={text if len(text) <= LONGEST else text[: LONGEST - 3] + '...'}"
+def _marks(run: Run) -> dict[str, str]:
+    """Gives, by part, digests of what a configuration does not say: what files said, and code of one's own."""
+    marks, code = {}, run.summary.get("code")
+    if "environment" in run.summary:
+        earlier = "" if isinstance(code, dict) else " as an earlier version noted it"
+        marks["env.environment"] = f"{run.summary['environment']}{earlier}"
+    return marks | {f"{part}.code": str(digest) for part, digest in (code if isinstance(code, dict) else {}).items()}
 
 
-def _pooled(label: str, differs: dict[str, str], runs: Sequence[Run]) -> Group:
-    steps = runs[0].steps
+def _folders(place: Path, seen: set[str], left_out: list[str]) -> Iterator[Path]:
+    """Walks through the directories of runs, links followed, each once."""
+
+    def closed(error: OSError) -> None:
+        left_out.append(f"{error.filename}: cannot be read")
+
+    for folder, inside, files in os.walk(place, onerror=closed, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            inside.clear()
+            continue
+        seen.add(real)
+        inside.sort()
+        if {"summary.json", "metrics.npz"}.issubset(files) or os.path.isfile(os.path.join(folder, ".hydra", "config.yaml")):
+            yield Path(folder)
+
+
+def _pooled(differs: dict[str, str], runs: Sequence[Run]) -> Group:
+    label, steps = joined(differs), runs[0].steps
     for run in runs[1:]:
         steps = np.intersect1d(steps, run.steps)
     if not len(steps):
@@ -132,6 +148,7 @@ def _pooled(label: str, differs: dict[str, str], runs: Sequence[Run]) -> Group:
     return Group(
         label=label,
         differs=differs,
+        places=[run.path for run in runs],
         config=runs[0].config,
         seeds=np.array(sorted(streams)),
         steps=steps,
@@ -166,4 +183,5 @@ def _sound(run: Run) -> bool:
     finite = np.isfinite(columns).all() and np.isfinite(segments).all()
     shaped = columns.shape == (2, run.reward.shape[1]) and segments.ndim == 2 and len(segments) == len(scores)
     whole = all(type(run.summary[key]) is int for key in ("steps", "seed"))
-    return bool(finite) and shaped and whole and isinstance(run.config, dict)
+    named = isinstance(run.config, dict) and all("_target_" in (run.config.get(part) or ()) for part in ("env", "trainer"))
+    return bool(finite) and shaped and whole and named

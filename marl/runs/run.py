@@ -13,7 +13,8 @@ from marl import build
 from marl.core.errors import CheckpointError, ConfigError, DivergedError, MarlError, NotEnoughMemoryError, RunFailedError
 from marl.core.logger import Logger
 from marl.loggers import ArrayLogger, ProgressLogger
-from marl.runs.directory import RunDirectory, fingerprint
+from marl.runs.code import code_of
+from marl.runs.directory import RunDirectory, what_it_depends_on
 from marl.runs.interruption import postponed
 from marl.runs.last_tenth import LastTenth, last_tenth_mean
 from marl.runs.memory import forecast
@@ -42,22 +43,24 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
     settings, folder = parse(config), RunDirectory(directory)
     use_threads(settings.threads)
     env = build.environment(config)
-    environment = fingerprint(env)
-    before = None if settings.force else folder.finished(config, settings, environment)
+    depends = what_it_depends_on(config, env)
+    before = None if settings.force else folder.finished(config, settings, depends)
     if before is not None:
         log.info("%s is finished already; force=true runs it again, marl evaluate measures its policy", directory)
         return before
-    saved = None if settings.force else folder.saved(config, settings, environment)
+    saved = None if settings.force else folder.saved(config, settings, depends)
     log_every = settings.log_every if saved is None or settings.log_every_is_given else saved["log_every"]
     board = build.logger(config, env, directory / "tb", saved["trainer"]["t"] if saved else 0)
     with _memory_is_asked_for():
         trainer = build.trainer(config, env, settings.replicas, log_every)
+    depends["code"] = code_of(config) | depends["code"]  # of all parts, now that they are imported
     arrays, tail = ArrayLogger(), LastTenth(settings.steps)
     if saved is not None:
         with _parts_of(directory / "checkpoint.pt"):
             trainer.load_state_dict(saved["trainer"])
             arrays.load_state_dict(saved["arrays"])
             tail.load_state_dict(saved["last_tenth"])
+        folder.tell_other_code(saved, depends)
         log.info("continuing %s at step %d", directory, trainer.t)
     watchers = build.observed(config, trainer, [arrays, *board, ProgressLogger(settings.steps, trainer.t)])
     with _memory_is_asked_for():
@@ -69,7 +72,7 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
         if arrays.steps and arrays.steps[-1] == trainer.t:  # dropped with all from this step on
             for logger in board:
                 logger.log(trainer.t, arrays.last)
-        return _Run(config, settings, folder, environment, trainer, arrays, tail, board).go()
+        return _Run(config, settings, folder, depends, trainer, arrays, tail, board).go()
 
 
 @dataclass
@@ -79,7 +82,7 @@ class _Run:
     config: dict[str, Any]
     settings: Settings
     folder: RunDirectory
-    environment: str
+    depends: dict[str, Any]
     trainer: Trainer
     arrays: ArrayLogger
     tail: LastTenth
@@ -148,7 +151,7 @@ class _Run:
         for logger in self.trainer.loggers:
             logger.flush()  # before the checkpoint: a run that goes on from it logs only what comes after
         state = {
-            "environment": self.environment,
+            **self.depends,
             "trainer": self.trainer.state_dict(),
             "arrays": self.arrays.state_dict(),
             "last_tenth": self.tail.state_dict(),
@@ -168,7 +171,7 @@ class _Run:
         average, arrays = self.tail.average(self.trainer), self.arrays.arrays()
         returns = arrays.get("train/discounted_return")
         returned = None if returns is None else last_tenth_mean(arrays["step"], returns).tolist()
-        given = self.config, self.environment, self.trainer, average, rates, status
+        given = self.config, self.depends, self.trainer, average, rates, status
         summary = summary_of(*given, discounted_return=returned, **more)
         self.folder.close(arrays, summary)
         return summary

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ PACKAGES = ("networked-marl", "torch", "numpy", "numba", "networkx", "hydra-core
 
 def summary_of(
     config: dict[str, Any],
-    environment: str,
+    depends: Mapping[str, Any],
     trainer: Trainer,
     average_reward: list[float],
     steps_per_second: tuple[float, float],
@@ -32,7 +33,7 @@ def summary_of(
     checkpoints included; agent_steps_per_second multiplies by replicas and agents. training_steps_per_second: by the time
     that learning and log points took.
     discounted_return: per replica, the mean over agents of sum_t gamma^t r_i, for trainers whose score it is.
-    environment: a digest of what it holds, in case a file it was read from changes.
+    environment, code: digests of what the environment holds and of the code of parts of one's own, in case they change.
     status: `finished`, `diverged` or `failed`, the latter two with `reason`.
     """
     whole, training = steps_per_second
@@ -46,7 +47,7 @@ def summary_of(
         "env_steps_per_second": whole,
         "agent_steps_per_second": whole * trainer.replicas * trainer.env.n,
         "training_steps_per_second": training,
-        "environment": environment,
+        **depends,
         "config": config,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
     }
