@@ -1,7 +1,6 @@
 """The `marl` command imports nothing heavy before it is needed; each of its commands is a module of its own."""
 
 import importlib
-import os
 import sys
 
 from marl.cli.help import USAGE
@@ -22,7 +21,6 @@ def main() -> int:
     if any(argument in ("-h", "--help") for argument in rest):
         print(importlib.import_module("marl.cli.help").of(command))
         return 0
-    sys.path.append(os.getcwd())  # a _target_ may name a module beside the user
     try:
         return int(importlib.import_module(f"marl.cli.{command}").main(rest))
     except KeyboardInterrupt:

@@ -40,6 +40,23 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str =
     return found
 
 
+class _Plain(yaml.SafeLoader):
+    """This reads YAML without aliases, with which a short text can mean gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias")
+        return super().compose_node(parent, index)
+
+
+def read_yaml(path: Path) -> Any:
+    """Reads a file of settings. Errors: OSError; `yaml.YAMLError` if it is no YAML, or has aliases or no end of levels."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Plain)
+    except (RecursionError, ValueError) as error:
+        raise yaml.YAMLError(str(error)) from None
+
+
 OURS = ("tb", "checkpoint.pt", "metrics.npz", "summary.json")
 
 
@@ -52,7 +69,7 @@ class RunDirectory:
     def config(self) -> dict[str, Any] | None:
         """Reads the configuration that the directory belongs to, None if it belongs to no run."""
         try:
-            config = yaml.safe_load((self.path / ".hydra" / "config.yaml").read_text())
+            config = read_yaml(self.path / ".hydra" / "config.yaml")
         except (OSError, yaml.YAMLError):
             return None
         return config if isinstance(config, dict) else None
@@ -134,7 +151,7 @@ class RunDirectory:
             shutil.rmtree(self.path / "tb", ignore_errors=True)
             for name in ("checkpoint.pt", "metrics.npz"):
                 (self.path / name).unlink(missing_ok=True)
-        texts = {**provenance, "config.yaml": yaml.safe_dump(dict(config), sort_keys=False)}
+        texts = {**provenance, "config.yaml": yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False)}
         for name, text in texts.items():
             _write(settings / name, text.encode())
 
