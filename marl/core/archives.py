@@ -29,7 +29,7 @@ def weigh(file: IO[bytes]) -> None:
     total = 0
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
-            total += max(member.file_size, 8 * _numbers(archive, member))
+            total += max(member.file_size, _bytes(archive, member))
             if total > room(size):
                 raise ValueError(
                     f"{size} bytes that ask for {total / 2**20:.0f} MiB or more, over {FACTOR} times the file and "
@@ -46,11 +46,15 @@ def parts(value: Any) -> Iterator[Any]:
             yield from parts(part)
 
 
-def _numbers(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
-    """Counts the numbers of an array; 0 if its header cannot be read, about which numpy will have more to say."""
+def _bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """Counts the bytes of an array as float64, or as its own type if that is larger.
+
+    0 if its header cannot be read, about which numpy will have more to say.
+    """
     read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     try:
         with archive.open(member) as file:
-            return math.prod(read[npy.read_magic(file)](file)[0])
+            shape, _, dtype = read[npy.read_magic(file)](file)
+            return math.prod(shape) * max(8, dtype.itemsize)
     except Exception:  # numpy, zipfile and zlib have many
         return 0
