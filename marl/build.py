@@ -1,7 +1,6 @@
 """This module turns a configuration into objects: it is the one place that knows the order of construction."""
 
 import functools
-import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from marl.core.logger import Logger
 from marl.core.objective import Average
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
+from marl.targets import INSIDE, locate
 from marl.trainers.trainer import Trainer
 
 Config = Mapping[str, Any]
@@ -94,26 +94,31 @@ def observed(config: Config, trainer: Trainer, loggers: list[Logger]) -> list[Lo
     return [instantiate("callback", config["callback"], Logger, **given)]
 
 
-def instantiate(key: str, node: Config, kind: type[Any], **given: Any) -> Any:
+def instantiate(key: str, node: Config, kind: type[Any] | None, **given: Any) -> Any:
     """Makes the object that `node` describes: `_target_` names a class of `kind`, the other keys are its arguments.
 
-    Nodes inside are built first; `_partial_: true` gives a function that still wants arguments.
-    Errors: `ConfigError` that names `key`, if the class cannot be found or does not take the arguments.
+    kind: None for what is an argument of another object, which may be of any kind in `marl.targets.INSIDE`. Nodes inside
+    are built first, after the names of arguments were checked; there `_partial_: true` gives a function that still wants
+    arguments.
+    Errors: `ConfigError` that names `key`, if the class cannot be found, is of another kind or does not take the arguments.
     """
     if not isinstance(node, Mapping) or not node.get("_target_"):
         raise ConfigError(f"{key} needs a _target_ that names a class, got {node!r}")
-    arguments = {
-        name: instantiate(f"{key}.{name}", value, object) if isinstance(value, Mapping) and "_target_" in value else value
-        for name, value in node.items()
-        if name not in ("_target_", "_partial_")
-    }
-    target = _locate(key, node["_target_"])
-    if node.get("_partial_", False):
-        return functools.partial(target, **arguments)
+    target = locate(key, node["_target_"], INSIDE if kind is None else (kind,))
+    arguments = {name: value for name, value in node.items() if name not in ("_target_", "_partial_")}
+    partial = node.get("_partial_", False)
+    if partial and kind is not None:
+        raise ConfigError(f"{key}._partial_ is for arguments of a part; remove it")
     try:
-        inspect.signature(target).bind(**arguments, **given)
+        signature = inspect.signature(target)
+        (signature.bind_partial if partial else signature.bind)(**arguments, **given)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{key} ({node['_target_']}): {error}") from None
+    for name, value in arguments.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            arguments[name] = instantiate(f"{key}.{name}", value, None)
+    if partial:
+        return functools.partial(target, **arguments)
     try:
         made = target(**arguments, **given)
     except ConfigError as error:
@@ -128,7 +133,7 @@ def instantiate(key: str, node: Config, kind: type[Any], **given: Any) -> Any:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
         raise ConfigError(f"{key} needs more memory than there is: {' '.join(str(error).split())}") from None
-    if not isinstance(made, kind):
+    if kind is not None and not isinstance(made, kind):
         raise ConfigError(f"{key}._target_={node['_target_']} makes no {kind.__name__}")
     return made
 
@@ -139,11 +144,3 @@ def _arguments(replicas: Replicas, env: Environment) -> dict[str, Any]:
     if count * env.n > MAX_COPIES:
         raise ConfigError(f"replicas={count} of {env.n} agents are too many to hold; at most {MAX_COPIES // env.n}")
     return {"replicas": count, "seed": replicas.seed, "dtype": replicas.dtype}
-
-
-def _locate(key: str, path: str) -> Any:
-    module, _, name = str(path).rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ConfigError(f"{key}._target_={path} cannot be found: {error}") from None

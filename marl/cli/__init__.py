@@ -1,7 +1,6 @@
 """The `marl` command imports nothing heavy before it is needed; each of its commands is a module of its own."""
 
 import importlib
-import os
 import sys
 
 from marl.cli.help import USAGE
@@ -24,7 +23,6 @@ def main() -> int:
         return 0
     if warning := importlib.import_module("marl.cli.installation").other_distribution():
         print(f"marl: {warning}", file=sys.stderr)
-    sys.path.append(os.getcwd())  # a _target_ may name a module beside the user
     try:
         return int(importlib.import_module(f"marl.cli.{command}").main(rest))
     except KeyboardInterrupt:

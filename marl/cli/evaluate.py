@@ -5,7 +5,12 @@ from pathlib import Path
 from marl.cli import words
 from marl.runs import evaluate_run
 
-KEYS = {"eval.steps": (words.number, 20000), "eval.burn_in": (words.number, None), "seed": (words.number, None)}
+KEYS = {
+    "eval.steps": (words.number, 20000),
+    "eval.burn_in": (words.number, None),
+    "seed": (words.number, None),
+    "trust": (words.truth, False),
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -13,7 +18,10 @@ def main(arguments: list[str]) -> int:
     places, given = words.read("evaluate", arguments, KEYS)
     if len(places) != 1:
         raise words.other_words("evaluate", places)
-    result = evaluate_run(Path(places[0]), given["eval.steps"], given["eval.burn_in"], given["seed"])
+    if given["trust"]:
+        words.look_here()
+    asked = given["eval.steps"], given["eval.burn_in"], given["seed"]
+    result = evaluate_run(Path(places[0]), *asked, trust=given["trust"])
     for b, (mean, half) in enumerate(zip(result.average_reward.tolist(), result.half_width.tolist(), strict=True)):
         print(f"replica {b}: average reward {mean:.5f} +- {half:.5f} (95 %, {result.steps} steps)")
     print(f"all {len(result.average_reward)}: average reward {result.average_reward.mean().item():.5f}")

@@ -8,10 +8,12 @@ from marl.runs import export_policy, load_policy
 
 def main(arguments: list[str]) -> int:
     """Writes the file and says where it is."""
-    places, given = words.read("export", arguments, {"replica": (words.number, None)})
+    places, given = words.read("export", arguments, {"replica": (words.number, None), "trust": (words.truth, False)})
     if len(places) != 2:
         raise words.other_words("export", places)
     run, file = places
-    export_policy(load_policy(run, given["replica"]), Path(file))
+    if given["trust"]:
+        words.look_here()
+    export_policy(load_policy(run, given["replica"], trust=given["trust"]), Path(file))
     print(Path(file))
     return 0

@@ -19,7 +19,7 @@ TRAIN = """usage: marl train [-m] [KEY=VALUE ...]
   marl train env.access_points=corners critic.kappa=1    other settings
   marl train experiment=fig5_corners seed=1              a named experiment
   marl train -m critic=tabular,neural seed=0,1           a sweep: every combination, one run each
-  marl train resume=RUN_DIR steps=40000                  go on with a run
+  marl train resume=RUN_DIR steps=40000                  go on with a run (trust=true: with classes that it names)
   marl train --cfg job                                   print the configuration and stop
   marl train --config-dir DIR critic=mine                with your own components (docs/extending.md)
 
@@ -28,10 +28,11 @@ keys    steps replicas seed dtype log_every threads eval.steps eval.burn_in chec
         hydra.run.dir=DIR, or hydra.sweep.dir=DIR with -m: where the results go
 groups  """
 
-EVALUATE = """usage: marl evaluate RUN_DIR [eval.steps=20000] [eval.burn_in=STEPS] [seed=SEED]
+EVALUATE = """usage: marl evaluate RUN_DIR [eval.steps=20000] [eval.burn_in=STEPS] [seed=SEED] [trust=true]
 
 Runs the policy of RUN_DIR's checkpoint, frozen, on noise of its own, and prints the long-run average reward per
-agent and step of every replica with a 95 % confidence interval (20 batch means)."""
+agent and step of every replica with a 95 % confidence interval (20 batch means). A run with classes of your own, or of
+somebody you trust, needs trust=true: their modules are imported, which runs their code (docs/security.md)."""
 
 
 PLOT = """usage: marl plot DIR ... [out=plot]
@@ -45,10 +46,10 @@ results.md      the table: average reward over the last 10 % of training, and th
 results.json    the same numbers and the curves
 marl_eval.json  the layout that the marl-eval tools read; an episode is a segment of fixed length"""
 
-EXPORT = """usage: marl export RUN_DIR FILE [replica=B]
+EXPORT = """usage: marl export RUN_DIR FILE [replica=B] [trust=true]
 
 Writes the policy of RUN_DIR's checkpoint as a table of probabilities to FILE, by its ending .json or .npz, for other
-programs to read: of all replicas, or of one.
+programs to read: of all replicas, or of one. trust=true: see marl evaluate --help.
 
 json  policy[replica][agent][state] = [probability of every action]
 npz   probabilities [B, n, S, A] (0 where an action is illegal or does not exist), num_states, num_actions [n]"""
@@ -63,7 +64,7 @@ Bounds the left side of the paper's (4), how much Q_i can change with everything
 once (Theorem 1, Lemma 4, with gamma < 1 Corollary 1) and for this one (docs/coupling.md), beside what it really is on
 networks small enough to measure, and says which kappa is enough. Says why where nothing can be promised.
 
-keys    accuracy gamma agents horizon samples seed memory out, env.* policy.*
+keys    accuracy gamma agents horizon samples seed memory out, env.* policy.*; for a RUN_DIR trust=true
 groups  """
 
 DECAY = """usage: marl decay [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...]
@@ -75,7 +76,7 @@ DECAY = """usage: marl decay [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...]
 Measures the left side of the paper's (4) exactly, at all joint pairs of a small network and at random ones of a larger
 one, fits its rate, and says which kappa was enough.
 
-keys    accuracy agents samples seed memory out, env.* policy.*
+keys    accuracy agents samples seed memory out, env.* policy.*; for a RUN_DIR trust=true
 groups  """
 
 

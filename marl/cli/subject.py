@@ -10,6 +10,7 @@ from typing import IO, Any
 import torch
 
 from marl import build
+from marl.cli import words
 from marl.cli.train import compose
 from marl.core.checks import integer, number
 from marl.core.environment import NetworkedMDP
@@ -23,7 +24,7 @@ from marl.runs import load_policy
 def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], NetworkedMDP, Policy, str]:
     """Finds (checked settings, environment, policy, what to call them).
 
-    Arguments: [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...].
+    Arguments: [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...], with a run also trust=true.
     Errors: as everything that is asked for; `ConfigError` if nothing could be written to `out`, which is left as it is.
     """
     overrides, directories, run = [], [], None
@@ -40,6 +41,11 @@ def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Network
             run = Path(argument)
         else:
             overrides.append(argument)
+    trust, overrides = words.trusted(overrides)
+    if trust and run is None:
+        raise ConfigError("trust=true is for a RUN_DIR: what you name yourself is not asked about")
+    if trust or run is None:
+        words.look_here()
     if directories:
         overrides.append(f"hydra.searchpath=[{','.join(directories)}]")
     parts = [text for text in overrides if text.lstrip("+~").partition("=")[0].partition(".")[0] in ("env", "policy")]
@@ -51,7 +57,7 @@ def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Network
         policy = build.policy(settings, env, build.Replicas(1, settings["seed"], torch.float64))
         name = " ".join(parts) or "default settings"
     else:
-        policy = load_policy(run)
+        policy = load_policy(run, trust=trust)
         env = stating_its_law(policy.env)
         name = f"the policy of {run} (replica 0)"
     _check_writable(settings["out"])

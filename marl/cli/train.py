@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
@@ -18,10 +17,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from marl.cli import jobs
+from marl.cli import jobs, resume, words
 from marl.cli.help import conf_dir
 from marl.cli.report import sentence
-from marl.core.errors import CheckpointError, ConfigError, DivergedError, MarlError
+from marl.core.errors import ConfigError, DivergedError, MarlError
 from marl.runs import train
 from marl.runs.interruption import SIGNALS, handled
 from marl.runs.summary import mean
@@ -37,8 +36,14 @@ CLASHES = ("hydra.run.dir=", "hydra.sweep.", "force=true")
 def main(arguments: list[str]) -> int:
     """Runs or sweeps; 0, or the error of the (first failed) run is raised."""
     flags, overrides = _split(arguments)
+    trust, overrides = words.trusted(overrides)
+    overrides, saved = _with_resume(overrides, flags)
+    if trust and saved is None:
+        raise ConfigError("trust=true is for resume=RUN_DIR: what you name yourself is not asked about")
+    if trust or saved is None or any(flag.startswith(("-cd", "--config-dir", "-cp", "--config-path")) for flag in flags):
+        words.look_here()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here instead of being printed there
-    sys.argv = ["marl", *flags, *_with_resume(overrides, flags)]
+    sys.argv = ["marl", *flags, *overrides]
     DirectoriesBefore.existing = jobs.Jobs.records = None
     begun: list[Path] = []
     stopped: list[Exception] = []
@@ -51,7 +56,10 @@ def main(arguments: list[str]) -> int:
             return _job(config, directory)
         begun.append(directory)
         try:
-            return _printed(train(*_request(config, directory)), directory)
+            request = _request(config, directory)
+            if saved and not trust:
+                resume.refuse_strangers(request[0], saved, f"resume={directory}")
+            return _printed(train(*request), directory)
         except Exception as error:
             _take_back(directory, f"{settings.job.name}.log")
             stopped.append(error)
@@ -169,25 +177,22 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
     return flags, overrides
 
 
-def _with_resume(overrides: list[str], flags: list[str]) -> list[str]:
-    """Puts, for `resume=RUN_DIR`, the overrides of that run before these, in that directory."""
+def _with_resume(overrides: list[str], flags: list[str]) -> tuple[list[str], list[str] | None]:
+    """Puts, for `resume=RUN_DIR`, the overrides of that run before these, in that directory.
+
+    Returns (all overrides, those that were kept in the run, None without a run).
+    """
     given = [text for text in overrides if text.startswith("resume=") and text != "resume=null"]
     if not given:
-        return overrides
+        return overrides, None
     if clash := [text for text in (*overrides, *flags) if text.startswith(CLASHES) or text in ("-m", "--multirun")]:
         raise ConfigError(f"{given[-1]} goes on with one run where it is and cannot be combined with {clash[0]}")
     directory = Path(given[-1].partition("=")[2].strip("'\""))
-    settings = directory / ".hydra" / "overrides.yaml"
-    if not settings.is_file():
-        raise CheckpointError(f"{given[-1]}: {settings} is missing; give the directory of a run of marl train")
-    try:
-        earlier = yaml.safe_load(settings.read_text()) or []
-    except (OSError, yaml.YAMLError):
-        raise CheckpointError(f"{given[-1]}: {settings} cannot be read") from None
-    kept = [text for text in earlier if not text.startswith(("resume=", "force="))]
+    saved = resume.saved_overrides(given[-1], directory)
+    kept = [text for text in saved if not text.startswith(("resume=", "force="))]
     quoted = "'" + str(directory).replace("'", "\\'") + "'"  # a path may hold = and commas
     rest = [text for text in overrides if text not in given]
-    return [*kept, *rest, f"resume={quoted}", f"hydra.run.dir={quoted}"]
+    return [*kept, *rest, f"resume={quoted}", f"hydra.run.dir={quoted}"], kept
 
 
 def _take_back(directory: Path, log: str) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -40,6 +41,26 @@ def number(text: str) -> float | None:
     if text == "null":
         return None
     raise argparse.ArgumentTypeError(f"must be a number, got {text!r}")
+
+
+def truth(text: str) -> bool:
+    """Reads true or false."""
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"must be true or false, got {text!r}")
+    return text == "true"
+
+
+def trusted(words: Sequence[str]) -> tuple[bool, list[str]]:
+    """Takes trust=true or trust=false out of the words: (whether a saved run is trusted, the others)."""
+    given = [word for word in words if word.partition("=")[0] == "trust"]
+    if wrong := [word for word in given if word not in ("trust=true", "trust=false")]:
+        raise ConfigError(f"trust must be true or false, got {wrong[0]}")
+    return given[-1:] == ["trust=true"], [word for word in words if word not in given]
+
+
+def look_here() -> None:
+    """Lets a _target_ name a module beside the user; not for a saved run without trust, which may lie right here."""
+    sys.path.append(os.getcwd())
 
 
 def other_words(command: str, places: Sequence[str]) -> ConfigError:

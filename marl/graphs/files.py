@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.parsers import expat
 
 import networkx as nx
 
@@ -25,6 +26,8 @@ class Numbered(NamedTuple):
 
 def read(path: Path) -> "nx.Graph[Any] | Numbered":
     """Reads a graph file; see `marl.Network.from_file`. Errors: `FormatError`, and whatever a damaged file leads to."""
+    if path.is_char_device():  # such as /dev/zero, which never ends
+        raise FormatError("it is a device, not a file")
     return READERS.get(path.suffix.lower(), _edge_list)(path)
 
 
@@ -38,11 +41,11 @@ def _json(path: Path) -> "nx.Graph[Any] | Numbered":
 
 
 def _graphml(path: Path) -> "nx.Graph[Any]":
-    return nx.read_graphml(path)
+    return nx.read_graphml(_without_entities(path))
 
 
 def _gexf(path: Path) -> "nx.Graph[Any]":
-    return nx.read_gexf(path)
+    return nx.read_gexf(_without_entities(path))
 
 
 def _gml(path: Path) -> "nx.Graph[Any]":
@@ -93,6 +96,19 @@ READERS: dict[str, Callable[[Path], "nx.Graph[Any] | Numbered"]] = {
     ".tsv": _table,
 }
 """By the ending of a name; every other one is an edge list."""
+
+
+def _without_entities(path: Path) -> Path:
+    """Looks at an XML file before it is read. Errors: `FormatError` for entities, a few of which can mean gigabytes."""
+    parser = expat.ParserCreate()
+    parser.EntityDeclHandler = _refuse_entity
+    with path.open("rb") as file:
+        parser.ParseFile(file)
+    return path
+
+
+def _refuse_entity(name: str, *_: Any) -> None:
+    raise FormatError(f"it declares the entity {name!r}, which no graph needs; remove the declaration")
 
 
 def _text(path: Path) -> str:

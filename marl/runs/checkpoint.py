@@ -9,6 +9,7 @@ import torch
 
 from marl.core.errors import CheckpointError
 from marl.core.files import write_atomically
+from marl.runs import plan
 
 FORMAT = 4
 PARTS = ("environment", "trainer", "arrays", "last_tenth", "log_every")
@@ -55,6 +56,7 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}; give the directory of a run that wrote one")
     try:
+        plan.check(path)
         with zipfile.ZipFile(path) as parts:
             if broken := parts.testzip():
                 raise ValueError(f"checksum of {broken}")

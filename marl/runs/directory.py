@@ -23,7 +23,7 @@ from marl.runs.code import PARTS, code_of, source_of
 from marl.runs.digest import digest_of
 from marl.runs.settings import Settings
 
-NOT_IDENTITY = ("steps", "eval", "checkpoint", "log_every", "logger", "resume", "force", "threads")
+NOT_IDENTITY = ("steps", "eval", "checkpoint", "log_every", "logger", "resume", "force", "threads", "trust")
 """Keys that may differ between two runs whose numbers agree as far as both go."""
 
 
@@ -41,6 +41,22 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str =
     return found
 
 
+class _Plain(yaml.SafeLoader):
+    """This reads YAML without aliases, with which a short text can mean gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias")
+        return super().compose_node(parent, index)
+
+
+def read_yaml(path: Path) -> Any:
+    """Reads a file of settings. Errors: OSError; `yaml.YAMLError` if it is no YAML, or has aliases or no end of levels."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Plain)
+    except (RecursionError, ValueError) as error:
+        raise yaml.YAMLError(str(error)) from None
+
 log = logging.getLogger(__name__)
 
 OURS = ("tb", "checkpoint.pt", "metrics.npz", "summary.json")
@@ -55,7 +71,7 @@ class RunDirectory:
     def config(self) -> dict[str, Any] | None:
         """Reads the configuration that the directory belongs to, None if it belongs to no run."""
         try:
-            config = yaml.safe_load((self.path / ".hydra" / "config.yaml").read_text())
+            config = read_yaml(self.path / ".hydra" / "config.yaml")
         except (OSError, yaml.YAMLError):
             return None
         return config if isinstance(config, dict) else None
@@ -140,7 +156,7 @@ class RunDirectory:
             shutil.rmtree(self.path / "tb", ignore_errors=True)
             for name in ("checkpoint.pt", "metrics.npz"):
                 (self.path / name).unlink(missing_ok=True)
-        texts = {**provenance, "config.yaml": yaml.safe_dump(dict(config), sort_keys=False)}
+        texts = {**provenance, "config.yaml": yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False)}
         for name, text in texts.items():
             _write(settings / name, text.encode())
 

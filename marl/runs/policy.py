@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from marl import build
+from marl import build, targets
 from marl.core.checks import integer
 from marl.core.errors import CheckpointError, ConfigError
 from marl.core.policy import Policy
@@ -13,23 +13,30 @@ from marl.runs.settings import parse_threads, use_threads
 from marl.trainers.evaluation import Evaluation, evaluate
 
 
-def evaluate_run(directory: Path, steps: int, burn_in: int | None = None, seed: int | None = None) -> Evaluation:
-    """Evaluates the policy of a run's checkpoint. Errors: `CheckpointError`, `ConfigError`."""
-    policy, replicas = _load(directory)
+def evaluate_run(
+    directory: Path, steps: int, burn_in: int | None = None, seed: int | None = None, *, trust: bool = False
+) -> Evaluation:
+    """Evaluates the policy of a run's checkpoint; `trust` as in `load_policy`. Errors: `CheckpointError`, `ConfigError`."""
+    policy, replicas = _load(directory, None, trust)
     return evaluate(policy.env, policy, steps=steps, burn_in=burn_in, seed=replicas.seed if seed is None else seed)
 
 
-def load_policy(directory: str | Path, replica: int | None = None) -> Policy:
+def load_policy(directory: str | Path, replica: int | None = None, *, trust: bool = False) -> Policy:
     """Loads the trained policy of a run, of all its replicas or of one; `policy.act(s)` draws actions in `policy.env`.
 
-    Errors: `CheckpointError` if there is no sound checkpoint, `ConfigError` if there is no such replica.
+    trust: whether classes outside the library that the run names may be imported: that runs the code of their modules.
+    Errors: `CheckpointError` if there is no sound checkpoint, `ConfigError` if there is no such replica, or if there are
+    such classes and no trust.
     """
-    return _load(Path(directory), replica)[0]
+    return _load(Path(directory), replica, trust)[0]
 
 
-def _load(directory: Path, replica: int | None = None) -> tuple[Policy, build.Replicas]:
+def _load(directory: Path, replica: int | None, trust: bool) -> tuple[Policy, build.Replicas]:
     """Returns (policy, the replicas that were trained), see `load_policy`."""
     config, state = checkpoint.load(directory / "checkpoint.pt")
+    if not trust:
+        used = [config.get("env"), config["policy"]]
+        targets.refuse_strangers(used, str(directory), "trust=true, in Python load_policy(..., trust=True)")
     folder = RunDirectory(directory)
     other = differences(folder.config() or config, config)
     if other:

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from marl.core.archives import weigh
 from marl.core.errors import ConfigError
 from marl.runs.labels import distinct, joined
 
 RESAMPLES = 2000
 """Bootstrap samples behind every interval."""
-NO_DIFFERENCE = ("seed", "replicas", "log_every", "logger", "callback", "checkpoint", "resume", "force", "threads")
+NO_DIFFERENCE = ("seed", "replicas", "log_every", "logger", "callback", "checkpoint", "resume", "force", "threads", "trust")
 """Keys that do not set runs apart."""
 
 
@@ -86,7 +87,7 @@ def find(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
                 left_out.append(f"{folder}: not finished")
             except ConfigError as error:
                 left_out.append(f"{folder}: {error}")
-            except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+            except (ValueError, KeyError, TypeError, EOFError, RecursionError, zipfile.BadZipFile):
                 left_out.append(f"{folder}: its summary.json or metrics.npz is damaged")
     if not runs:
         raise ConfigError(f"no finished run in {', '.join(map(str, places))}" + "".join(f"; {line}" for line in left_out))
@@ -163,7 +164,9 @@ def _read(folder: Path) -> Run:
     summary = json.loads((folder / "summary.json").read_text())
     if summary["status"] != "finished":
         raise ConfigError(f"{summary['status']}, {summary.get('reason', 'no reason given')}")
-    with (folder / "metrics.npz").open("rb") as file, np.load(file) as arrays:
+    with (folder / "metrics.npz").open("rb") as file:
+        weigh(file)
+        arrays = np.load(file, allow_pickle=False)
         run = Run(folder, summary["config"], summary, arrays["step"], arrays["train/average_reward"])
     if not run.reward.shape == (len(run.steps), len(summary["average_reward"])) == (len(run.steps), summary["replicas"]):
         raise ConfigError("summary.json and metrics.npz are not of the same run")

@@ -15,6 +15,9 @@ def make(part: str, maker: Any, parameters: Sequence[torch.nn.Parameter], step_s
     key = f"trainer.{part}_optimizer"
     if not callable(maker):
         raise ConfigError(f"{key} needs a _target_ and _partial_: true, got {maker!r}")
+    kind = maker.func if isinstance(maker, partial) else maker
+    if isinstance(kind, type) and not issubclass(kind, Optimizer):
+        raise ConfigError(f"{key} must make a torch optimizer, got {kind.__name__}")
     if "lr" in getattr(maker, "keywords", {}):
         raise ConfigError(f"{key}.lr is set by {part}_scheduler in every step; remove it")
     try:

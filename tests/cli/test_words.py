@@ -50,6 +50,6 @@ def test_there_are_no_options(option: str) -> None:
 
 
 def test_too_few_or_too_many_words_meet_the_usage() -> None:
-    usage = "marl export takes RUN_DIR FILE [replica=B], got "
+    usage = "marl export takes RUN_DIR FILE [replica=B] [trust=true], got "
     assert str(words.other_words("export", [])) == usage + "nothing"
     assert str(words.other_words("export", ["run", "a", "b=c"])) == usage + "'run', 'a', 'b=c'"

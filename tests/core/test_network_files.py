@@ -120,3 +120,20 @@ def test_a_file_in_parts_is_read_on_request(tmp_path: Path) -> None:
 def test_whole_numbers_may_be_written_as_floats(unchecked: None) -> None:
     assert pairs(Network.grid(2.0, 2)) == [(0, 1), (0, 2), (1, 3), (2, 3)]  # type: ignore[arg-type]
     assert len(Network.king(3.0, 1).edges) == 2  # type: ignore[arg-type]
+
+
+LAUGHS = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("ending", ["graphml", "gexf"])
+def test_entities_are_refused_before_they_grow(tmp_path: Path, ending: str, encoding: str) -> None:
+    text = f'<?xml version="1.0" encoding="{encoding}"?>{LAUGHS}<x>&b;</x>'
+    (tmp_path / f"graph.{ending}").write_bytes(text.encode(encoding))
+    with pytest.raises(NetworkError, match="declares the entity 'a'"):
+        Network.from_file(tmp_path / f"graph.{ending}")
+
+
+def test_a_device_without_end_is_no_graph() -> None:
+    with pytest.raises(NetworkError, match="it is a device"):
+        Network.from_file("/dev/zero")

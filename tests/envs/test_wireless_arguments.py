@@ -11,6 +11,7 @@ import torch
 
 from marl.core.errors import ConfigError
 from marl.envs import WirelessAccess
+from marl.envs.wireless.access import conflict_edges
 
 
 @pytest.fixture
@@ -95,3 +96,8 @@ def test_whole_numbers_may_be_written_as_floats(unchecked: None) -> None:
     plain = WirelessAccess(rows=3, cols=2, users_per_cell=2)
     assert env.access == plain.access
     assert torch.equal(env.success, plain.success)
+
+
+def test_a_short_list_that_means_gigabytes_of_neighbors() -> None:
+    with pytest.raises(ConfigError, match="pairs of users share an access point"):
+        conflict_edges([[0]] * 12000)

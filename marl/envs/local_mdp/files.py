@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from marl.core.archives import weigh
 from marl.core.checks import integer
 from marl.core.errors import ConfigError
 from marl.core.files import write_atomically
@@ -53,6 +54,10 @@ def _arrays(path: str | Path) -> dict[str, np.ndarray]:
     try:
         with open(path, "rb") as file:
             archived = zipfile.is_zipfile(file)
+            if archived:
+                weigh(file)
+    except zipfile.BadZipFile as error:
+        raise ConfigError(f"env.path={path} is damaged: {error}") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         raise ConfigError(f"env.path={path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not archived:

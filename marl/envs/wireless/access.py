@@ -12,6 +12,8 @@ from marl.core.checks import integer
 from marl.core.errors import ConfigError
 
 MAX_POINTS = 2**26
+MAX_PAIRS = 2**26
+"""Largest number of pairs of users that share a point, a pair counted at every point (1 GiB)."""
 
 Access = list[list[int]]
 """access[i]: the access points Y_i of user i, increasing."""
@@ -73,10 +75,15 @@ def conflict_edges(access: Access) -> np.ndarray:
     """Lists the edges [E, 2] of the conflict graph: users are neighbors iff they share an access point."""
     user = np.repeat(np.arange(len(access)), [len(points) for points in access])
     point = np.fromiter(itertools.chain.from_iterable(access), dtype=np.int64, count=len(user))
+    count = np.bincount(point)
+    if (pairs := int((count * (count - 1) // 2).sum())) > MAX_PAIRS:
+        raise ConfigError(
+            f"{pairs:.3g} pairs of users share an access point, at most {MAX_PAIRS} can be held; give fewer users a point"
+        )
     order = np.argsort(point, kind="stable")
     user, point = user[order], point[order]
     found = [np.empty((0, 2), dtype=np.int64)]
-    for apart in range(1, int(np.bincount(point).max(initial=1))):  # users of one point stand together, increasing
+    for apart in range(1, int(count.max(initial=1))):  # users of one point stand together, increasing
         shared = point[apart:] == point[:-apart]
         found.append(np.stack([user[:-apart][shared], user[apart:][shared]], axis=1))
     return np.unique(np.concatenate(found), axis=0)
