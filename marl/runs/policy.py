@@ -9,13 +9,15 @@ from marl.core.errors import CheckpointError, ConfigError
 from marl.core.policy import Policy
 from marl.runs import checkpoint
 from marl.runs.directory import RunDirectory, differences, fingerprint
-from marl.runs.settings import parse_threads, use_threads
+from marl.runs.settings import parse_threads, threads_put_back, use_threads
 from marl.trainers.evaluation import Evaluation, evaluate
 
 
+@threads_put_back()
 def evaluate_run(directory: Path, steps: int, burn_in: int | None = None, seed: int | None = None) -> Evaluation:
     """Evaluates the policy of a run's checkpoint. Errors: `CheckpointError`, `ConfigError`."""
-    policy, replicas = _load(directory)
+    policy, replicas, threads = _load(directory)
+    use_threads(threads)
     return evaluate(policy.env, policy, steps=steps, burn_in=burn_in, seed=replicas.seed if seed is None else seed)
 
 
@@ -27,14 +29,14 @@ def load_policy(directory: str | Path, replica: int | None = None) -> Policy:
     return _load(Path(directory), replica)[0]
 
 
-def _load(directory: Path, replica: int | None = None) -> tuple[Policy, build.Replicas]:
-    """Returns (policy, the replicas that were trained), see `load_policy`."""
+def _load(directory: Path, replica: int | None = None) -> tuple[Policy, build.Replicas, int | None]:
+    """Returns (policy, the replicas that were trained, the threads of the run), see `load_policy`."""
     config, state = checkpoint.load(directory / "checkpoint.pt")
     folder = RunDirectory(directory)
     other = differences(folder.config() or config, config)
     if other:
         raise CheckpointError(f"{directory}/checkpoint.pt is of another configuration than its run ({'; '.join(other)})")
-    use_threads(parse_threads(config["threads"]))
+    threads = parse_threads(config["threads"])
     env = build.environment(config)
     folder.check_environment(state["environment"], fingerprint(env))
     trained = build.replicas(config)
@@ -49,4 +51,4 @@ def _load(directory: Path, replica: int | None = None) -> tuple[Policy, build.Re
         policy.load_state_dict(learned)
     except (RuntimeError, KeyError, TypeError, AttributeError):
         raise CheckpointError(f"{directory}/checkpoint.pt holds another policy than its configuration says") from None
-    return policy, trained
+    return policy, trained, threads
