@@ -23,8 +23,8 @@ from marl.core.checks import integer
 from marl.core.errors import ConfigError
 from marl.core.indexing import PairIndex
 from marl.core.network import Network
-from marl.core.processes import survive_forks
 from marl.core.shapes import Uniforms, Whole
+from marl.core.threads import survive_forks
 from marl.core.whole import truths, whole
 
 ALMOST_ONE = 1.0 - 2.0**-53

@@ -86,7 +86,7 @@ class Policy(SnapshotModule, ABC):
         Shapes: s [B, n], or [n] for the same state in every replica -> [B, n]; [n] if s is [n]
         and there is one replica. Errors: `ConfigError` if s is no state of the network.
         """
-        given = whole("states", s)
+        given = whole(f"a state is {self.env.n} integers, one per agent: they", s)
         if given.shape not in ((self.env.n,), (self.replicas, self.env.n)):
             raise ConfigError(
                 f"a state is {self.env.n} integers, one per agent, or {self.replicas} rows of them, got {list(given.shape)}"

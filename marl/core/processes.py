@@ -1,24 +1,10 @@
-"""What is given to another process arrives whole, and a forked process works."""
+"""What is given to another process arrives whole."""
 
-import functools
-import os
 import pickle
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-import torch
-
 from marl.core.errors import ConfigError
-
-
-@functools.cache
-def survive_forks() -> None:
-    """Lets torch work on one thread in every process that is forked from now on.
-
-    OpenMP's threads do not survive a fork, and torch would wait for them for ever. The forking process keeps its own.
-    """
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))
 
 
 def send_copies(kind: type[Any]) -> None:

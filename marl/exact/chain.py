@@ -52,9 +52,9 @@ class Chain:
         memory: float = 4.0,
         laws: LocalLaws | None = None,
     ):
+        check_together(env, policy)
         self.laws = laws or LocalLaws(env)
         self.env = self.laws.env
-        check_together(env, policy)
         if self.env is not env:
             raise ConfigError("the laws are of another environment than the chain")
         self.memory = checks.number("memory", memory, 0.0)

@@ -70,6 +70,23 @@ def test_actions_follow_the_policy(run: Path) -> None:
     assert torch.equal(policy.act(s.tolist(), generator), drawn[0])
 
 
+def test_threads_of_the_program_stay(run: Path) -> None:
+    """A run has threads of its own, one if it says nothing; whoever calls keeps what was set."""
+    from marl.kernels import workers
+
+    torch.set_num_threads(2)
+    workers.use(1)
+    try:
+        load_policy(run)
+        evaluate_run(run, 40)
+        with command_in(run.parent) as marl:
+            assert marl("train", *SMALL, "hydra.run.dir=threads").code == 0
+        assert (torch.get_num_threads(), workers.allowed()) == (2, 1)
+    finally:
+        torch.set_num_threads(1)
+        workers.use(1024)
+
+
 def test_shapes_and_refusals(run: Path) -> None:
     whole, one = load_policy(run), load_policy(run, replica=1)
     zeros = np.zeros(6, dtype=np.int64)
