@@ -9,8 +9,10 @@ import torch
 
 import marl
 from marl import ConfigError, NeuralPolicy, TabularSoftmax, WirelessAccess, export_policy, load_policy
+from marl.kernels import workers
+from marl.runs import evaluate_run
 from marl.testing import random_inputs
-from tests.cli.command import Marl, assert_refused, command_in
+from tests.cli.command import SMALL, Marl, assert_refused, command_in
 
 
 @pytest.fixture(scope="module", params=["softmax", "neural"])
@@ -72,8 +74,6 @@ def test_actions_follow_the_policy(run: Path) -> None:
 
 def test_threads_of_the_program_stay(run: Path) -> None:
     """A run has threads of its own, one if it says nothing; whoever calls keeps what was set."""
-    from marl.kernels import workers
-
     torch.set_num_threads(2)
     workers.use(1)
     try:

@@ -90,7 +90,7 @@ def test_what_cannot_travel_is_refused_in_a_sentence(small: WirelessAccess) -> N
 
     given = {**STEPS, "critic_scheduler": Local(0.1)}
     run = RolloutActorCritic(small, TabularSoftmax(small), TRAINERS["rollouts"](small).critic, **given)  # type: ignore[attr-defined]
-    with pytest.raises(ConfigError, match="this RolloutActorCritic cannot go to another process: .*Local"):
+    with pytest.raises(ConfigError, match=r"this RolloutActorCritic cannot go to another process: .*Local"):
         sent(run)
 
 
@@ -98,7 +98,7 @@ def _work(pipe: Connection, runs: list[Trainer]) -> None:
     told: list[Any] = [torch.get_num_threads()]
     for run in runs:
         run.run(26)
-        told.append(leaves(run.state_dict()).keys() and float(run.total_reward[0]))
+        told.append(float(run.total_reward[0]))
     env = WirelessAccess(rows=1, cols=3, access_points="corners", arrival=0.5, success=0.5)
     policy = TabularSoftmax(env, replicas=4)
     told.append(evaluate(env, policy, steps=40).average_reward.tolist())
@@ -108,7 +108,7 @@ def _work(pipe: Connection, runs: list[Trainer]) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_process_that_is_forked_after_training_works(small: WirelessAccess, two_threads: None) -> None:
-    """With either engine and trainer, evaluation and exact numbers: OpenMP's threads are gone there, and nobody waits for them."""
+    """OpenMP's threads are gone there, and nobody waits for them: torch does not, nor compiled loops over replicas."""
     context = multiprocessing.get_context("fork")
     runs = [TRAINERS[name](small) for name in TRAINERS]
     for run in runs:
@@ -116,7 +116,7 @@ def test_a_process_that_is_forked_after_training_works(small: WirelessAccess, tw
     here, there = context.Pipe()
     child = context.Process(target=_work, args=(there, runs))
     child.start()
-    arrived = here.poll(60)
+    arrived = here.poll(30)
     child.kill() if not arrived else child.join(20)
     assert arrived
     threads, *numbers = here.recv()

@@ -1,4 +1,4 @@
-"""A policy and a critic go with an environment of the network, sizes and legal actions that they were made for, or not at all."""
+"""Policies and critics go with environments of the network, sizes and legal actions that they were made for, or not at all."""
 
 from collections.abc import Callable
 from typing import Any
@@ -61,7 +61,7 @@ APART: dict[str, tuple[Callable[[], FiniteEnvironment], Callable[[], FiniteEnvir
     "neighbors": (
         lambda: Coloring("line:4"),
         lambda: Coloring("ring:4"),
-        "agents 0 and 3 are neighbors here and not there",
+        "agents 0 and 3 are neighbors here and not",
     ),
     "no neighbors": (lambda: Coloring("ring:4"), lambda: Coloring("line:4"), "agents 0 and 3 are neighbors there and not"),
 }
