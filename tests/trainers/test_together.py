@@ -1,4 +1,4 @@
-"""Policies and critics go with environments of the network, sizes and legal actions that they were made for, or not at all."""
+"""Policies and critics go with environments of the network, sizes and legal actions they were made for, or not at all."""
 
 from collections.abc import Callable
 from typing import Any
