@@ -1,18 +1,20 @@
 """Truncated critics learn Q_i(z_{N_i^kappa}), with their average-reward estimate mu_i."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from marl.core.checks import integer
 from marl.core.environment import Environment, finite_environment
 from marl.core.errors import ConfigError
 from marl.core.indexing import NeighborhoodModule
 from marl.core.noise import Initializer, Purpose
 from marl.core.objective import Average, Objective
-from marl.core.shapes import Actions, ActionValues, Losses, Rewards, States, Values
+from marl.core.shapes import Actions, ActionValues, Losses, Rewards, States, Values, Whole
 from marl.core.table import Table
+from marl.core.whole import whole
 
 
 class Transition(NamedTuple):
@@ -50,12 +52,12 @@ class Critic(NeighborhoodModule, ABC):
         super().__init__()
         self.env = finite_environment(env, type(self).__name__)
         self.pair_index = self.env.index.shared()
-        self.neighborhood = env.network.neighborhood(kappa)
-        self.kappa = kappa
-        self.replicas = replicas
+        self.kappa = integer("critic.kappa", kappa, 0)
+        self.neighborhood = env.network.neighborhood(self.kappa)
+        self.replicas = integer("critic.replicas", replicas, 1)
         self.dtype = dtype
-        self.initial = Initializer(seed, replicas, dtype, Purpose.CRITIC_INIT)
-        self.objective = Average(replicas, env.n, dtype)
+        self.initial = Initializer(seed, self.replicas, dtype, Purpose.CRITIC_INIT)
+        self.objective = Average(self.replicas, env.n, dtype)
         self.table = None
         self.register_buffer("_weight", self._neighborhood_mask.to(dtype) / env.n, persistent=False)
 
@@ -69,10 +71,14 @@ class Critic(NeighborhoodModule, ABC):
         Shapes: s, a [B, n], or [K, B, n] for the K steps of a rollout (the axes before B broadcast) -> the same.
         """
 
-    def q(self, s: States, a: Actions) -> Values:
-        """Returns Q_i(z_{N_i^kappa}). Shapes: s, a [*K, B, n] -> [*K, B, n]."""
+    def q(self, s: Whole, a: Whole) -> Values:
+        """Returns Q_i(z_{N_i^kappa}). Shapes: s, a [*K, B, n], whole numbers of any kind -> [*K, B, n]."""
+        return self._q(*self._moved(s, a))
+
+    def _moved(self, s: Any, a: Any) -> tuple[Tensor, Tensor]:
+        """Returns states and actions as int64, where the critic is."""
         where = self._weight.device
-        return self._q(s.to(where), a.to(where))
+        return whole("states", s).to(where), whole("actions", a).to(where)
 
     @property
     def mu(self) -> Tensor:
@@ -114,14 +120,14 @@ class Critic(NeighborhoodModule, ABC):
 class CounterfactualCritic(Critic):
     """This critic also gives the values of actions that were not taken. Derive from it in place of `Critic`."""
 
-    def counterfactual(self, s: States, a: Actions) -> ActionValues:
+    def counterfactual(self, s: Whole, a: Whole) -> ActionValues:
         """Returns (1/n) sum_{j in N_i^kappa} Q_j with a_i replaced by each action of i, detached.
 
         What does not depend on that action may be left out, and illegal actions have any value.
 
         Shapes: s, a [*K, B, n] -> [*K, B, n, A].
         """
-        return self._counterfactual(s.to(self._weight.device), a.to(self._weight.device))
+        return self._counterfactual(*self._moved(s, a))
 
     @abstractmethod
     def _counterfactual(self, s: Tensor, a: Tensor) -> Tensor:

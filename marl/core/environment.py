@@ -19,10 +19,13 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
+from marl.core.checks import integer
 from marl.core.errors import ConfigError
 from marl.core.indexing import PairIndex
 from marl.core.network import Network
-from marl.core.shapes import ActionMask, Uniforms
+from marl.core.shapes import Uniforms, Whole
+from marl.core.threads import survive_forks
+from marl.core.whole import truths, whole
 
 ALMOST_ONE = 1.0 - 2.0**-53
 
@@ -51,8 +54,14 @@ class Environment(ABC):
                 f"{type(self).__name__} hands {', '.join(sizes)} on to Environment, which knows of no sizes; an "
                 "environment with numbered states and actions derives from marl.FiniteEnvironment"
             )
+        if not isinstance(network, Network):
+            raise ConfigError(
+                f"{type(self).__name__} needs a marl.Network, got {type(network).__name__}; "
+                "Network.from_edges(n, edges) and Network.from_networkx(graph) make one"
+            )
+        survive_forks()
         self.network = network
-        self.num_uniforms = num_uniforms
+        self.num_uniforms = integer("num_uniforms", num_uniforms, 0)
         self.reward_range = reward_range
         self.private_actions = private_actions
         self.private_rewards = private_rewards
@@ -97,6 +106,8 @@ class FiniteEnvironment(Environment):
 
     num_states, num_actions [n]: sizes per agent; S and A are the largest.
     action_mask [n, S, A]: True where agent i may take action a in state s; False for padding.
+    These, and states and actions, may be given as whole numbers of any kind (tensors, arrays, lists; a mask of 1 and 0);
+    inside they are int64.
     facts: those of `Environment`.
 
     Attributes: also `index`, which numbers the legal pairs. Errors: `ConfigError` if the mask does not fit the sizes.
@@ -106,9 +117,9 @@ class FiniteEnvironment(Environment):
         self,
         network: Network,
         *,
-        num_states: Int64[Tensor, "n"],
-        num_actions: Int64[Tensor, "n"],
-        action_mask: ActionMask,
+        num_states: Any,
+        num_actions: Any,
+        action_mask: Any,
         num_uniforms: int,
         reward_range: tuple[float, float],
         private_actions: bool,
@@ -121,11 +132,19 @@ class FiniteEnvironment(Environment):
             private_actions=private_actions,
             private_rewards=private_rewards,
         )
-        self.num_states = num_states
-        self.num_actions = num_actions
-        self.action_mask = action_mask
+        name = type(self).__name__
+        self.num_states = _sizes(f"{name}: num_states", num_states, self.n)
+        self.num_actions = _sizes(f"{name}: num_actions", num_actions, self.n)
+        self.action_mask = truths(f"{name}: action_mask", action_mask)
         self._check_facts()
-        self.index = PairIndex(action_mask)
+        self.index = PairIndex(self.action_mask)
+
+    def reset(self, u: Uniforms) -> Int64[Tensor, "B n"]:
+        return whole(f"the states of {type(self).__name__}", self._reset(u))
+
+    def step(self, s: Whole, a: Whole, u: Uniforms) -> tuple[Int64[Tensor, "B n"], Float[Tensor, "B n"]]:
+        next_s, r = self._step(whole("states", s), whole("actions", a), u)
+        return whole(f"the states of {type(self).__name__}", next_s), r
 
     @property
     def pair_index(self) -> Int64[Tensor, "n S A"]:
@@ -159,13 +178,13 @@ class NetworkedMDP(FiniteEnvironment):
     Override `_step` only where s_i' and r_i must be drawn jointly; a contract test holds it against the law.
     """
 
-    def transition(self, s: Int64[Tensor, "*X n"], a: Int64[Tensor, "*X n"]) -> Float[Tensor, "*X n S"]:
+    def transition(self, s: Whole, a: Whole) -> Float[Tensor, "*X n S"]:
         """Gives P_i(s_i' | z_{N_i}), float64, zero on padding. Any leading axes."""
-        return self._transition(s, a)
+        return self._transition(whole("states", s), whole("actions", a))
 
-    def reward(self, s: Int64[Tensor, "*X n"], a: Int64[Tensor, "*X n"]) -> Float[Tensor, "*X n"]:
+    def reward(self, s: Whole, a: Whole) -> Float[Tensor, "*X n"]:
         """Gives E[r_i | z_{N_i}], float64. Any leading axes."""
-        return self._reward(s, a)
+        return self._reward(whole("states", s), whole("actions", a))
 
     @abstractmethod
     def _transition(self, s: Tensor, a: Tensor) -> Tensor:
@@ -180,6 +199,14 @@ class NetworkedMDP(FiniteEnvironment):
         below = torch.minimum(u[..., -1:], cdf[..., -1:] * ALMOST_ONE)  # rounding must not reach an impossible state
         drawn = (below >= cdf).sum(dim=-1)
         return torch.minimum(drawn, self.num_states - 1), self._reward(s, a)
+
+
+def _sizes(name: str, given: Any, n: int) -> Int64[Tensor, "n"]:
+    sizes = whole(name, given)
+    if sizes.shape != (n,) or not (sizes >= 1).all():
+        got = f"shape {list(sizes.shape)}" if sizes.shape != (n,) else f"{int(sizes.min())}"
+        raise ConfigError(f"{name} must hold a size of at least 1 for each of {n} agents, got {got}")
+    return sizes
 
 
 def finite_environment(env: Environment, needed_by: str) -> FiniteEnvironment:

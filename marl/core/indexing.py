@@ -7,13 +7,15 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from marl.core.network import Neighborhood
-from marl.core.shapes import ActionMask, Actions, Pairs, States
+from marl.core.shapes import ActionMask, Pairs, Whole
+from marl.core.snapshot import SnapshotModule
+from marl.core.whole import whole
 
 _EXACT_LIMIT = 2.0**62
 _FINGERPRINT_MASK = 2**63 - 1
 
 
-class NeighborhoodModule(nn.Module):
+class NeighborhoodModule(SnapshotModule):
     """This module holds the neighborhoods N_i^kappa of its agents, which move with it to another device."""
 
     _neighborhood_index: Tensor
@@ -55,13 +57,15 @@ class PairIndex(nn.Module):
         """Gives another one on the same memory, for a module that may move to another device."""
         return copy.deepcopy(self, {id(table): table for table in self.buffers()})
 
-    def pairs(self, s: States, a: Actions) -> Pairs:
+    def pairs(self, s: Whole, a: Whole) -> Pairs:
         """Looks up z_i, the number of (s_i, a_i); -1 if illegal. Shapes: s, a, result [*K, B, n]."""
+        s, a = whole("states", s), whole("actions", a)
         where = s.device
         return torch.take(self.table.to(where), self._offset.to(where) + s * self._actions + a)
 
-    def choices(self, s: States) -> Int64[Tensor, "*K B n A"]:
+    def choices(self, s: Whole) -> Int64[Tensor, "*K B n A"]:
         """Looks up the number of (s_i, a) for every action a; -1 where illegal. Shapes: s [*K, B, n] -> [*K, B, n, A]."""
+        s = whole("states", s)  # numbers of 8 bits would be a mask
         return self.table.to(s.device)[torch.arange(len(self.table), device=s.device), s]
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from marl.core.checks import integer, number
-from marl.core.errors import NetworkError
+from marl.core.errors import ConfigError, NetworkError
 from marl.graphs import files, topologies
 
 MAX_PADDED = 2**28
@@ -39,10 +39,10 @@ class Network:
     the nodes had in the file or networkx graph they came from, or None).
     """
 
-    def __init__(self, n: int, edges: np.ndarray, labels: list[Hashable] | None = None):
+    def __init__(self, n: int, edges: Any, labels: list[Hashable] | None = None):
         self.n = integer("the number of nodes", n, 1)
         self.labels = labels
-        self.edges = _clean(self.n, edges, labels)
+        self.edges = _clean(self.n, _as_pairs(edges), labels)
         both = np.sort(np.concatenate([self.edges @ (self.n, 1), self.edges @ (1, self.n)]))  # codes i*n + j, i first
         row, self._column = np.divmod(both, self.n)
         self._start = np.searchsorted(row, np.arange(self.n + 1))
@@ -51,7 +51,7 @@ class Network:
     @classmethod
     def from_edges(cls, n: int, edges: Any) -> "Network":
         """Takes pairs (i, j) of nodes in 0..n-1, in any order; repeats are merged. Isolated nodes are fine."""
-        return cls(n, _as_pairs(edges))
+        return cls(n, edges)
 
     @classmethod
     def from_networkx(cls, graph: "nx.Graph[Any]") -> "Network":
@@ -62,7 +62,7 @@ class Network:
         if all(isinstance(node, (int, np.integer)) for node in labels):
             labels.sort()
         number = {node: k for k, node in enumerate(labels)}
-        return cls(len(labels), _as_pairs([(number[i], number[j]) for i, j in graph.edges()]), labels)
+        return cls(len(labels), [(number[i], number[j]) for i, j in graph.edges()], labels)
 
     @classmethod
     def from_file(cls, path: str | Path, *, connected: bool = True) -> "Network":
@@ -134,7 +134,13 @@ class Network:
         return self._neighborhoods[kappa]
 
     def distances(self, i: int) -> Int64[Tensor, "n"]:
-        """Returns the graph distance of every node from node i; -1 where there is no path."""
+        """Returns the graph distance of every node from node i; -1 where there is no path.
+
+        Errors: `ConfigError` if there is no such node.
+        """
+        i = integer("a node", i, 0)
+        if i >= self.n:
+            raise ConfigError(f"there is no node {i}; nodes are numbered 0 to {self.n - 1}")
         distance = np.full(self.n, -1, dtype=np.int64)
         frontier, hops = np.array([i]), 0
         while frontier.size:
@@ -198,6 +204,8 @@ class Network:
 
 
 def _as_pairs(edges: Any) -> np.ndarray:
+    if isinstance(edges, Tensor):
+        edges = edges.numpy()
     edges = list(edges) if isinstance(edges, Iterable) and not isinstance(edges, np.ndarray) else edges
     try:
         pairs = np.asarray(edges)

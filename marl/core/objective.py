@@ -5,13 +5,14 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from marl.core.checks import number
 from marl.core.shapes import Rewards
+from marl.core.snapshot import SnapshotModule
 
 
-class Objective(nn.Module, ABC):
+class Objective(SnapshotModule, ABC):
     """An objective is what differs in a temporal-difference error: delta_i = centered(r_i) + gamma Q_i(z(t+1)) - Q_i(z(t)).
 
     gamma: what a value one step later counts now.

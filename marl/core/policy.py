@@ -4,20 +4,24 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from marl.core.checks import integer
 from marl.core.environment import ALMOST_ONE, Environment, finite_environment
 from marl.core.errors import ConfigError
 from marl.core.indexing import last_actions
 from marl.core.noise import Initializer, Purpose
-from marl.core.shapes import Actions, ActionValues, States, Values
+from marl.core.shapes import Actions, ActionValues, States, Values, Whole
+from marl.core.snapshot import SnapshotModule
+from marl.core.whole import whole
 
 
-class Policy(nn.Module, ABC):
+class Policy(SnapshotModule, ABC):
     """This is the base class of policies: implement `_logits`; everything else is given.
 
     `replicas` independent copies are kept side by side; parameters start with the replica axis:
-    `self.initial.zeros(n, ...)` and `self.initial.uniform(n, ..., bound=...)` make them.
+    `self.initial.zeros(n, ...)` and `self.initial.uniform(n, ..., bound=...)` make them. States and actions may be given as
+    whole numbers of any kind (tensors, arrays, lists); `_logits` sees int64.
 
     score_bound: L_i of Assumption 5, a bound on ||grad log zeta_i(a_i|s_i)|| for all parameters, where one is known.
     localized: whether zeta_i sees s_i alone, as in the paper. A policy that looks further says False.
@@ -32,9 +36,9 @@ class Policy(nn.Module, ABC):
     def __init__(self, env: Environment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
         super().__init__()
         self.env = env = finite_environment(env, type(self).__name__)
-        self.replicas = replicas
+        self.replicas = integer("policy.replicas", replicas, 1)
         self.dtype = dtype
-        self.initial = Initializer(seed, replicas, dtype, Purpose.POLICY_INIT)
+        self.initial = Initializer(seed, self.replicas, dtype, Purpose.POLICY_INIT)
         states, actions = env.action_mask.shape[1:]
         self.register_buffer("_illegal", ~env.action_mask.reshape(-1, actions), persistent=False)
         self.register_buffer("_last_legal", last_actions(env.action_mask).flatten(), persistent=False)
@@ -47,28 +51,29 @@ class Policy(nn.Module, ABC):
         Shapes: s [B, n] -> [B, n, A]; or [K, B, n] for the K steps of a rollout (axes before B broadcast) -> [K, B, n, A].
         """
 
-    def log_probs(self, s: States) -> ActionValues:
+    def log_probs(self, s: Whole) -> ActionValues:
         """Returns log zeta_i(. | s_i), -inf on illegal actions. Shapes: s [*K, B, n] -> [*K, B, n, A]."""
         row = self._row
-        s = s.to(row.device)
+        s = whole("states", s).to(row.device)
         illegal = self._illegal[row + s]
         return torch.log_softmax(self._logits(s).masked_fill(illegal, -torch.inf), dim=-1)
 
-    def probs(self, s: States) -> ActionValues:
+    def probs(self, s: Whole) -> ActionValues:
         """Returns zeta_i(. | s_i). Shapes: s [*K, B, n] -> [*K, B, n, A]."""
         return self.log_probs(s).exp()
 
-    def log_prob(self, s: States, a: Actions) -> Values:
+    def log_prob(self, s: Whole, a: Whole) -> Values:
         """Returns log zeta_i(a_i | s_i). Shapes: s, a [*K, B, n] -> [*K, B, n]."""
-        return of_actions(self.log_probs(s), a)
+        return of_actions(self.log_probs(s), whole("actions", a))
 
     @torch.no_grad()
-    def sample(self, s: States, u: Values) -> Actions:
+    def sample(self, s: Whole, u: Values) -> Actions:
         """Draws a_i by inverse CDF: the first action whose cumulative probability exceeds u_i in [0, 1).
 
         Should rounding leave the whole sum at or below u_i, it is the last action of positive probability.
         Shapes: s, u [*K, B, n] -> [*K, B, n].
         """
+        s = whole("states", s)
         cdf = self.probs(s).cumsum(dim=-1)
         below = torch.minimum(u.to(cdf.device), cdf[..., -1].double() * ALMOST_ONE).unsqueeze(-1)
         passed = cdf.shape[-1] - (below < cdf).sum(dim=-1)  # all of them, if a probability is NaN
@@ -78,11 +83,11 @@ class Policy(nn.Module, ABC):
     def act(self, s: Any, generator: torch.Generator | None = None) -> Tensor:
         """Draws the action of every agent, with torch's own noise.
 
-        Shapes: s [B, n], or [n] for the same state in every replica, as a tensor, array or list -> [B, n]; [n] if s is [n]
+        Shapes: s [B, n], or [n] for the same state in every replica -> [B, n]; [n] if s is [n]
         and there is one replica. Errors: `ConfigError` if s is no state of the network.
         """
-        given = torch.as_tensor(s)
-        if given.shape not in ((self.env.n,), (self.replicas, self.env.n)) or given.is_floating_point():
+        given = whole(f"a state is {self.env.n} integers, one per agent: they", s)
+        if given.shape not in ((self.env.n,), (self.replicas, self.env.n)):
             raise ConfigError(
                 f"a state is {self.env.n} integers, one per agent, or {self.replicas} rows of them, got {list(given.shape)}"
             )
@@ -92,7 +97,7 @@ class Policy(nn.Module, ABC):
             found = int(given[tuple(wrong[0])])
             raise ConfigError(f"agent {i} has states 0 to {int(self.env.num_states[i]) - 1}, got {found}")
         u = torch.rand(self.replicas, self.env.n, dtype=torch.float64, generator=generator)
-        a = self.sample(given.long().expand(self.replicas, -1), u)
+        a = self.sample(given.expand(self.replicas, -1), u)
         return a[0] if given.ndim == 1 and self.replicas == 1 else a
 
     @torch.no_grad()
@@ -108,7 +113,7 @@ class Policy(nn.Module, ABC):
         table = self.probs(s[:, None].expand(-1, self.replicas, -1))
         return table.movedim(0, 2) * self.env.action_mask.to(table.device)
 
-    def entropy(self, s: States) -> Values:
+    def entropy(self, s: Whole) -> Values:
         """Returns -sum_a zeta log zeta in nats. Shapes: s [*K, B, n] -> [*K, B, n]."""
         return entropy_of(self.log_probs(s))
 

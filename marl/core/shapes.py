@@ -3,11 +3,15 @@
 *K: any axes before the replicas (the steps of a rollout, or none).
 """
 
+from typing import Any
+
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 States = Int64[Tensor, "*K B n"]
 Actions = Int64[Tensor, "*K B n"]
+Whole = Any
+"""States or actions [*K, B, n] as a user may give them: tensors or arrays of any integer kind, or lists."""
 Pairs = Int64[Tensor, "*K B n"]
 Rewards = Float[Tensor, "*K B n"]
 Values = Float[Tensor, "*K B n"]

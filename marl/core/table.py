@@ -3,12 +3,11 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
-from torch import nn
-
 from marl.core.shapes import Actions, PerReplica, States
+from marl.core.snapshot import SnapshotModule
 
 
-class Table(nn.Module, ABC):
+class Table(SnapshotModule, ABC):
     """These are the entries of a tabular critic, which has them as `critic.table`. Every other critic has None there.
 
     A table may grow: entries are made for the pairs that are met, and everything else counts as 0. It learns by plain

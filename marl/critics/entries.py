@@ -203,7 +203,7 @@ def _made(kind: str, agents: int, replicas: int, dtype: torch.dtype, total: floa
 def _joint_dummy(env: FiniteEnvironment, neighborhood: Neighborhood, dummy: int | Sequence[Any]) -> Tensor:
     """Writes out the dummy pair of every neighborhood, [n, m]; padding is 0."""
     index, mask, size = neighborhood
-    num_pairs = env.index.num_pairs
+    num_pairs, dummy = env.index.num_pairs, _listed(dummy)
     if isinstance(dummy, int) and not isinstance(dummy, bool) and 0 <= dummy < int(num_pairs.min()):
         return torch.where(mask, dummy, 0)
     joint = torch.zeros_like(index)
@@ -222,3 +222,12 @@ def _joint_dummy(env: FiniteEnvironment, neighborhood: Neighborhood, dummy: int 
                 raise ConfigError(f"critic.dummy: agent {j} has pairs 0 to {int(num_pairs[j]) - 1}, got {pair}")
             joint[i, k] = pair
     return joint
+
+
+def _listed(dummy: Any) -> Any:
+    """Turns arrays and tensors, and those in lists, into lists."""
+    if isinstance(dummy, (np.ndarray, np.generic, Tensor)):
+        return dummy.tolist()
+    if isinstance(dummy, Sequence) and not isinstance(dummy, str):
+        return [_listed(row) for row in dummy]
+    return dummy

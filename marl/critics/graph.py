@@ -44,7 +44,7 @@ class GraphCritic(Critic):
         self.agent = self.initial.zeros(env.n)
         self._others = OthersSum(env.network.neighborhood(1))
         share = 1.0 / self._others.count.clamp(min=1)[:, None].to(dtype)
-        self.register_buffer("_start", torch.arange(replicas)[:, None] * pairs, persistent=False)
+        self.register_buffer("_start", torch.arange(self.replicas)[:, None] * pairs, persistent=False)
         self.register_buffer("_share", share, persistent=False)
 
     def _q(self, s: Tensor, a: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class RandomFeatures(LinearCritic):
         self.register_buffer("omega", (normal / number("critic.width", width, 1e-12)).to(dtype))
         self.register_buffer("beta", self.initial.uniform(n, count, bound=math.pi).detach())
         self.register_buffer("_agent", torch.arange(n)[:, None], persistent=False)
-        self.register_buffer("_replica", torch.arange(replicas)[:, None, None], persistent=False)
+        self.register_buffer("_replica", torch.arange(self.replicas)[:, None, None], persistent=False)
         self.register_buffer("_position", torch.arange(near), persistent=False)
 
     def _features(self, s: Tensor, a: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class NeuralCritic(CounterfactualCritic):
         self.embedding = self.initial.uniform(n, width, pairs, hidden, bound=width**-0.5)
         self.bias = self.initial.zeros(n, hidden)
         self.weight = self.initial.zeros(n, hidden)
-        start = torch.arange(replicas * n * width).view(replicas, n, width) * pairs
+        start = torch.arange(self.replicas * n * width).view(self.replicas, n, width) * pairs
         self.register_buffer("_start", start, persistent=False)
         self.register_buffer("_mask", self._neighborhood_mask.to(dtype), persistent=False)
         self.register_buffer("_position", positions(self.neighborhood), persistent=False)

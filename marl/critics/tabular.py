@@ -37,7 +37,7 @@ class TabularCritic(Critic):
         dtype: torch.dtype = torch.float64,
     ):
         super().__init__(env, kappa=kappa, replicas=replicas, seed=seed, dtype=dtype)
-        given: dict[str, Any] = {"storage": storage, "dummy": dummy, "replicas": replicas, "dtype": dtype}
+        given: dict[str, Any] = {"storage": storage, "dummy": dummy, "replicas": self.replicas, "dtype": dtype}
         self.table = Entries(env, self.neighborhood, kappa=self.kappa, **given)
 
     def fused(self) -> Any:

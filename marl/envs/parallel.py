@@ -1,5 +1,6 @@
 """Any finite environment becomes a PettingZoo `ParallelEnv`, so that other libraries can train on it."""
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class ParallelEnvironment(ParallelEnv):  # type: ignore[misc]
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, int], dict[str, Any]]:
+    ) -> tuple[dict[str, np.int64], dict[str, Any]]:
         """Starts afresh and gives (observations, infos)."""
         if seed is not None:
             self._noise = np.random.default_rng(seed)
@@ -55,7 +56,7 @@ class ParallelEnvironment(ParallelEnv):  # type: ignore[misc]
 
     def step(self, actions: dict[str, Any]) -> tuple[dict[str, Any], ...]:
         """Takes one action of every agent; gives (observations, rewards, terminations, truncations, infos)."""
-        a = self._legal_actions(torch.tensor([int(actions[agent]) for agent in self.agents]))[None]
+        a = self._legal_actions(torch.tensor([_number(agent, actions) for agent in self.agents]))[None]
         self._s, r = self.env.step(self._s, a, self._uniforms())
         self._t += 1
         over = self._t >= self.steps
@@ -86,8 +87,8 @@ class ParallelEnvironment(ParallelEnv):  # type: ignore[misc]
     def _spaces(self, sizes: torch.Tensor) -> dict[str, Discrete]:
         return {agent: Discrete(size) for agent, size in zip(self.possible_agents, sizes.tolist(), strict=True)}
 
-    def _observed(self) -> dict[str, int]:
-        return dict(zip(self.agents, self._s[0].tolist(), strict=True))
+    def _observed(self) -> dict[str, np.int64]:
+        return dict(zip(self.agents, self._s[0].numpy().copy(), strict=True))  # numbers of NumPy, as a space has them
 
     def _legal(self) -> torch.Tensor:
         return self.env.action_mask[torch.arange(self.env.n), self._s[0]]
@@ -104,3 +105,13 @@ class ParallelEnvironment(ParallelEnv):  # type: ignore[misc]
             raise ConfigError(f"agent_{i} has actions 0 to {int(self.env.num_actions[i]) - 1}, got {int(a[i])}")
         legal = self._legal()
         return torch.where(legal.gather(1, a[:, None])[:, 0], a, legal.int().argmax(dim=1))
+
+
+def _number(agent: str, actions: dict[str, Any]) -> int:
+    """Reads the action of an agent, a whole number of any kind. Errors: `ConfigError` if there is none."""
+    try:
+        return operator.index(actions[agent])
+    except KeyError:
+        raise ConfigError(f"the actions lack {agent}: there must be one for every agent") from None
+    except TypeError:
+        raise ConfigError(f"the action of {agent} must be a whole number, got {actions[agent]!r}") from None

@@ -3,12 +3,15 @@
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from marl.core.checks import integer, number
 from marl.core.errors import ConfigError
 
 
 def _listed(name: str, value: Any, length: int, of_what: str) -> list[Any]:
+    if isinstance(value, (np.ndarray, Tensor)):
+        value = value.tolist()
     if np.isscalar(value):
         return [value] * length
     try:

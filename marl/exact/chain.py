@@ -17,6 +17,7 @@ from marl.core import checks
 from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
+from marl.core.together import check_together
 from marl.exact import dense
 from marl.exact.elimination import Elimination
 from marl.exact.local_laws import LocalLaws
@@ -37,7 +38,8 @@ class Chain:
 
     Attributes: `laws` (tables of the environment), `policy`, `replica`, `tables` (zeta_i [S_i, A]), `num_states` X,
     `method` in use.
-    Errors: `ConfigError` if the joint state is too large, with its size and the memory it would need.
+    Errors: `ConfigError` if the joint state is too large, with its size and the memory it would need, or if the policy was
+    made for another network, other sizes or other legal actions than `env` has.
     """
 
     def __init__(
@@ -50,10 +52,9 @@ class Chain:
         memory: float = 4.0,
         laws: LocalLaws | None = None,
     ):
+        check_together(env, policy)
         self.laws = laws or LocalLaws(env)
         self.env = self.laws.env
-        if policy.env is not env:
-            raise ConfigError("the policy is of another environment than the chain")
         if self.env is not env:
             raise ConfigError("the laws are of another environment than the chain")
         self.memory = checks.number("memory", memory, 0.0)

@@ -4,11 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from marl.core.checks import integer
 from marl.core.errors import ConfigError
+from marl.core.shapes import Whole
+from marl.core.whole import whole
 from marl.exact.interaction import random_pairs
 from marl.exact.truncation import JointPairs, outside
 from marl.exact.values import Values
@@ -17,7 +19,7 @@ FLOOR = 1e-14
 """Left sides below this, relative to the largest, are rounding and not fitted."""
 
 
-def decay_curve(values: Values, agent: int, s: Int64[Tensor, "2 n"], a: Int64[Tensor, "2 n"]) -> Float[Tensor, "n"]:
+def decay_curve(values: Values, agent: int, s: Whole, a: Whole) -> Float[Tensor, "n"]:
     """Computes |Q_i(z_in, z_out) - Q_i(z_in, z'_out)| for kappa = 0 .. n-1, z = (s[0], a[0]), z' = (s[1], a[1]).
 
     Exactly 0 from the eccentricity of the agent on. Errors: `ConfigError` at illegal pairs.
@@ -26,6 +28,7 @@ def decay_curve(values: Values, agent: int, s: Int64[Tensor, "2 n"], a: Int64[Te
     chain.laws.checked([agent])
     if agent not in values.agents:
         raise ConfigError(f"agent {agent} is not among the agents {values.agents} whose values were computed")
+    s, a = whole("states", s), whole("actions", a)
     if s.shape != (2, chain.n) or a.shape != (2, chain.n):
         raise ConfigError(f"two joint pairs of {chain.n} agents are needed, got {list(s.shape)} and {list(a.shape)}")
     column = values.agents.index(agent)

@@ -25,11 +25,12 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from marl.core.checks import number
 from marl.core.errors import ConfigError
+from marl.core.shapes import Whole
 from marl.exact import dense, poisson
 from marl.exact.chain import Chain
 from marl.exact.gradient import Gradient, through_policy
@@ -79,13 +80,13 @@ class DiscountedValues(Values):
         """The weights are the discounted occupancy."""
         return self.occupancy
 
-    def q(self, s: Int64[Tensor, "*M n"], a: Int64[Tensor, "*M n"]) -> Float[Tensor, "*M C"]:
+    def q(self, s: Whole, a: Whole) -> Float[Tensor, "*M C"]:
         """Q_i(s, a) is E r_i(s, a) + gamma sum_{s'} P(s'|s, a) V_i(s'). Errors: `ConfigError` at illegal pairs."""
         return self.relative_q(s, a) + self.gamma / (1.0 - self.gamma) * self.solution.J
 
-    def relative_q(self, s: Int64[Tensor, "*M n"], a: Int64[Tensor, "*M n"]) -> Float[Tensor, "*M C"]:
+    def relative_q(self, s: Whole, a: Whole) -> Float[Tensor, "*M C"]:
         """Q_i up to a constant per agent has the same accuracy for every gamma. Errors: as `q`."""
-        check_pairs(self.chain, s, a)
+        s, a = check_pairs(self.chain, s, a)
         r = self.chain.laws.env.reward(s, a)[..., self.agents]
         return r + self.gamma * next_value(self.chain, self.solution.V.numpy(), s, a)
 

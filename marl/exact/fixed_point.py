@@ -62,7 +62,7 @@ def critic_fixed_point(
 
 def _joint(agent: int, kappa: int, sizes: list[int], dummy: int | Sequence[int]) -> int:
     """Finds the number of the dummy among the joint pairs of the neighborhood."""
-    numbers = list(dummy) if isinstance(dummy, Sequence) else [dummy] * len(sizes)
+    numbers = [dummy] * len(sizes) if np.ndim(dummy) == 0 else list(dummy)  # type: ignore[arg-type]
     if len(numbers) != len(sizes):
         raise ConfigError(f"the dummy of agent {agent} needs {len(sizes)} pair numbers, one for each of N_{agent}^{kappa}")
     numbers = [integer("dummy", z, 0) for z in numbers]
@@ -74,9 +74,16 @@ def _joint(agent: int, kappa: int, sizes: list[int], dummy: int | Sequence[int])
 def critic_error(joint: JointPairs, agent: int, kappa: int, fixed_point: Float[Tensor, "*Z_N"]) -> float:
     """Computes min over c of sqrt(E_pi |Qhat_i(z_N) + c - Q_i(z)|^2), the left side of (13).
 
-    Errors: `ConfigError` for joint pairs of discounted values: they have no stationary law pi.
+    Errors: `ConfigError` for joint pairs of discounted values, which have no stationary law pi, and for a fixed point of
+    another environment, agent or kappa.
     """
     near = neighborhood(joint.chain, agent, kappa)
+    sizes = [joint.sizes[j] for j in near]
+    if list(fixed_point.shape) != sizes:
+        raise ConfigError(
+            f"the fixed point of agent {agent} at kappa={kappa} has shape {sizes}, one axis of pairs for each of "
+            f"N_{agent}^{kappa}, got {list(fixed_point.shape)}: it is of another environment, agent or kappa"
+        )
     numbers = np.unravel_index(np.arange(joint.num_pairs), joint.sizes)
     seen = joint.stationary > 0
     estimate = fixed_point[tuple(torch.from_numpy(numbers[j]) for j in near)][seen]

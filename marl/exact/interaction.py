@@ -25,7 +25,7 @@ class NeighborMatrix:
     def __init__(self, entries: np.ndarray, neighborhood: Neighborhood):
         self.entries = np.where(neighborhood.mask.numpy(), entries, 0.0)
         self.neighborhood = neighborhood
-        self._index = neighborhood.index.numpy()
+        self._index = neighborhood.index.numpy().copy()  # torch moves what is given to other processes
 
     def __matmul__(self, x: np.ndarray) -> np.ndarray:
         """Computes C x, column by column. Shapes: x [n, k]."""

@@ -14,6 +14,7 @@ from marl.core.checks import integer, number
 from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
+from marl.core.together import check_together
 from marl.exact import dense
 from marl.exact.certificate import Certificate, certificate, discounted, radii
 from marl.exact.chain import Chain
@@ -75,10 +76,12 @@ def survey(
 ) -> Survey:
     """Collects certificates for every policy and, from blocks of up to `horizon` steps, for this one; decay; mixing.
 
-    Errors: `ConfigError` for an argument out of range, or an environment that does not state its law.
+    Errors: `ConfigError` for an argument out of range, an environment that does not state its law, or a policy that was
+    made for another network, other sizes or other legal actions than `env` has.
     """
     gamma, horizon = number("gamma", gamma, 0.0, 1.0), integer("horizon", horizon, 0)
     samples, memory = integer("samples", samples, 1), number("memory", memory, 0.0)
+    check_together(env, policy)
     try:
         laws = LocalLaws(env)
     except TooManyPairsError as error:

@@ -15,6 +15,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from marl.core.errors import ConfigError
+from marl.core.shapes import Whole
+from marl.core.whole import whole
 from marl.exact import poisson
 from marl.exact.chain import Chain
 
@@ -56,11 +58,11 @@ class Values(ABC):
         """Returns how much every joint state counts in (5) and (7): the measure the gradient of the objective sums with."""
 
     @abstractmethod
-    def q(self, s: Int64[Tensor, "*M n"], a: Int64[Tensor, "*M n"]) -> Float[Tensor, "*M C"]:
+    def q(self, s: Whole, a: Whole) -> Float[Tensor, "*M C"]:
         """Q_i(s, a) is the value of joint pairs. Errors: `ConfigError` at illegal pairs."""
 
     @abstractmethod
-    def relative_q(self, s: Int64[Tensor, "*M n"], a: Int64[Tensor, "*M n"]) -> Float[Tensor, "*M C"]:
+    def relative_q(self, s: Whole, a: Whole) -> Float[Tensor, "*M C"]:
         """Q_i up to a constant per agent is enough for differences. Errors: as `q`."""
 
 
@@ -97,13 +99,13 @@ class AverageValues(Values):
         """V_i(s) is sum_t E[r_i(t) - J_i | s(0) = s], a(0) drawn from the policy."""
         return self.solution.V - self.stationary @ self.solution.V
 
-    def q(self, s: Int64[Tensor, "*M n"], a: Int64[Tensor, "*M n"]) -> Float[Tensor, "*M C"]:
+    def q(self, s: Whole, a: Whole) -> Float[Tensor, "*M C"]:
         """Q_i(s, a) is E r_i(s, a) - J_i + sum_{s'} P(s'|s, a) V_i(s'). Errors: `ConfigError` at illegal pairs."""
         return self.relative_q(s, a) - self.stationary @ self.solution.V
 
-    def relative_q(self, s: Int64[Tensor, "*M n"], a: Int64[Tensor, "*M n"]) -> Float[Tensor, "*M C"]:
+    def relative_q(self, s: Whole, a: Whole) -> Float[Tensor, "*M C"]:
         """Q_i up to a constant per agent is enough for differences, and needs no stationary law. Errors: as `q`."""
-        check_pairs(self.chain, s, a)
+        s, a = check_pairs(self.chain, s, a)
         env = self.chain.laws.env
         r = env.reward(s, a)[..., self.agents]
         return r - self.J + next_value(self.chain, self.solution.V.numpy(), s, a)
@@ -126,8 +128,9 @@ def next_value(
     return torch.from_numpy(np.concatenate(parts)).reshape(*s.shape[:-1], h.shape[1])
 
 
-def check_pairs(chain: Chain, s: Tensor, a: Tensor) -> None:
-    """Refuses (s, a) that are not legal pairs of all agents. Errors: `ConfigError`."""
+def check_pairs(chain: Chain, s: Whole, a: Whole) -> tuple[Tensor, Tensor]:
+    """Returns (s, a) as int64. Errors: `ConfigError` if they are not legal pairs of all agents."""
+    s, a = whole("states", s), whole("actions", a)
     if s.shape != a.shape or s.shape[-1:] != (chain.n,):
         raise ConfigError(
             f"joint pairs need one state and action for each of {chain.n} agents, got {list(s.shape)}, {list(a.shape)}"
@@ -138,3 +141,4 @@ def check_pairs(chain: Chain, s: Tensor, a: Tensor) -> None:
     if not legal.all():
         first = tuple((~legal).nonzero()[0].tolist())
         raise ConfigError(f"agent {first[-1]} cannot be in state {int(s[first])} and take action {int(a[first])}")
+    return s, a

@@ -18,6 +18,11 @@ def use(threads: int) -> None:
     _allowed = min(threads, _most)
 
 
+def allowed() -> int:
+    """Says how many threads there may be."""
+    return _allowed
+
+
 def working(replicas: int) -> int:
     """Says how many replicas are worked on at a time. 1 means: in turn, without the threads.
 

@@ -19,7 +19,7 @@ class ArrayLogger:
     def log(self, step: int, metrics: Metrics) -> None:
         self.steps.append(step)
         for tag, value in metrics.items():
-            self.last[tag] = np.asarray(value, dtype=np.float64)
+            self.last[tag] = np.array(value, dtype=np.float64)  # a copy: what is logged may be written to later
             if self.last[tag].ndim < 2:
                 self._rows.setdefault(tag, []).append(self.last[tag])
 
@@ -34,7 +34,7 @@ class ArrayLogger:
         return {"step": np.array(self.steps, dtype=np.int64), **{tag: np.stack(rows) for tag, rows in self._rows.items()}}
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns everything logged so far, as tensors."""
+        """Returns a snapshot of everything logged so far, as tensors."""
         return {
             "rows": {tag: torch.from_numpy(array) for tag, array in self.arrays().items()},
             "last": {tag: torch.from_numpy(array.copy()) for tag, array in self.last.items()},
@@ -42,7 +42,7 @@ class ArrayLogger:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues after the rows of `state`."""
-        rows = {tag: tensor.numpy() for tag, tensor in state["rows"].items()}
+        rows = {tag: tensor.numpy().copy() for tag, tensor in state["rows"].items()}
         self.steps = rows.pop("step").tolist()
         self._rows = {tag: list(array) for tag, array in rows.items()}
-        self.last = {tag: tensor.numpy() for tag, tensor in state["last"].items()}
+        self.last = {tag: tensor.numpy().copy() for tag, tensor in state["last"].items()}

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -31,6 +32,10 @@ class ProgressLogger:
             line = f"step {step}/{self._steps}  average reward {reward:.4f}  {rate:.0f} steps/s  {left:.0f} s left"
             with contextlib.suppress(OSError):  # whoever listened is gone: no reason to lose a run
                 print(line, file=sys.stderr, flush=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the bar here: a copy, in another process perhaps, shows lines."""
+        return {**vars(self), "_bar": None}
 
     def flush(self) -> None:
         """Does nothing: what is shown is shown."""

@@ -66,6 +66,11 @@ class TensorBoardLogger:
             writer._get_file_writer().add_summary(summary)
         return writer
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the file here, with what waits for it: a copy, in another process perhaps, opens one of its own."""
+        kept = {name: value for name, value in vars(self).items() if name != "_writer"}
+        return {**kept, "_waiting": [], "_purge_step": None, "_handed_over": -PAUSE}
+
     def log(self, step: int, metrics: Metrics) -> None:
         self._last_step = step
         scalars: dict[str, float] = {}

@@ -34,7 +34,7 @@ class NeuralPolicy(Policy):
         self.embedding = self.initial.uniform(n, states, hidden, bound=1.0)
         self.weight = self.initial.zeros(n, hidden, actions)
         self.bias = self.initial.zeros(n, actions)
-        self.register_buffer("_replica", torch.arange(replicas)[:, None], persistent=False)
+        self.register_buffer("_replica", torch.arange(self.replicas)[:, None], persistent=False)
         self.register_buffer("_agent", torch.arange(n), persistent=False)
 
     def _logits(self, s: Tensor) -> Tensor:

@@ -43,10 +43,11 @@ class SharedPolicy(Policy):
         self.weight = self.initial.zeros(hidden, actions)
         self.shift = self.initial.zeros(actions)
         size = env.network.neighborhood(1).size[:, None].to(dtype)
-        every = torch.arange(states)[:, None, None].expand(-1, replicas, n)
-        self.register_buffer("_start", torch.arange(replicas)[:, None] * states, persistent=False)
+        every = torch.arange(states)[:, None, None].expand(-1, self.replicas, n)
+        self.register_buffer("_start", torch.arange(self.replicas)[:, None] * states, persistent=False)
         self.register_buffer("_every", every, persistent=False)
-        self.register_buffer("_cell", torch.arange(replicas * n).view(replicas, n), persistent=False)
+        cell = torch.arange(self.replicas * n).view(self.replicas, n)
+        self.register_buffer("_cell", cell, persistent=False)
         self.register_buffer("_size", size / size.max(), persistent=False)
 
     def _logits(self, s: Tensor) -> Tensor:

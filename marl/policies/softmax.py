@@ -25,7 +25,7 @@ class TabularSoftmax(NaturalGradientPolicy):
         super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
         self.theta = self.initial.zeros(*env.action_mask.shape)
         states = env.action_mask.shape[1]
-        rows = torch.arange(replicas * env.n).reshape(replicas, env.n) * states
+        rows = torch.arange(self.replicas * env.n).reshape(self.replicas, env.n) * states
         self.register_buffer("_rows", rows, persistent=False)
 
     def fused(self) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from marl.core.snapshot import snapshot
 from marl.trainers.trainer import Trainer
 
 
@@ -46,9 +47,9 @@ class LastTenth:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns start, and where and with how much reward it was reached, if it was."""
-        return {"start": self.start, "begun": self._begun, "before": self._before}
+        return snapshot({"start": self.start, "begun": self._begun, "before": self._before})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on measuring, if the run still has the same length."""
         if state["start"] == self.start:
-            self._begun, self._before = state["begun"], state["before"]
+            self._begun, self._before = state["begun"], state["before"].clone()

@@ -9,15 +9,17 @@ from marl.core.errors import CheckpointError, ConfigError
 from marl.core.policy import Policy
 from marl.runs import checkpoint
 from marl.runs.directory import RunDirectory, differences, what_it_depends_on
-from marl.runs.settings import parse_threads, use_threads
+from marl.runs.settings import parse_threads, threads_put_back, use_threads
 from marl.trainers.evaluation import Evaluation, evaluate
 
 
+@threads_put_back()
 def evaluate_run(
     directory: Path, steps: int, burn_in: int | None = None, seed: int | None = None, *, trust: bool = False
 ) -> Evaluation:
     """Evaluates the policy of a run's checkpoint; `trust` as in `load_policy`. Errors: `CheckpointError`, `ConfigError`."""
-    policy, replicas = _load(directory, None, trust)
+    policy, replicas, threads = _load(directory, None, trust)
+    use_threads(threads)
     return evaluate(policy.env, policy, steps=steps, burn_in=burn_in, seed=replicas.seed if seed is None else seed)
 
 
@@ -31,8 +33,8 @@ def load_policy(directory: str | Path, replica: int | None = None, *, trust: boo
     return _load(Path(directory), replica, trust)[0]
 
 
-def _load(directory: Path, replica: int | None, trust: bool) -> tuple[Policy, build.Replicas]:
-    """Returns (policy, the replicas that were trained), see `load_policy`."""
+def _load(directory: Path, replica: int | None, trust: bool) -> tuple[Policy, build.Replicas, int | None]:
+    """Returns (policy, the replicas that were trained, the threads of the run), see `load_policy`."""
     config, state = checkpoint.load(directory / "checkpoint.pt")
     if not trust:
         used = [config.get("env"), config["policy"]]
@@ -41,7 +43,7 @@ def _load(directory: Path, replica: int | None, trust: bool) -> tuple[Policy, bu
     other = differences(folder.config() or config, config)
     if other:
         raise CheckpointError(f"{directory}/checkpoint.pt is of another configuration than its run ({'; '.join(other)})")
-    use_threads(parse_threads(config["threads"]))
+    threads = parse_threads(config["threads"])
     env = build.environment(config)
     folder.check_environment(state, what_it_depends_on(config, env), code=False)
     trained = build.replicas(config)
@@ -56,4 +58,4 @@ def _load(directory: Path, replica: int | None, trust: bool) -> tuple[Policy, bu
         policy.load_state_dict(learned)
     except (RuntimeError, KeyError, TypeError, AttributeError):
         raise CheckpointError(f"{directory}/checkpoint.pt holds another policy than its configuration says") from None
-    return policy, trained
+    return policy, trained, threads

@@ -12,6 +12,7 @@ from typing import Any
 from marl import build
 from marl.core.errors import CheckpointError, ConfigError, DivergedError, MarlError, NotEnoughMemoryError, RunFailedError
 from marl.core.logger import Logger
+from marl.core.snapshot import in_place
 from marl.loggers import ArrayLogger, ProgressLogger
 from marl.runs.code import code_of
 from marl.runs.directory import RunDirectory, what_it_depends_on
@@ -19,7 +20,7 @@ from marl.runs.interruption import postponed
 from marl.runs.last_tenth import LastTenth, last_tenth_mean
 from marl.runs.memory import forecast
 from marl.runs.pace import Pace
-from marl.runs.settings import Settings, parse, use_threads
+from marl.runs.settings import Settings, parse, threads_put_back, use_threads
 from marl.runs.summary import summary_of
 from marl.schedulers import TwoTimescale
 from marl.trainers.evaluation import Evaluation
@@ -32,6 +33,7 @@ _SMALLER = "use fewer replicas, a smaller critic.kappa or a smaller network"
 log = logging.getLogger(__name__)
 
 
+@threads_put_back()
 def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Trains as `config` says in `directory` and returns the summary (see `marl.runs.summary`).
 
@@ -150,13 +152,14 @@ class _Run:
     def _save(self) -> None:
         for logger in self.trainer.loggers:
             logger.flush()  # before the checkpoint: a run that goes on from it logs only what comes after
-        state = {
-            **self.depends,
-            "trainer": self.trainer.state_dict(),
-            "arrays": self.arrays.state_dict(),
-            "last_tenth": self.tail.state_dict(),
-            "log_every": self.trainer.log_every,
-        }
+        with in_place():  # it is written at once: no second copy of a large table
+            state = {
+                **self.depends,
+                "trainer": self.trainer.state_dict(),
+                "arrays": self.arrays.state_dict(),
+                "last_tenth": self.tail.state_dict(),
+                "log_every": self.trainer.log_every,
+            }
         self.folder.save(self.config, state)
 
     def _evaluate(self) -> Evaluation | None:

@@ -1,7 +1,8 @@
 """The settings of a run besides its parts are read and checked once."""
 
+import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,13 +74,29 @@ def parse_threads(value: Any) -> int | None:
     return threads
 
 
+@contextlib.contextmanager
+def threads_put_back() -> Iterator[None]:
+    """Leaves torch and compiled loops the numbers of threads that they have, whatever is used inside."""
+    tensors, loops = torch.get_num_threads(), _workers().allowed() if "numba" in sys.modules else MAX_THREADS
+    try:
+        yield
+    finally:
+        torch.set_num_threads(tensors)
+        if "numba" in sys.modules:
+            _workers().use(loops)
+
+
 def use_threads(threads: int | None) -> None:
-    """Sets the number for this process: None is one thread for tensors and all cores for compiled replicas."""
+    """Sets the number, inside `threads_put_back`: None is one thread for tensors and all cores for compiled replicas."""
     torch.set_num_threads(threads or 1)
     if threads is not None or "numba" in sys.modules:
-        from marl.kernels import workers  # numba takes its time: only where it is used
+        _workers().use(threads or MAX_THREADS)
 
-        workers.use(threads or MAX_THREADS)
+
+def _workers() -> Any:
+    from marl.kernels import workers  # numba takes its time: only where it is used
+
+    return workers
 
 
 def _check_names(prefix: str, config: Any, known: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from marl.core.objective import Average, Discounted
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
 from marl.core.shapes import Actions, States
+from marl.core.together import check_together
 from marl.trainers.optimizers import is_plain_sgd, make, makes_plain_sgd
 from marl.trainers.trainer import Trainer
 
@@ -33,7 +34,8 @@ class ActorCritic(Trainer):
     says what the critic estimates, `critic.objective`.
     critic_optimizer, actor_optimizer: parameters -> torch optimizer; its learning rate is set before each step.
     device: where policy and critic live and learn; the environment and the rollouts stay on the processor.
-    Errors: `ConfigError`, also for a device that is not there, or for a tabular critic on any but `cpu`.
+    Errors: `ConfigError`, also for a device that is not there, for a tabular critic on any but `cpu`, or where policy or
+    critic was made for an environment of another network, other sizes or other legal actions (another law is fine).
     """
 
     learns_from_q = True
@@ -57,6 +59,7 @@ class ActorCritic(Trainer):
         log_every: int = 100,
         loggers: Sequence[Logger] = (),
     ):
+        check_together(env, policy, critic)
         if self.learns_from_q and critic.ignores_actions:
             raise ConfigError(
                 f"{type(critic).__name__} does not see actions, so it cannot say which were good; "

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from marl.core.snapshot import snapshot
 from marl.trainers.rollout import Rollout
 
 
@@ -31,8 +32,8 @@ class RolloutBuffer:
         self.filled = end
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives what has been filled so far."""
-        return {"filled": self.filled, **self.rollout._asdict()}
+        """Gives a snapshot of what has been filled so far."""
+        return snapshot({"filled": self.filled, **self.rollout._asdict()})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues where `state_dict` was taken. Errors: ValueError if it is of another length."""

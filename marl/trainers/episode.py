@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from marl.core.shapes import Actions, PerReplica, Rewards, States
+from marl.core.snapshot import snapshot
 
 
 class Episode:
@@ -43,8 +44,8 @@ class Episode:
         return (self.latest if t >= horizon else self.running).clone()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns all of it, as tensors."""
-        return dict(vars(self))
+        """Returns a snapshot of all of it, as tensors."""
+        return snapshot(dict(vars(self)))
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Goes on from there."""

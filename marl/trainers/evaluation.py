@@ -9,6 +9,7 @@ from marl.core.checks import integer
 from marl.core.environment import Environment
 from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
+from marl.core.together import check_together
 from marl.trainers.rollout import Collector
 
 BATCHES = 20
@@ -40,8 +41,10 @@ def evaluate(env: Environment, policy: Policy, *, steps: int, burn_in: int | Non
     not disturbed, and two policies with one seed meet the same arrivals. The rollout is compiled where it can be
     (see `Collector`); the numbers are the same.
 
-    Errors: `ConfigError` if steps < 20 or burn_in < 0.
+    Errors: `ConfigError` if steps < 20 or burn_in < 0, or if the policy was made for another network, other sizes or other
+    legal actions than `env` has.
     """
+    check_together(env, policy)
     steps = integer("eval.steps", steps, BATCHES)
     burn_in = steps // 10 if burn_in is None else integer("eval.burn_in", burn_in, 0)
     noise = Noise(seed, policy.replicas, env.n, env.num_uniforms + 1, Purpose.EVALUATION)

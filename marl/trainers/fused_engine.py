@@ -44,12 +44,12 @@ class FusedEngine:
         self._replicas, self._unscaled = trainer.replicas, Fixed(1.0)
         self._actions = action_count(mask.shape[2])
         self._layout = Layout(
-            states=env.num_states.numpy(),
+            states=env.num_states.numpy().copy(),  # copies: torch moves what is given to other processes
             pair=env.pair_index.int().numpy(),
             last=last_actions(mask).numpy(),
             choice=(mask.sum(dim=2) > 1).to(torch.int8).numpy(),
-            near=critic.neighborhood.index.numpy().view(np.uint64),
-            size=critic.neighborhood.size.numpy(),
+            near=critic.neighborhood.index.numpy().copy().view(np.uint64),
+            size=critic.neighborhood.size.numpy().copy(),
         )
         self._uniforms, self._step_work = env.num_uniforms, form_of(env).work
         self._laid_out = _unfrozen(form_of(trainer.policy)).laid_out()

@@ -16,7 +16,10 @@ from marl.core.errors import CheckpointError, ConfigError, DivergedError
 from marl.core.logger import Logger
 from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
+from marl.core.processes import send_copies
 from marl.core.shapes import PerReplica
+from marl.core.snapshot import in_place, snapshot
+from marl.core.together import check_together
 from marl.trainers.evaluation import Evaluation, evaluate
 
 
@@ -53,10 +56,14 @@ class Trainer(ABC):
     """This is the base class of trainers: implement `_advance`, `_modules` and, to log more, `_metrics`.
 
     At time t the chain is at z(t) = (s, a), a already drawn. `noise(0)` draws z(0), `noise(t + 1)` the step from t.
-    `run` may be called in pieces of any length: the numbers are the same.
+    `run` may be called in pieces of any length: the numbers are the same. `multiprocessing` sends a copy.
     """
 
     engine = "autograd"
+
+    def __init_subclass__(cls, **given: Any):
+        super().__init_subclass__(**given)
+        send_copies(cls)
 
     def __init__(
         self,
@@ -67,6 +74,7 @@ class Trainer(ABC):
         log_every: int = 100,
         loggers: Sequence[Logger] = (),
     ):
+        check_together(env, policy)
         self.env, self.policy = env, policy
         self._fixed: dict[str, object] = {"env": env, "policy": policy}
         self.seed = integer("seed", seed, 0)
@@ -112,16 +120,23 @@ class Trainer(ABC):
         return 0, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns everything that the run is, as tensors, numbers and strings."""
-        return {
-            "t": self.t,
-            "seed": self.seed,
-            "s": self.s,
-            "a": self.a,
-            "logged_reward": self._logged_reward,
-            "interval": dict(vars(self.interval)),
-            **{name: module.state_dict() for name, module in self._modules().items()},
-        }
+        """Returns a snapshot of everything that the run is, as tensors, numbers and strings.
+
+        A class that has more adds `snapshot(more)`, see `marl.core.snapshot`.
+        """
+        with in_place():
+            learned = {name: module.state_dict() for name, module in self._modules().items()}
+        return snapshot(
+            {
+                "t": self.t,
+                "seed": self.seed,
+                "s": self.s,
+                "a": self.a,
+                "logged_reward": self._logged_reward,
+                "interval": dict(vars(self.interval)),
+                **learned,
+            }
+        )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues where `state_dict` was taken. Errors: `CheckpointError` if it is from another configuration."""
@@ -132,7 +147,7 @@ class Trainer(ABC):
                 module.load_state_dict(state[name] if copied else copy.deepcopy(state[name]))
         except (RuntimeError, KeyError, ValueError) as error:
             raise CheckpointError(f"the checkpoint is of another configuration: {' '.join(str(error).split())}") from None
-        self.t, self.s, self.a = state["t"], state["s"], state["a"]
+        self.t, self.s, self.a = state["t"], state["s"].clone(), state["a"].clone()
         self._logged_reward = state["logged_reward"].clone()
         vars(self.interval).update(copy.deepcopy(state["interval"]))
 

@@ -9,8 +9,10 @@ import torch
 
 import marl
 from marl import ConfigError, NeuralPolicy, TabularSoftmax, WirelessAccess, export_policy, load_policy
+from marl.kernels import workers
+from marl.runs import evaluate_run
 from marl.testing import random_inputs
-from tests.cli.command import Marl, assert_refused, command_in
+from tests.cli.command import SMALL, Marl, assert_refused, command_in
 
 
 @pytest.fixture(scope="module", params=["softmax", "neural"])
@@ -68,6 +70,21 @@ def test_actions_follow_the_policy(run: Path) -> None:
         assert ((((drawn == a).double().mean(dim=0)) - p).abs() <= 5 * error + 1e-12).all()
     generator.manual_seed(0)
     assert torch.equal(policy.act(s.tolist(), generator), drawn[0])
+
+
+def test_threads_of_the_program_stay(run: Path) -> None:
+    """A run has threads of its own, one if it says nothing; whoever calls keeps what was set."""
+    torch.set_num_threads(2)
+    workers.use(1)
+    try:
+        load_policy(run)
+        evaluate_run(run, 40)
+        with command_in(run.parent) as marl:
+            assert marl("train", *SMALL, "hydra.run.dir=threads").code == 0
+        assert (torch.get_num_threads(), workers.allowed()) == (2, 1)
+    finally:
+        torch.set_num_threads(1)
+        workers.use(1024)
 
 
 def test_shapes_and_refusals(run: Path) -> None:

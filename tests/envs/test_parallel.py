@@ -1,8 +1,12 @@
 """Environments as PettingZoo's: its own tests, and the same long-run average."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
-from pettingzoo.test import parallel_api_test, parallel_seed_test
+import torch
+from pettingzoo.test import api_test, parallel_api_test, parallel_seed_test
+from pettingzoo.utils.conversions import parallel_to_aec
 
 from marl import (
     Coloring,
@@ -28,6 +32,37 @@ def test_its_own_tests(name: str) -> None:
     env = ENVIRONMENTS[name]()
     parallel_api_test(ParallelEnvironment(env, 50), num_cycles=120)
     parallel_seed_test(lambda: ParallelEnvironment(env, 50), num_cycles=60)
+
+
+@pytest.mark.filterwarnings("ignore:Observation is not a NumPy array", "ignore:Agents have different")  # it may be both
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_the_tests_of_environments_that_take_turns(name: str) -> None:
+    """... whose spaces demand observations of their own type."""
+    wrapped = ParallelEnvironment(ENVIRONMENTS[name](), 20)
+    api_test(parallel_to_aec(wrapped), num_cycles=50)
+    observations, _ = wrapped.reset(seed=1)
+    spaces = [wrapped.observation_space(agent) for agent in wrapped.agents]
+    assert all(
+        seen in space and seen.dtype == space.dtype for seen, space in zip(observations.values(), spaces, strict=True)
+    )
+
+
+@pytest.mark.parametrize("kind", [int, np.uint8, np.int32, np.array, torch.tensor])
+def test_actions_are_whole_numbers_of_any_kind(kind: Callable[[int], object]) -> None:
+    wrapped = ParallelEnvironment(WirelessAccess(rows=2, cols=2, arrival=1.0))
+    wrapped.reset(seed=0)
+    one = wrapped.step({agent: kind(1) for agent in wrapped.agents})
+    wrapped.reset(seed=0)
+    assert wrapped.step(dict.fromkeys(wrapped.agents, 1))[:2] == one[:2]
+
+
+def test_what_is_no_action_is_refused() -> None:
+    wrapped = ParallelEnvironment(WirelessAccess(rows=2, cols=2))
+    wrapped.reset(seed=0)
+    with pytest.raises(ConfigError, match=r"the action of agent_0 must be a whole number, got 1\.7"):
+        wrapped.step(dict.fromkeys(wrapped.agents, 1.7))
+    with pytest.raises(ConfigError, match="the actions lack agent_3"):
+        wrapped.step(dict.fromkeys(wrapped.agents[:3], 0))
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)

@@ -37,7 +37,7 @@ class Aloha(Policy):
     ):
         super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
         wireless = _wireless(env, "aloha")
-        x = torch.from_numpy(probabilities("policy.send_probability", send_probability, replicas, "replica"))
+        x = torch.from_numpy(probabilities("policy.send_probability", send_probability, self.replicas, "replica"))
         self.register_buffer("_send", x.to(dtype)[:, None, None], persistent=False)
         self.register_buffer("_weights", sending_weights(wireless).to(dtype).flatten(0, 1), persistent=False)
 
