@@ -17,7 +17,7 @@ ONLY_IN = {  # third-party package -> where it may be imported, at any depth
     "tensorboard": ("loggers/tensorboard.py",),
     "torch.utils.tensorboard": ("loggers/tensorboard.py",),
     "matplotlib": ("plotting.py",),
-    "numba": ("kernels/*", "envs/*/kernel.py"),
+    "numba": ("kernels/*",),
 }
 
 STEP = {  # what runs once per environment step

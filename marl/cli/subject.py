@@ -17,6 +17,7 @@ from marl.core.errors import ConfigError
 from marl.core.files import write_atomically
 from marl.core.policy import Policy
 from marl.exact.local_laws import stating_its_law
+from marl.plotting import NoPictureError, decay_picture
 from marl.runs import load_policy
 
 
@@ -71,13 +72,12 @@ def written(directory: str, files: dict[str, bytes | None]) -> list[str]:
 
 
 def picture(columns: dict[str, list[float]], band: dict[str, list[float]], accuracy: float) -> bytes | None:
-    """Draws the curves as a PNG; gives None, and prints a line that says so, on a machine without matplotlib."""
+    """Draws the curves as a PNG; gives None, and prints a line that says why, where that cannot be."""
     try:
-        from marl.plotting import decay_picture
-    except ModuleNotFoundError:
-        print("the picture needs matplotlib: pip install marl[plots]")
+        return decay_picture(columns, band, accuracy)
+    except NoPictureError as error:
+        print(error)
         return None
-    return decay_picture(columns, band, accuracy)
 
 
 def _is_run(argument: str) -> bool:

@@ -1,5 +1,6 @@
 """`marl train` lets Hydra compose the configuration and sweep; one run is `marl.runs.train`."""
 
+import contextlib
 import hashlib
 import itertools
 import logging
@@ -121,12 +122,14 @@ def _request(config: DictConfig, directory: Path) -> tuple[dict[str, Any], Path,
 
 def _printed(summary: dict[str, Any], directory: Path) -> dict[str, Any]:
     evaluated, returned = summary.get("eval_average_reward"), summary.get("discounted_return")
-    print(
+    line = (
         f"average reward {mean(summary['average_reward']):.4f} (last 10 % of {summary['steps']} steps)"
         + (f", discounted return {mean(returned):.4f}" if returned else "")
         + (f", evaluated {mean(evaluated):.4f}" if evaluated else "")
         + f", {summary['env_steps_per_second']:.0f} steps/s, in {directory}"
     )
+    with contextlib.suppress(OSError):  # whoever listened to a launcher's process is gone
+        print(line)
     return summary
 
 
