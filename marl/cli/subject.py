@@ -10,6 +10,7 @@ from typing import IO, Any
 import torch
 
 from marl import build
+from marl.cli.search import OPTIONS, checked, own_first
 from marl.cli.train import compose
 from marl.core.checks import integer, number
 from marl.core.environment import NetworkedMDP
@@ -31,22 +32,21 @@ def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Network
     remaining = list(arguments)
     while remaining:
         option, equals, value = (argument := remaining.pop(0)).partition("=")
-        if option in ("--config-dir", "-cd"):
+        if option in OPTIONS:
             if not equals and not remaining:
                 raise ConfigError(f"{option} needs a directory after it")
-            directories.append(_searched(option, value if equals else remaining.pop(0)))
+            directories.append(checked(option, value if equals else remaining.pop(0)))
         elif argument.startswith("-"):
             raise ConfigError(f"there is no option {argument!r}; marl {command} --help shows what there is")
         elif run is None and _is_run(argument):
             run = Path(argument)
         else:
             overrides.append(argument)
-    if directories:
-        overrides.append(f"hydra.searchpath=[{','.join(directories)}]")
     parts = [text for text in overrides if text.lstrip("+~").partition("=")[0].partition(".")[0] in ("env", "policy")]
     if run is not None and parts and (run / "checkpoint.pt").is_file():
         raise ConfigError(f"{run} is a run and has its own environment and policy, which {parts[0]} cannot change")
-    settings = _checked(compose([text for text in overrides if run is None or text not in parts], command))
+    with own_first(directories):
+        settings = _checked(compose([text for text in overrides if run is None or text not in parts], command))
     if run is None:
         env = stating_its_law(build.environment(settings))
         policy = build.policy(settings, env, build.Replicas(1, settings["seed"], torch.float64))
@@ -86,14 +86,6 @@ def _is_run(argument: str) -> bool:
     if "/" in key:
         return not key.lstrip("+~").startswith("hydra/")
     return not equals or ("/" in argument and os.path.isdir(argument))  # seed=0 is a setting, ./seed=0 a directory
-
-
-def _searched(option: str, directory: str) -> str:
-    """Spells a directory of yaml files as Hydra takes it."""
-    if not os.path.isdir(directory):
-        raise ConfigError(f"{option} {directory} is no directory")
-    quoted = os.path.abspath(directory).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'file://{quoted}'"
 
 
 def _checked(settings: dict[str, Any]) -> dict[str, Any]:

@@ -22,20 +22,28 @@ from omegaconf.errors import OmegaConfBaseException
 from marl.cli import jobs
 from marl.cli.help import conf_dir
 from marl.cli.report import sentence
+from marl.cli.search import OPTIONS, checked, own_first
 from marl.core.errors import CheckpointError, ConfigError, DivergedError, MarlError
 from marl.runs import train
 from marl.runs.interruption import SIGNALS, handled
 from marl.runs.summary import mean
 
-WITH_VALUE = ["-c", "--cfg", "-p", "--package", "-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name"]
-WITH_VALUE += ["-i", "--info"]
+NAMES = ["-cn", "--config-name"]
+WITH_VALUE = ["-c", "--cfg", "-p", "--package", *OPTIONS, *NAMES, "-i", "--info"]
 FLAGS = [*WITH_VALUE, "-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help", "--version"]
 CLASHES = ("hydra.run.dir=", "hydra.sweep.", "force=true")
+NEEDED = (
+    "++hydra.output_subdir=null",
+    "++hydra.callbacks.directories._target_=marl.cli.train.DirectoriesBefore",
+    "++hydra.callbacks.jobs._target_=marl.cli.jobs.Jobs",
+    "++hydra.callbacks.jobs.records='${hydra.sweep.dir}/.jobs/${now:%Y%m%d-%H%M%S-%f}'",
+)
+"""What train.yaml says to Hydra and a configuration that is not made of it does not."""
 
 
 def main(arguments: list[str]) -> int:
     """Runs or sweeps; 0, or the error of the (first failed) run is raised."""
-    flags, overrides = _split(arguments)
+    directories, (flags, overrides) = _own(*_split(arguments))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here instead of being printed there
     sys.argv = ["marl", *flags, *_with_resume(overrides, flags)]
     DirectoriesBefore.existing = jobs.Jobs.records = None
@@ -57,7 +65,7 @@ def main(arguments: list[str]) -> int:
             return None
 
     try:
-        with handled(jobs.stop, *SIGNALS):
+        with own_first(directories), handled(jobs.stop, *SIGNALS):
             job()
     except KeyboardInterrupt:
         jobs.report_end()
@@ -140,12 +148,13 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-def _run_name(overrides: list[str], seed: int) -> str:
-    """Names a readable directory: the overrides without the seed, then the seed."""
+def _run_name(overrides: list[str], seed: int, config: str = "train") -> str:
+    """Names a readable directory: a configuration of one's own, the overrides without the seed, then the seed."""
     kept = [text.lstrip("+") for text in overrides if text.lstrip("+").split("=")[0] not in ("seed", "force")]
-    name = ",".join(kept).replace("/", "_").replace(" ", "") or "default"
-    if len(name) > 200:
-        name = f"{name[:180]}~{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    own = [] if config == "train" else [config]
+    name = ",".join(own + kept).replace("/", "_").replace(" ", "") or "default"
+    if len(whole := os.fsencode(name)) > 200:  # a file system counts bytes
+        name = f"{whole[:180].decode(errors='ignore')}~{hashlib.sha256(whole).hexdigest()[:12]}"
     return f"{name}/seed={seed}"
 
 
@@ -168,6 +177,19 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
         if option in ("-c", "--cfg") and value not in ("job", "hydra", "all"):
             raise ConfigError(f"{option} shows job, hydra or all, not {value!r}")
     return flags, overrides
+
+
+def _own(flags: list[str], overrides: list[str]) -> tuple[list[str], tuple[list[str], list[str]]]:
+    """Takes the directories of one's own yaml files out of the options, and adds what another configuration needs."""
+    directories, kept, remaining = [], [], list(flags)
+    while remaining:
+        option, equals, value = (flag := remaining.pop(0)).partition("=")
+        if option in OPTIONS:
+            directories.append(checked(option, value if equals else remaining.pop(0)))
+        else:
+            kept.append(flag)
+    named = any(flag.partition("=")[0] in NAMES for flag in kept)
+    return directories, (kept, [*NEEDED, *overrides] if named else overrides)
 
 
 def _with_resume(overrides: list[str], flags: list[str]) -> list[str]:
