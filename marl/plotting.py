@@ -7,7 +7,7 @@ import functools
 import io
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import networkx as nx
 import numpy as np
@@ -15,7 +15,8 @@ import numpy as np
 from marl.core.environment import Environment
 
 SPRING = 500
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class NoPictureError(Exception):
@@ -40,7 +41,7 @@ def _or_no_picture(draw: Callable[P, T]) -> Callable[P, T]:
 def _import_matplotlib() -> None:
     """Does without `MPLBACKEND` where matplotlib does not know it, as nothing is shown here: it may be a notebook's."""
     try:
-        import matplotlib  # noqa: F401
+        import matplotlib
     except ValueError:
         backend = os.environ.pop("MPLBACKEND", None)
         if backend is None:
@@ -52,7 +53,6 @@ def _import_matplotlib() -> None:
 
 
 @_or_no_picture
-
 def decay_picture(columns: dict[str, list[float]], band: dict[str, list[float]], accuracy: float) -> bytes:
     """Draws curves against kappa on a logarithmic axis, a band between two more and the wanted accuracy; a PNG."""
     from matplotlib.figure import Figure

@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from marl.cli.help import conf_dir
 from marl.cli.report import sentence
 from marl.cli.search import OPTIONS, checked, own_first
 from marl.core.errors import CheckpointError, ConfigError, DivergedError, MarlError
+from marl.core.files import started_in
 from marl.runs import train
+from marl.runs.directory import RunDirectory
 from marl.runs.interruption import SIGNALS, handled
 from marl.runs.summary import mean
 
@@ -58,7 +61,7 @@ def main(arguments: list[str]) -> int:
             return _job(config, directory)
         begun.append(directory)
         try:
-            return _printed(train(*_request(config, directory)), directory)
+            return _printed(_prepared(config, directory)(), directory)
         except Exception as error:
             _take_back(directory, f"{settings.job.name}.log")
             stopped.append(error)
@@ -103,8 +106,7 @@ def _job(config: DictConfig, directory: Path) -> dict[str, Any] | None:
     jobs.begin()
     jobs.share_cores()
     try:
-        request = _request(config, directory)
-        summary = jobs.alone(lambda: train(*request), log)
+        summary = jobs.alone(_prepared(config, directory), log)
     except (MarlError, OmegaConfBaseException) as error:
         _take_back(directory, log.name)
         refused = isinstance(error, (ConfigError, OmegaConfBaseException))
@@ -118,14 +120,22 @@ def _job(config: DictConfig, directory: Path) -> dict[str, Any] | None:
     return _printed(summary, directory)
 
 
-def _request(config: DictConfig, directory: Path) -> tuple[dict[str, Any], Path, dict[str, str]]:
-    """Gathers what `marl.runs.train` takes."""
-    settings = HydraConfig.get()
+def _prepared(config: DictConfig, directory: Path) -> Callable[[], dict[str, Any]]:
+    """Gathers what `marl.runs.train` takes. A run that goes on finds its files from where it was started first."""
+    settings, request = HydraConfig.get(), _plain(config)
+    start = (RunDirectory(directory).start() if request.get("resume") else None) or Path(settings.runtime.cwd)
+    record = OmegaConf.create({"hydra": OmegaConf.to_container(settings)})
+    record.hydra.runtime.cwd = str(start)
     provenance = {
-        "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
+        "hydra.yaml": OmegaConf.to_yaml(record),
         "overrides.yaml": OmegaConf.to_yaml(settings.overrides.task),
     }
-    return _plain(config), directory, provenance
+
+    def run() -> dict[str, Any]:
+        with started_in(start):
+            return train(request, directory, provenance)
+
+    return run
 
 
 def _printed(summary: dict[str, Any], directory: Path) -> dict[str, Any]:
@@ -204,7 +214,7 @@ def _with_resume(overrides: list[str], flags: list[str]) -> list[str]:
     if not settings.is_file():
         raise CheckpointError(f"{given[-1]}: {settings} is missing; give the directory of a run of marl train")
     try:
-        earlier = yaml.safe_load(settings.read_text()) or []
+        earlier = yaml.safe_load(settings.read_bytes()) or []
     except (OSError, yaml.YAMLError):
         raise CheckpointError(f"{given[-1]}: {settings} cannot be read") from None
     kept = [text for text in earlier if not text.startswith(("resume=", "force="))]
@@ -222,7 +232,7 @@ def _take_back(directory: Path, log: str) -> None:
             logging.getLogger().removeHandler(handler)
             handler.close()
     (directory / log).unlink(missing_ok=True)
-    stop = DirectoriesBefore.existing or Path(HydraConfig.get().sweep.dir).absolute()
+    stop = DirectoriesBefore.existing or Path(HydraConfig.get().runtime.cwd) / HydraConfig.get().sweep.dir
     for made in (directory, *directory.parents):
         if made == stop or any(made.iterdir()):
             return

@@ -1,9 +1,33 @@
-"""Files are written so that a reader never sees half of one."""
+"""Files are written so that a reader never sees half of one, and found from where a run was started."""
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
+
+_start: ContextVar[Path | None] = ContextVar("_start", default=None)
+
+
+@contextlib.contextmanager
+def started_in(directory: Path | None) -> Iterator[None]:
+    """Makes `located` look from here inside; None: from the working directory alone."""
+    token = _start.set(directory)
+    try:
+        yield
+    finally:
+        _start.reset(token)
+
+
+def located(path: str | Path) -> Path:
+    """Finds a file that a setting names. A relative path is meant from where the run was started.
+
+    If there is no such file, or nothing is known of a start, it is meant from the working directory.
+    """
+    start = _start.get()
+    there = Path(path) if start is None else start / path
+    return there if os.path.exists(there) else Path(path)
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:

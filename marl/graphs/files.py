@@ -1,6 +1,8 @@
 """Graph files as people have them are read here, each kind by the ending of its name. Text is UTF-8."""
 
+import codecs
 import csv
+import io
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -72,9 +74,10 @@ def _edge_list(path: Path) -> "nx.Graph[Any]":
 
 def _table(path: Path) -> "nx.Graph[Any]":
     """Two columns of node names, and perhaps others, separated by commas, semicolons or tabs."""
-    lines = _text(path).splitlines()
-    separator = max(",;\t", key=(lines or [""])[0].count)
-    rows = [(k, row) for k, row in enumerate(csv.reader(lines, delimiter=separator), start=1) if any(row)]
+    text = _text(path)
+    separator = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    rows = [(reader.line_num, row) for row in reader if any(row)]
     if rows and tuple(word.strip().lower() for word in rows[0][1][:2]) in HEADERS:
         del rows[0]
     for number, row in rows:
@@ -96,7 +99,13 @@ READERS: dict[str, Callable[[Path], "nx.Graph[Any] | Numbered"]] = {
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8-sig")  # with or without a byte order mark
+    """Reads UTF-8 with or without a byte order mark, and UTF-16, which Windows writes, with one."""
+    content = path.read_bytes()
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"it is no UTF-8 text (byte {error.start + 1}); save it as UTF-8") from None
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:

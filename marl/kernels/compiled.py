@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 _said = False
 
 
-def njit(*signatures: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+def cached_njit(*signatures: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compiles as numba's `njit(*signatures, cache=True, **options)`, without a cache where that one would raise."""
 
     def decorate(function: Callable[..., Any]) -> Any:
@@ -29,28 +29,27 @@ def njit(*signatures: Any, **options: Any) -> Callable[[Callable[..., Any]], Any
     return decorate
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]  # numba has no types
-    """This is numba's cache of one function without its errors: what cannot be read is compiled, what cannot be kept is not."""
+class _Cache(FunctionCache):
+    """This is numba's cache of one function, without its errors: what cannot be read or kept is compiled anew."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
-        except Exception as error:  # a damaged file can lead to any
-            self._give_up(error)
+        except Exception:  # a damaged file can lead to any
+            self._let_go()
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
         except Exception as error:
-            self._give_up(error)
+            self._let_go()
+            _say(f"{self.cache_path}: {getattr(error, 'strerror', None) or error}")
 
-    def _give_up(self, error: Exception) -> None:
-        """Removes the index, too, which may be damaged, or name code of an earlier version as if it were of this one."""
-        self.disable()
-        with contextlib.suppress(OSError):
+    def _let_go(self) -> None:
+        """Removes the index: it is damaged, or names code of an earlier version as if it were of this one."""
+        with contextlib.suppress(OSError, AttributeError):
             os.unlink(self._cache_file._index_path)
-        _say(f"{self.cache_path}: {getattr(error, 'strerror', None) or error or type(error).__name__}")
 
 
 def _cache_of(function: Callable[..., Any]) -> Any:

@@ -7,10 +7,10 @@ k = m T + t is step t of episode m. Mathematics: `marl.trainers.DiscountedActorC
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
+from numba import njit, prange
 
 from marl.kernels.arguments import NO_ROOM, NO_STATE, Layout, Progress, Span
-from marl.kernels.compiled import njit
+from marl.kernels.compiled import cached_njit
 from marl.kernels.forms import (
     FAST,
     add_score,
@@ -199,7 +199,7 @@ def advance_one(
     episodes.running[b], episodes.ended[b] = running, ended
 
 
-@njit(parallel=True)
+@cached_njit(parallel=True)
 def advance(
     step: Any,
     numbers: Numbers,
@@ -220,7 +220,7 @@ def advance(
         advance_one(b, step, numbers, actions, layout, policies, critics, goals, progress, span, episodes)
 
 
-@njit()
+@cached_njit()
 def advance_in_turn(
     step: Any,
     numbers: Numbers,

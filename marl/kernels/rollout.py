@@ -3,10 +3,10 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
+from numba import njit, prange
 
 from marl.kernels.arguments import NO_STATE
-from marl.kernels.compiled import njit
+from marl.kernels.compiled import cached_njit
 from marl.kernels.forms import FAST, draw_action, of_replica, row_of
 from marl.kernels.noise import fill
 from marl.kernels.steps import Numbers
@@ -58,7 +58,7 @@ def rollout_one(
     record.done[b] = done
 
 
-@njit(parallel=True)
+@cached_njit(parallel=True)
 def rollout(
     step: Any, numbers: Numbers, actions: Any, sizes: Sizes, policies: Any, key: np.ndarray, t: int, record: Record
 ) -> None:
@@ -70,7 +70,7 @@ def rollout(
         rollout_one(b, step, numbers, actions, sizes, policies, key, t, record)
 
 
-@njit()
+@cached_njit()
 def rollout_in_turn(
     step: Any, numbers: Numbers, actions: Any, sizes: Sizes, policies: Any, key: np.ndarray, t: int, record: Record
 ) -> None:

@@ -21,7 +21,7 @@ class ProgressLogger:
     def __init__(self, steps: int, start: int = 0):
         self._steps = steps
         self._shown = start
-        self._bar: "tqdm[Any] | None" = None
+        self._bar: tqdm[Any] | None = None
         with contextlib.suppress(*GONE):
             if sys.stderr is not None and sys.stderr.isatty():
                 self._bar = tqdm(total=steps, initial=start, unit="step", leave=False)

@@ -52,10 +52,18 @@ class RunDirectory:
     def config(self) -> dict[str, Any] | None:
         """Reads the configuration that the directory belongs to, None if it belongs to no run."""
         try:
-            config = yaml.safe_load((self.path / ".hydra" / "config.yaml").read_text())
+            config = yaml.safe_load((self.path / ".hydra" / "config.yaml").read_bytes())
         except (OSError, yaml.YAMLError):
             return None
         return config if isinstance(config, dict) else None
+
+    def start(self) -> Path | None:
+        """Reads where the run was started, from where its settings name files; None if that is not known."""
+        try:
+            record = yaml.safe_load((self.path / ".hydra" / "hydra.yaml").read_bytes())
+            return Path(record["hydra"]["runtime"]["cwd"])
+        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+            return None
 
     def finished(self, config: Mapping[str, Any], settings: Settings, environment: str) -> dict[str, Any] | None:
         """Reads the summary if exactly this run is finished here. Errors: `ConfigError` if anything else is here."""
@@ -73,7 +81,7 @@ class RunDirectory:
                 "choose another hydra.run.dir, or force=true to replace it"
             )
         try:
-            summary: dict[str, Any] = json.loads((self.path / "summary.json").read_text())
+            summary: dict[str, Any] = json.loads((self.path / "summary.json").read_bytes())
         except (OSError, ValueError):
             return None
         if not isinstance(summary, dict) or summary.get("status") != "finished" or "steps" not in summary:
@@ -136,7 +144,7 @@ class RunDirectory:
                 (self.path / name).unlink(missing_ok=True)
         texts = {**provenance, "config.yaml": yaml.safe_dump(dict(config), sort_keys=False)}
         for name, text in texts.items():
-            _write(settings / name, text.encode())
+            _write(settings / name, text.encode(errors="surrogateescape"))
 
     def save(self, config: Mapping[str, Any], state: dict[str, Any]) -> None:
         """Replaces the checkpoint."""

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from marl.kernels.compiled import njit
+from marl.kernels.compiled import cached_njit
 from marl.kernels.steps import STEP
 
 
-@njit(STEP)
+@cached_njit(STEP)
 def step(
     ints: np.ndarray,
     floats: np.ndarray,
