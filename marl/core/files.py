@@ -26,8 +26,9 @@ def located(path: str | Path) -> Path:
     If there is no such file, or nothing is known of a start, it is meant from the working directory.
     """
     start = _start.get()
-    there = Path(path) if start is None else start / path
-    return there if os.path.exists(there) else Path(path)
+    if start is None or start == Path.cwd() or not os.path.exists(start / path):
+        return Path(path)
+    return start / path
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
