@@ -3,9 +3,11 @@
 A picture is an extra: whatever keeps it from being drawn is a `NoPictureError`, a sentence to print in its place.
 """
 
+import contextlib
 import functools
 import io
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
@@ -39,17 +41,21 @@ def _or_no_picture(draw: Callable[P, T]) -> Callable[P, T]:
 
 
 def _import_matplotlib() -> None:
-    """Does without `MPLBACKEND` where matplotlib does not know it, as nothing is shown here: it may be a notebook's."""
+    """Keeps `MPLBACKEND` from matplotlib's import, which a name that it does not know breaks: it may be a notebook's.
+
+    Nothing is shown here, so no backend is needed; whoever shows something later finds the one that was asked for.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    backend = os.environ.pop("MPLBACKEND", None)
     try:
         import matplotlib
-    except ValueError:
-        backend = os.environ.pop("MPLBACKEND", None)
-        if backend is None:
-            raise
-        try:
-            import matplotlib  # noqa: F401
-        finally:
+    finally:
+        if backend is not None:
             os.environ["MPLBACKEND"] = backend
+    if backend:
+        with contextlib.suppress(ValueError):
+            matplotlib.rcParams["backend"] = backend
 
 
 @_or_no_picture

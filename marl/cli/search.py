@@ -32,7 +32,7 @@ Plugins.instance().register(OwnFirst)
 
 @contextlib.contextmanager
 def own_first(directories: Sequence[str]) -> Iterator[None]:
-    """Makes Hydra look into these directories inside, the later ones first."""
+    """Makes Hydra look into these directories inside, in this order."""
     before, OwnFirst.directories = OwnFirst.directories, directories
     try:
         yield

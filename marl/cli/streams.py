@@ -8,7 +8,7 @@ import os
 import select
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 GONE = (errno.EPIPE, errno.EIO)
 """Errors that say that nobody reads any more: a closed pipe, a closed terminal."""
@@ -20,14 +20,17 @@ class Stream(io.FileIO):
     lost: OSError | None = None
 
     def write(self, content: Any) -> int:
-        """Writes, or takes note of why not; waits for a slow reader."""
+        """Writes all of it, or takes note of why not; waits for a slow reader."""
+        left = memoryview(content).cast("B")
         try:
-            while (written := super().write(content)) is None:
-                select.select([], [self], [])
+            while left:
+                written = super().write(left)
+                if written is None:
+                    select.select([], [self], [])
+                left = left[written or 0 :]
         except OSError as error:
             self.lost = error
-            return memoryview(content).nbytes
-        return written
+        return memoryview(content).nbytes
 
 
 class LogFile(logging.FileHandler):
@@ -45,7 +48,10 @@ class LogFile(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the name is logging's)
         """Answers the hook of `logging`, in place of a traceback for every line."""
-        self._failed, error = True, sys.exception()
+        self._failed, error, stream = True, sys.exception(), self.stream
+        with contextlib.suppress(OSError):
+            if stream is not None:
+                stream.close()
         with contextlib.suppress(OSError):
             if sys.stderr is not None:
                 print(f"{self.baseFilename} cannot be written, what is logged stands here alone: {error}", file=sys.stderr)
@@ -63,8 +69,10 @@ def outlived() -> Iterator[list[Stream]]:
     try:
         yield [raw for raw in (_raw(sys.stdout),) if isinstance(raw, Stream)]
     finally:
-        for stream in (sys.stdout, sys.stderr):
+        for stream, earlier in zip((sys.stdout, sys.stderr), before, strict=True):
             stream.flush()
+            if earlier is None:
+                stream.close()
         sys.stdout, sys.stderr = before
 
 
@@ -76,13 +84,15 @@ def _outlived(stream: TextIO | None) -> TextIO:
         return stream
     with contextlib.suppress(OSError):
         stream.flush()
-    buffered = io.BufferedWriter(cast(io.RawIOBase, Stream(stream.fileno(), "w", closefd=False)))
+    raw: Any = Stream(stream.fileno(), "w", closefd=False)
     given: dict[str, Any] = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
-    return io.TextIOWrapper(buffered, stream.encoding, "backslashreplace", **given)
+    buffer = raw if isinstance(stream.buffer, io.FileIO) else io.BufferedWriter(raw)  # none under PYTHONUNBUFFERED
+    return io.TextIOWrapper(buffer, stream.encoding, "backslashreplace", **given)
 
 
 def _raw(stream: TextIO) -> Any:
-    return getattr(getattr(stream, "buffer", None), "raw", None)
+    buffer = getattr(stream, "buffer", None)
+    return getattr(buffer, "raw", buffer)
 
 
 def _keep_numbers() -> None:

@@ -45,7 +45,7 @@ def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Network
     parts = [text for text in overrides if text.lstrip("+~").partition("=")[0].partition(".")[0] in ("env", "policy")]
     if run is not None and parts and (run / "checkpoint.pt").is_file():
         raise ConfigError(f"{run} is a run and has its own environment and policy, which {parts[0]} cannot change")
-    with own_first(directories):
+    with own_first(directories[::-1]):
         settings = _checked(compose([text for text in overrides if run is None or text not in parts], command))
     if run is None:
         env = stating_its_law(build.environment(settings))

@@ -190,7 +190,7 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _own(flags: list[str], overrides: list[str]) -> tuple[list[str], tuple[list[str], list[str]]]:
-    """Takes the directories of one's own yaml files out of the options, and adds what another configuration needs."""
+    """Takes the directories of one's own yaml files out of the options, the last first, and adds NEEDED where it is."""
     directories, kept, remaining = [], [], list(flags)
     while remaining:
         option, equals, value = (flag := remaining.pop(0)).partition("=")
@@ -199,7 +199,7 @@ def _own(flags: list[str], overrides: list[str]) -> tuple[list[str], tuple[list[
         else:
             kept.append(flag)
     named = any(flag.partition("=")[0] in NAMES for flag in kept)
-    return directories, (kept, [*NEEDED, *overrides] if named else overrides)
+    return directories[::-1], (kept, [*NEEDED, *overrides] if named else overrides)
 
 
 def _with_resume(overrides: list[str], flags: list[str]) -> list[str]:
