@@ -24,7 +24,9 @@ SETTINGS = [(316, 0, 20, 1), (316, 1, 20, 1), (100, 1, 200, 4), (50, 1, 1000, 1)
 def resident() -> int:
     """Bytes of this process that are in memory, after what is free in it has gone back to the machine."""
     return_freed()
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")]
+    (line,) = [
+        line for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if line.startswith("VmRSS")
+    ]
     return int(line.split()[1]) * 1024
 
 

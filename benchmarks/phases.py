@@ -66,7 +66,7 @@ def main() -> None:
             shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
             if where is not None:
                 path = copy / "kernels" / where[0]
-                path.write_text(repeated(path.read_text(), *where[1:]))
+                path.write_text(repeated(path.read_text(encoding="utf-8"), *where[1:]), encoding="utf-8")
         for kappa in (0, 1):
             found: dict[str, list[float]] = {name: [] for name in variants}
             for measured in range(arguments.repeats + 1):

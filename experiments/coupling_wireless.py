@@ -92,7 +92,7 @@ def main() -> int:
         for row in examine(name, arrival, arguments.steps)
     ]
     results = {"date": datetime.date.today().isoformat(), "command": " ".join(sys.argv), "rows": rows}
-    (arguments.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (arguments.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     broken = [
         row
         for row in rows

@@ -136,7 +136,7 @@ def main() -> int:
             print(f"{name}, {distribution}, {arguments.instances} instances", file=sys.stderr, flush=True)
             results[name][distribution] = measure(name, distribution, arguments.instances, arguments.seed)
     results["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    (arguments.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (arguments.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     draw(results, arguments.graphs, arguments.out / "figure.png")
     text, falls = table(results, arguments.graphs)
     print(f"\n{text}\npeak memory {results['peak_memory_gib']:.2f} GiB")

@@ -169,7 +169,7 @@ def main() -> int:
                     "entries": float(found["entries"].mean()),
                 }
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (arguments.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     draw(results, curves, arguments.out / "figure.png")
     print(table(results))
     print(f"\npicture: {arguments.out}/figure.png   numbers: {arguments.out}/results.json")

@@ -131,7 +131,7 @@ def main() -> int:
         for kappa in KAPPAS:
             print(f"Algorithm 1, {placement}, kappa = {kappa}, {arguments.replicas} replicas", file=sys.stderr, flush=True)
             results[placement][f"kappa={kappa}"] = learn(placement, kappa, arguments)
-    (arguments.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (arguments.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     draw(results, arguments.out / "figure.png")
     text, ordered = table(results)
     print(f"\naverage reward per user and step (last 10 % of {arguments.steps} steps)\n{text}")

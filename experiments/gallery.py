@@ -53,7 +53,7 @@ def run(method: str, draw: int, arguments: argparse.Namespace) -> Run:
     directory = arguments.out / method / f"draw_{draw}"
     command = [sys.executable, "-m", "marl", "train", f"experiment={method}", f"env.instance_seed={draw}"]
     command += [f"steps={arguments.steps}", f"replicas={arguments.seeds}", "threads=1", f"hydra.run.dir={directory}"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode:
         raise SystemExit(f"gallery: {method}, draw {draw}: {done.stderr.splitlines()[-1]}")
     print(f"{method}, draw {draw}: done", file=sys.stderr, flush=True)
@@ -151,7 +151,7 @@ def main() -> int:
         "references": dict(zip(draws, limits, strict=True)),
         "methods": {method: summary(runs, limits) for method, runs in curves.items()},
     }
-    (arguments.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (arguments.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     draw_figure(curves, limits, arguments.out / "figure.png")
     print(table(results))
     print(f"\npicture: {arguments.out}/figure.png   numbers: {arguments.out}/results.json")

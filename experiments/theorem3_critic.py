@@ -125,7 +125,7 @@ def main() -> int:
         scores = f"{result['largest_score']:.2f} standard errors ({result['allowed_score']:.2f} allowed)"
         near = f"{result['error_of_q']:.4g}, bound of Theorem 3 {result['bound_of_theorem_3']:.4g}"
         print(f"kappa = {kappa}: {distance}; mean over replicas off by at most {scores}; fixed point to Q {near}")
-    (arguments.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (arguments.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     draw(results, arguments.out / "figure.png")
     print(f"picture: {arguments.out}/figure.png   numbers: {arguments.out}/results.json")
     return 0 if good else 1

@@ -1,22 +1,69 @@
-"""Pictures are drawn here, in the only module that imports matplotlib; import it where a picture is wanted."""
+"""Pictures are drawn here, in the only module that imports matplotlib, with the first picture.
 
+A picture is an extra: whatever keeps it from being drawn is a `NoPictureError`, a sentence to print in its place.
+"""
+
+import contextlib
+import functools
 import io
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
 
 import networkx as nx
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from marl.core.environment import Environment
 
 SPRING = 500
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
+class NoPictureError(Exception):
+    """There is no picture; the message says why."""
+
+
+def _or_no_picture(draw: Callable[P, T]) -> Callable[P, T]:
+    @functools.wraps(draw)
+    def drawn(*arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            _import_matplotlib()
+            return draw(*arguments, **named)
+        except ModuleNotFoundError:
+            raise NoPictureError("the picture needs matplotlib: pip install marl[plots]") from None
+        except Exception as error:  # matplotlib has many, and settings of its own
+            gist = str(error).partition("\n")[0]
+            raise NoPictureError(f"the picture could not be drawn: {type(error).__name__}: {gist}") from None
+
+    return drawn
+
+
+def _import_matplotlib() -> None:
+    """Keeps `MPLBACKEND` from matplotlib's import, which a name that it does not know breaks: it may be a notebook's.
+
+    Nothing is shown here, so no backend is needed; whoever shows something later finds the one that was asked for.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    if backend:
+        with contextlib.suppress(ValueError):
+            matplotlib.rcParams["backend"] = backend
+
+
+@_or_no_picture
 def decay_picture(columns: dict[str, list[float]], band: dict[str, list[float]], accuracy: float) -> bytes:
     """Draws curves against kappa on a logarithmic axis, a band between two more and the wanted accuracy; a PNG."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     figure = Figure(figsize=(6, 4), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     for heading, column in columns.items():
@@ -35,8 +82,11 @@ def decay_picture(columns: dict[str, list[float]], band: dict[str, list[float]],
     return content.getvalue()
 
 
+@_or_no_picture
 def learning_curves(curves: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) -> bytes:
     """Draws lines with bands, (label, steps, middle, low, high) each, shapes [L]; a PNG."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     for label, steps, middle, low, high in curves:
@@ -50,12 +100,17 @@ def learning_curves(curves: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarr
     return content.getvalue()
 
 
+@_or_no_picture
 def network_picture(env: Environment, values: np.ndarray, label: str) -> np.ndarray:
     """Draws the network with agent i colored by values[i]; uint8 [height, width, 3].
 
     Agents stand at `env.positions` [n, 2] where the environment has them, else where a spring layout puts them (up to
     500 agents; beyond, anywhere).
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
+
     positions = getattr(env, "positions", None)
     if positions is None:
         place = nx.spring_layout if env.n < SPRING else nx.random_layout

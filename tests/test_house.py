@@ -17,7 +17,7 @@ ONLY_IN = {  # third-party package -> where it may be imported, at any depth
     "tensorboard": ("loggers/tensorboard.py",),
     "torch.utils.tensorboard": ("loggers/tensorboard.py",),
     "matplotlib": ("plotting.py",),
-    "numba": ("kernels/*", "envs/*/kernel.py"),
+    "numba": ("kernels/*",),
 }
 
 STEP = {  # what runs once per environment step
@@ -155,3 +155,19 @@ def test_the_checks_see_what_they_look_for() -> None:
     assert forbidden_in_a_step(ast.parse("x.sum().item()")) == ["item"]
     assert forbidden_in_a_step(ast.parse("for i in range(n): pass")) == ["loop in line 1"]
     assert forbidden_in_a_step(ast.parse("torch.stack([f(i) for i in x])")) == ["loop in line 1"]
+
+
+def opens_text(call: ast.Call) -> bool:
+    """Whether it reads or writes text: path.read_text(), open(path), path.open("a"); not open(path, "rb")."""
+    mode = [x.value for x in call.args if isinstance(x, ast.Constant) and str(x.value)[:1] in tuple("rwax")]
+    if isinstance(call.func, ast.Attribute):
+        return call.func.attr in ("read_text", "write_text") or (call.func.attr == "open" and "b" not in str(mode or "b"))
+    return isinstance(call.func, ast.Name) and call.func.id == "open" and "b" not in str(mode)
+
+
+@pytest.mark.parametrize("folder", ["marl", "experiments", "benchmarks", "examples"])
+def test_text_has_an_encoding(folder: str) -> None:
+    """UTF-8, said wherever a file is opened: else it is the locale's."""
+    for path in (PACKAGE.parent / folder).rglob("*.py"):
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call) and opens_text(node)]
+        assert [call.lineno for call in calls if "encoding" not in (word.arg for word in call.keywords)] == [], path

@@ -2,13 +2,13 @@
 
 import numpy as np
 from epidemic import Epidemic
-from numba import njit
 
 from marl import FusedStep
+from marl.kernels.compiled import cached_njit
 from marl.kernels.steps import STEP
 
 
-@njit(STEP, cache=True)
+@cached_njit(STEP)
 def epidemic_step(ints, floats, work, s, a, u, next_s, r):
     """ints: m, then m neighbors per agent, -1 for none. floats: infection, spontaneous, recovery, cost."""
     infection, spontaneous, recovery, cost = floats[0], floats[1], floats[2], floats[3]

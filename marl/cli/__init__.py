@@ -4,13 +4,24 @@ import importlib
 import sys
 
 from marl.cli.help import USAGE
+from marl.cli.streams import GONE, outlived
 
 COMMANDS = ("train", "evaluate", "export", "plot", "certify", "decay")
 
 
 def main() -> int:
     """Runs the command. Exit code 0: done; 1: the run failed or diverged; 2: the request was wrong; 130: interrupted."""
-    arguments = sys.argv[1:]
+    with outlived() as printed:
+        code = _run(sys.argv[1:])
+        for stream in printed:
+            sys.stdout.flush()
+            if stream.lost is not None and stream.lost.errno not in GONE:
+                print(f"marl: what it printed could not be written: {stream.lost.strerror}", file=sys.stderr)
+                code = code or int(sys.argv[1:2] == ["evaluate"])  # the others have their results in files
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if arguments else 2

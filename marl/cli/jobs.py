@@ -56,7 +56,7 @@ def begin(process: int | None = None) -> None:
 def note(status: str, reason: str = "", code: int = 0, process: int | None = None) -> None:
     """Notes how the present job of the sweep ended, or the process that it runs in."""
     settings = HydraConfig.get()
-    records = Path(settings.callbacks["jobs"]["records"]).absolute()
+    records = Path(settings.runtime.cwd) / settings.callbacks["jobs"]["records"]  # a job may stand elsewhere
     records.mkdir(parents=True, exist_ok=True)
     name, here = " ".join(settings.overrides.task), [platform.node(), process]
     text = json.dumps({"name": name, "status": status, "reason": reason, "code": code, "process": here})
@@ -65,7 +65,7 @@ def note(status: str, reason: str = "", code: int = 0, process: int | None = Non
 
 def _noted() -> list[dict[str, Any]]:
     found = [] if Jobs.records is None else sorted(Jobs.records.glob("*.json"))
-    return [json.loads(path.read_text()) for path in found]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in found]
 
 
 def stop(number: int, frame: FrameType | None) -> None:
@@ -172,7 +172,7 @@ def _logged(work: Callable[[], dict[str, Any]], log: Path) -> dict[str, Any]:
     except MarlError:
         raise
     except Exception as error:
-        with contextlib.suppress(OSError), log.open("a") as file:
+        with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
             file.write(traceback.format_exc())
         gist = str(error).partition("\n")[0]
         raise RunFailedError(f"{type(error).__name__}: {gist} (the traceback is in {log})") from None

@@ -42,12 +42,13 @@ def _write(out: Path, groups: list[Group], left_out: list[str], table: str) -> N
     }
     for name, text in texts.items():
         write_atomically(out / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+    from marl.plotting import NoPictureError, learning_curves  # with torch, which nothing before has needed
+
     try:
-        from marl.plotting import learning_curves
-    except ModuleNotFoundError:
-        print(f"no picture: it needs matplotlib (pip install networked-marl[plots]); numbers are in {out}")
+        picture = learning_curves([(group.label, group.steps, *curve) for group, curve in zip(groups, curves, strict=True)])
+    except NoPictureError as error:
+        print(f"{error}; numbers are in {out}")
         return
-    picture = learning_curves([(group.label, group.steps, *curve) for group, curve in zip(groups, curves, strict=True)])
     write_atomically(out / "curves.png", lambda file: file.write(picture))
     print(f"{out / 'curves.png'}")
 

@@ -36,6 +36,17 @@ def sentence(error: Exception) -> str:
     if "Could not override" in lines[0]:
         key = lines[0].split("'")[1]
         return f"there is no key {key!r} to set; marl COMMAND --help lists the keys"
+    if lines[0].startswith("Cannot find primary config"):
+        name = lines[0].split("'")[1]
+        return f"there is no configuration {name!r}; --config-dir DIR says in which directory {name}.yaml is"
+    if isinstance(error, OverrideParseException) and not error.override.isascii():
+        key, _, value = error.override.partition("=")
+        strange = " ".join(dict.fromkeys(letter for letter in error.override if not letter.isascii()))
+        if not key.isascii():
+            return (
+                f"cannot read {error.override!r}: keys and options are written in ASCII characters, which {strange} is not"
+            )
+        return f"cannot read {error.override!r}: a value with {strange} in it needs quotes, {key}=\\'{value}\\' in a shell"
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}: {lines[0]}"
     noise = ("Config search path", "provider=", "full_key", "object_type")

@@ -11,6 +11,7 @@ import torch
 
 from marl import build
 from marl.cli import words
+from marl.cli.search import OPTIONS, checked, own_first
 from marl.cli.train import compose
 from marl.core.checks import integer, number
 from marl.core.environment import NetworkedMDP
@@ -18,6 +19,7 @@ from marl.core.errors import ConfigError
 from marl.core.files import write_atomically
 from marl.core.policy import Policy
 from marl.exact.local_laws import stating_its_law
+from marl.plotting import NoPictureError, decay_picture
 from marl.runs import load_policy
 
 
@@ -31,10 +33,10 @@ def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Network
     remaining = list(arguments)
     while remaining:
         option, equals, value = (argument := remaining.pop(0)).partition("=")
-        if option in ("--config-dir", "-cd"):
+        if option in OPTIONS:
             if not equals and not remaining:
                 raise ConfigError(f"{option} needs a directory after it")
-            directories.append(_searched(option, value if equals else remaining.pop(0)))
+            directories.append(checked(option, value if equals else remaining.pop(0)))
         elif argument.startswith("-"):
             raise ConfigError(f"there is no option {argument!r}; marl {command} --help shows what there is")
         elif run is None and _is_run(argument):
@@ -46,12 +48,11 @@ def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Network
         raise ConfigError("trust=true is for a RUN_DIR: what you name yourself is not asked about")
     if trust or run is None:
         words.look_here()
-    if directories:
-        overrides.append(f"hydra.searchpath=[{','.join(directories)}]")
     parts = [text for text in overrides if text.lstrip("+~").partition("=")[0].partition(".")[0] in ("env", "policy")]
     if run is not None and parts and (run / "checkpoint.pt").is_file():
         raise ConfigError(f"{run} is a run and has its own environment and policy, which {parts[0]} cannot change")
-    settings = _checked(compose([text for text in overrides if run is None or text not in parts], command))
+    with own_first(directories[::-1]):
+        settings = _checked(compose([text for text in overrides if run is None or text not in parts], command))
     if run is None:
         env = stating_its_law(build.environment(settings))
         policy = build.policy(settings, env, build.Replicas(1, settings["seed"], torch.float64))
@@ -77,13 +78,12 @@ def written(directory: str, files: dict[str, bytes | None]) -> list[str]:
 
 
 def picture(columns: dict[str, list[float]], band: dict[str, list[float]], accuracy: float) -> bytes | None:
-    """Draws the curves as a PNG; gives None, and prints a line that says so, on a machine without matplotlib."""
+    """Draws the curves as a PNG; gives None, and prints a line that says why, where that cannot be."""
     try:
-        from marl.plotting import decay_picture
-    except ModuleNotFoundError:
-        print("the picture needs matplotlib: pip install networked-marl[plots]")
+        return decay_picture(columns, band, accuracy)
+    except NoPictureError as error:
+        print(error)
         return None
-    return decay_picture(columns, band, accuracy)
 
 
 def _is_run(argument: str) -> bool:
@@ -92,14 +92,6 @@ def _is_run(argument: str) -> bool:
     if "/" in key:
         return not key.lstrip("+~").startswith("hydra/")
     return not equals or ("/" in argument and os.path.isdir(argument))  # seed=0 is a setting, ./seed=0 a directory
-
-
-def _searched(option: str, directory: str) -> str:
-    """Spells a directory of yaml files as Hydra takes it."""
-    if not os.path.isdir(directory):
-        raise ConfigError(f"{option} {directory} is no directory")
-    quoted = os.path.abspath(directory).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'file://{quoted}'"
 
 
 def _checked(settings: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """`marl train` lets Hydra compose the configuration and sweep; one run is `marl.runs.train`."""
 
+import contextlib
 import hashlib
 import itertools
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +22,37 @@ from omegaconf.errors import OmegaConfBaseException
 from marl.cli import jobs, resume, words
 from marl.cli.help import conf_dir
 from marl.cli.report import sentence
+from marl.cli.search import OPTIONS, checked, own_first
 from marl.core.errors import ConfigError, DivergedError, MarlError
+from marl.core.files import started_in
 from marl.runs import train
+from marl.runs.directory import RunDirectory
 from marl.runs.interruption import SIGNALS, handled
 from marl.runs.summary import mean
 
-WITH_VALUE = ["-c", "--cfg", "-p", "--package", "-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name"]
-WITH_VALUE += ["-i", "--info"]
+NAMES = ["-cn", "--config-name"]
+WITH_VALUE = ["-c", "--cfg", "-p", "--package", *OPTIONS, *NAMES, "-i", "--info"]
 FLAGS = [*WITH_VALUE, "-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help", "--version"]
 LONGEST_NAME, SHORTENED = 200, 180
 """Bytes of a directory's name, of which file systems take 255, and of what is kept of a longer one."""
 CLASHES = ("hydra.run.dir=", "hydra.sweep.", "force=true")
+NEEDED = (
+    "++hydra.output_subdir=null",
+    "++hydra.callbacks.directories._target_=marl.cli.train.DirectoriesBefore",
+    "++hydra.callbacks.jobs._target_=marl.cli.jobs.Jobs",
+    "++hydra.callbacks.jobs.records='${hydra.sweep.dir}/.jobs/${now:%Y%m%d-%H%M%S-%f}'",
+)
+"""What train.yaml says to Hydra and a configuration that is not made of it does not."""
 
 
 def main(arguments: list[str]) -> int:
     """Runs or sweeps; 0, or the error of the (first failed) run is raised."""
-    flags, overrides = _split(arguments)
+    directories, (flags, overrides) = _own(*_split(arguments))
     trust, overrides = words.trusted(overrides)
     overrides, saved = _with_resume(overrides, flags)
     if trust and saved is None:
         raise ConfigError("trust=true is for resume=RUN_DIR: what you name yourself is not asked about")
-    if trust or saved is None or any(flag.startswith(("-cd", "--config-dir", "-cp", "--config-path")) for flag in flags):
+    if trust or saved is None or directories:
         words.look_here()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here instead of being printed there
     sys.argv = ["marl", *flags, *overrides]
@@ -56,17 +68,16 @@ def main(arguments: list[str]) -> int:
             return _job(config, directory)
         begun.append(directory)
         try:
-            request = _request(config, directory)
             if saved and not trust:
-                resume.refuse_strangers(request[0], saved, f"resume={directory}")
-            return _printed(train(*request), directory)
+                resume.refuse_strangers(_plain(config), saved, f"resume={directory}")
+            return _printed(_prepared(config, directory)(), directory)
         except Exception as error:
             _take_back(directory, f"{settings.job.name}.log")
             stopped.append(error)
             return None
 
     try:
-        with handled(jobs.stop, *SIGNALS):
+        with own_first(directories), handled(jobs.stop, *SIGNALS):
             job()
     except KeyboardInterrupt:
         jobs.report_end()
@@ -104,8 +115,7 @@ def _job(config: DictConfig, directory: Path) -> dict[str, Any] | None:
     jobs.begin()
     jobs.share_cores()
     try:
-        request = _request(config, directory)
-        summary = jobs.alone(lambda: train(*request), log)
+        summary = jobs.alone(_prepared(config, directory), log)
     except (MarlError, OmegaConfBaseException) as error:
         _take_back(directory, log.name)
         refused = isinstance(error, (ConfigError, OmegaConfBaseException))
@@ -119,24 +129,34 @@ def _job(config: DictConfig, directory: Path) -> dict[str, Any] | None:
     return _printed(summary, directory)
 
 
-def _request(config: DictConfig, directory: Path) -> tuple[dict[str, Any], Path, dict[str, str]]:
-    """Gathers what `marl.runs.train` takes."""
-    settings = HydraConfig.get()
+def _prepared(config: DictConfig, directory: Path) -> Callable[[], dict[str, Any]]:
+    """Gathers what `marl.runs.train` takes. A run that goes on finds its files from where it was started first."""
+    settings, request = HydraConfig.get(), _plain(config)
+    start = (RunDirectory(directory).start() if request.get("resume") else None) or Path(settings.runtime.cwd)
+    record = OmegaConf.create({"hydra": OmegaConf.to_container(settings)})
+    record.hydra.runtime.cwd = str(start)
     provenance = {
-        "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
+        "hydra.yaml": OmegaConf.to_yaml(record),
         "overrides.yaml": OmegaConf.to_yaml(settings.overrides.task),
     }
-    return _plain(config), directory, provenance
+
+    def run() -> dict[str, Any]:
+        with started_in(start):
+            return train(request, directory, provenance)
+
+    return run
 
 
 def _printed(summary: dict[str, Any], directory: Path) -> dict[str, Any]:
     evaluated, returned = summary.get("eval_average_reward"), summary.get("discounted_return")
-    print(
+    line = (
         f"average reward {mean(summary['average_reward']):.4f} (last 10 % of {summary['steps']} steps)"
         + (f", discounted return {mean(returned):.4f}" if returned else "")
         + (f", evaluated {mean(evaluated):.4f}" if evaluated else "")
         + f", {summary['env_steps_per_second']:.0f} steps/s, in {directory}"
     )
+    with contextlib.suppress(OSError):  # whoever listened to a launcher's process is gone
+        print(line)
     return summary
 
 
@@ -147,10 +167,11 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-def _run_name(overrides: list[str], seed: int) -> str:
-    """Names a readable directory: the overrides without the seed, then the seed."""
+def _run_name(overrides: list[str], seed: int, config: str = "train") -> str:
+    """Names a readable directory: a configuration of one's own, the overrides without the seed, then the seed."""
     kept = [text.lstrip("+") for text in overrides if text.lstrip("+").split("=")[0] not in ("seed", "force")]
-    name = ",".join(kept).replace("/", "_").replace(" ", "") or "default"
+    own = [] if config == "train" else [config]
+    name = ",".join(own + kept).replace("/", "_").replace(" ", "") or "default"
     if len(content := os.fsencode(name)) > LONGEST_NAME:
         name = f"{content[:SHORTENED].decode(errors='ignore')}~{hashlib.sha256(content).hexdigest()[:12]}"
     return f"{name}/seed={seed}"
@@ -175,6 +196,19 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
         if option in ("-c", "--cfg") and value not in ("job", "hydra", "all"):
             raise ConfigError(f"{option} shows job, hydra or all, not {value!r}")
     return flags, overrides
+
+
+def _own(flags: list[str], overrides: list[str]) -> tuple[list[str], tuple[list[str], list[str]]]:
+    """Takes the directories of one's own yaml files out of the options, the last first, and adds NEEDED where it is."""
+    directories, kept, remaining = [], [], list(flags)
+    while remaining:
+        option, equals, value = (flag := remaining.pop(0)).partition("=")
+        if option in OPTIONS:
+            directories.append(checked(option, value if equals else remaining.pop(0)))
+        else:
+            kept.append(flag)
+    named = any(flag.partition("=")[0] in NAMES for flag in kept)
+    return directories[::-1], (kept, [*NEEDED, *overrides] if named else overrides)
 
 
 def _with_resume(overrides: list[str], flags: list[str]) -> tuple[list[str], list[str] | None]:
@@ -204,7 +238,7 @@ def _take_back(directory: Path, log: str) -> None:
             logging.getLogger().removeHandler(handler)
             handler.close()
     (directory / log).unlink(missing_ok=True)
-    stop = DirectoriesBefore.existing or Path(HydraConfig.get().sweep.dir).absolute()
+    stop = DirectoriesBefore.existing or Path(HydraConfig.get().runtime.cwd) / HydraConfig.get().sweep.dir
     for made in (directory, *directory.parents):
         if made == stop or any(made.iterdir()):
             return

@@ -21,15 +21,15 @@ _KEPT_FREE = 0.05
 def free() -> int | None:
     """Counts the bytes that this process may still take, None where nobody knows (it is read from Linux's files)."""
     try:
-        fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
         limits = [int(fields["MemAvailable"].split()[0]) * 1024]
     except (OSError, ValueError, KeyError):
         return None
     for folder, files in _groups():
         with contextlib.suppress(OSError, ValueError, KeyError):
-            fields = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            fields = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())
             cached = int(fields["inactive_file"]) + int(fields["active_file"])  # given up when memory is wanted
-            most, now = (int((folder / file).read_text()) for file in files)
+            most, now = (int((folder / file).read_text(encoding="utf-8")) for file in files)
             limits.append(most - now + cached)
     most, _ = resource.getrlimit(resource.RLIMIT_AS)
     if most != resource.RLIM_INFINITY:
@@ -44,7 +44,7 @@ def _groups() -> Iterator[tuple[Path, tuple[str, str]]]:
     """
     lines: list[str] = []
     with contextlib.suppress(OSError):
-        lines = _MEMBERSHIP.read_text().splitlines()
+        lines = _MEMBERSHIP.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     own = {kind: Path(path.lstrip("/")) for _, kind, path in (line.split(":", 2) for line in lines)}
     for kind, files in _GROUP_FILES.items():
         path = own.get(kind, Path())
@@ -65,6 +65,6 @@ def require(needed: int, what: str) -> None:
 def process_bytes(field: int) -> int:
     """Counts the bytes of address space (field 0) or of memory (1) of this process; 0 where that cannot be known."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[field]) * resource.getpagesize()
+        return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[field]) * resource.getpagesize()
     except (OSError, ValueError, IndexError):
         return 0

@@ -69,8 +69,10 @@ class Network:
         """Reads a graph by the ending of its name.
 
         `.json`: {"n": 3, "edges": [[0, 1], [1, 2]]} or networkx node-link data; `.graphml`, `.gexf`, `.gml`; `.csv`,
-        `.tsv`: node names in the first two columns; `.adjlist`: a node and its neighbors a line; anything else: an edge
-        list, two node names a line, `#` starts a comment. Weights and other data of edges are left out.
+        `.tsv`: node names in the columns source and target, or in the first two where no header names them; `.adjlist`:
+        a node and its neighbors a line; anything else: an edge list, two node names a line, `#` starts a comment.
+        Weights and other data of edges are left out. Text is UTF-8. Nodes whose names are all numbers stand in their
+        order, others in that of the file; 007 is a name.
 
         Errors: `NetworkError` if the file is missing or malformed, has a self-loop, or is not connected
         (a stray node in a file is nearly always a slip; `connected=False` accepts it).

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from marl.core.errors import ConfigError, NetworkError
+from marl.core.files import located
 from marl.core.network import Network
 
 MAX_AGENTS = 2**24
@@ -39,9 +40,10 @@ def graph(spec: str | Path | Network) -> Network:
     name, colon, rest = str(spec).partition(":")
     if colon and name in FORMS:
         return _named(str(spec), name, rest.replace(" ", ""))
-    if not os.path.exists(spec):  # not Path.exists, which raises on names that no file can have
+    file = located(spec)
+    if not os.path.exists(file):  # not Path.exists, which raises on names that no file can have
         raise ConfigError(f"env.graph={str(spec)!r} is no file; it must be {_allowed()}")
-    return Network.from_file(spec)
+    return Network.from_file(file)
 
 
 def _named(spec: str, name: str, rest: str) -> Network:

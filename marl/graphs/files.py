@@ -1,6 +1,8 @@
 """Graph files as people have them are read here, each kind by the ending of its name. Text is UTF-8."""
 
+import codecs
 import csv
+import io
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,7 +12,7 @@ from xml.parsers import expat
 import networkx as nx
 
 HEADERS = ("source", "target"), ("from", "to"), ("src", "dst"), ("node1", "node2"), ("i", "j"), ("u", "v")
-"""First lines of a table of edges that name its columns, in any case."""
+"""What the first line of a table of edges calls the two columns that matter, wherever they are, in any case."""
 
 
 class FormatError(ValueError):
@@ -41,24 +43,29 @@ def _json(path: Path) -> "nx.Graph[Any] | Numbered":
 
 
 def _graphml(path: Path) -> "nx.Graph[Any]":
-    return nx.read_graphml(_without_entities(path))
+    return _renamed(nx.read_graphml(_without_entities(path)))
 
 
 def _gexf(path: Path) -> "nx.Graph[Any]":
-    return nx.read_gexf(_without_entities(path))
+    return _renamed(nx.read_gexf(_without_entities(path)))
 
 
 def _gml(path: Path) -> "nx.Graph[Any]":
+    """Nodes are called by their labels if each has one of its own, else by their numbers."""
     lines = _text(path).splitlines()
-    return nx.parse_gml(lines, label="label" if any(line.split()[:1] == ["label"] for line in lines) else "id")
+    try:
+        return _renamed(nx.parse_gml(lines, label="label"))
+    except nx.NetworkXError:
+        return nx.parse_gml(lines, label="id")
 
 
 def _adjacency_list(path: Path) -> "nx.Graph[Any]":
     """A node and its neighbors a line."""
-    rows = [words for _, words in _lines(path)]
-    graph = _named((words[0], other) for words in rows for other in words[1:])
-    graph.add_nodes_from(_numbers_or_names(words[0] for words in rows))
-    return graph
+    graph: nx.Graph[Any] = nx.Graph()
+    for _, (node, *others) in _lines(path):
+        graph.add_node(node)
+        graph.add_edges_from((node, other) for other in others)
+    return _renamed(graph)
 
 
 def _edge_list(path: Path) -> "nx.Graph[Any]":
@@ -67,23 +74,31 @@ def _edge_list(path: Path) -> "nx.Graph[Any]":
     for number, words in _lines(path):
         if len(words) != 2 and not (len(words) > 2 and (words[2].startswith("{") or _is_number(words[-1]))):
             raise FormatError(
-                f"line {number} has {len(words)} words, an edge list has two node names a line, and perhaps a weight"
+                f"line {number} has {len(words)} words, an edge list has two node names a line, and perhaps a weight "
+                "(the name of a table ends in .csv or .tsv, that of an adjacency list in .adjlist)"
             )
         pairs.append((words[0], words[1]))
     return _named(pairs)
 
 
 def _table(path: Path) -> "nx.Graph[Any]":
-    """Two columns of node names, and perhaps others, separated by commas, semicolons or tabs."""
-    lines = _text(path).splitlines()
-    separator = max(",;\t", key=(lines or [""])[0].count)
-    rows = [(k, row) for k, row in enumerate(csv.reader(lines, delimiter=separator), start=1) if any(row)]
-    if rows and tuple(word.strip().lower() for word in rows[0][1][:2]) in HEADERS:
-        del rows[0]
-    for number, row in rows:
-        if len(row) < 2 or not row[0].strip() or not row[1].strip():
-            raise FormatError(f"line {number} has no two node names; a table of edges has one in each of its first columns")
-    return _named((row[0].strip(), row[1].strip()) for _, row in rows)
+    """Columns separated by tabs, semicolons or commas: of two node names, the first two where no header names them."""
+    text = _text(path)
+    first = next((line for line in text.splitlines() if line.strip() and not line.startswith("# ")), "")
+    separator = next((mark for mark in "\t;" if mark in first), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    cells = ((reader.line_num, [cell.strip() for cell in row]) for row in reader)
+    rows = [(number, row) for number, row in cells if any(row) and not row[0].startswith("# ")]
+    heads = [cell.lower() for cell in rows[0][1]] if rows else []
+    named = next(([heads.index(head) for head in pair] for pair in HEADERS if set(pair) <= set(heads)), None)
+    columns = named or [0, 1]
+    pairs = []
+    for number, row in rows[1:] if named else rows:
+        pair = [row[column] for column in columns if column < len(row) and row[column]]
+        if len(pair) < 2:
+            raise FormatError(f"line {number} has no two node names, which a table of edges has in two of its columns")
+        pairs.append((pair[0], pair[1]))
+    return _named(pairs)
 
 
 READERS: dict[str, Callable[[Path], "nx.Graph[Any] | Numbered"]] = {
@@ -112,7 +127,13 @@ def _refuse_entity(name: str, *_: Any) -> None:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8-sig")  # with or without a byte order mark
+    """Reads UTF-8 with or without a byte order mark, and UTF-16, which Windows writes, with one."""
+    content = path.read_bytes()
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"it is no UTF-8 text (byte {error.start + 1}); save it as UTF-8") from None
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
@@ -122,16 +143,14 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def _named(pairs: Iterable[tuple[str, str]]) -> "nx.Graph[Any]":
-    pairs = list(pairs)
-    names = iter(_numbers_or_names(word for pair in pairs for word in pair))
-    return nx.Graph(list(zip(names, names, strict=True)))
+    return _renamed(nx.Graph(pairs))
 
 
-def _numbers_or_names(words: Iterable[str]) -> list[Any]:
+def _renamed(graph: "nx.Graph[Any]") -> "nx.Graph[Any]":
     """Takes names for numbers if all of them are, as a number is written: 007 is a name."""
-    words = list(words)
+    words = list(map(str, graph))
     whole = all(word.isascii() and word.isdecimal() and str(int(word)) == word for word in words)
-    return [int(word) for word in words] if whole else words
+    return nx.relabel_nodes(graph, dict(zip(graph, map(int, words), strict=True))) if whole else graph
 
 
 def _is_number(word: str) -> bool:

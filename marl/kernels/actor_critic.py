@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit, prange
 
 from marl.kernels.arguments import NO_ROOM, NO_STATE, Layout, Progress, Span
+from marl.kernels.compiled import cached_njit
 from marl.kernels.forms import (
     FAST,
     begin,
@@ -140,19 +141,19 @@ def advance_one(
     progress.done[b] = done if count_entries(critics, b, made) else NO_ROOM
 
 
-@njit(cache=True)
+@cached_njit()
 def lay_out(form: Any, actions: Any, laid_out: Any) -> None:
     """Calls `begin` of a policy form: writes what it has learned so far into the arrays that loops read."""
     begin(form, actions, laid_out)
 
 
-@njit(cache=True)
+@cached_njit()
 def take_back(form: Any, laid_out: Any) -> None:
     """Calls `finish` of a policy form: takes what was learned back from there."""
     finish(form, laid_out)
 
 
-@njit(cache=True, parallel=True)
+@cached_njit(parallel=True)
 def advance(
     step: Any,
     numbers: Numbers,
@@ -173,7 +174,7 @@ def advance(
         advance_one(b, step, numbers, actions, layout, policies, critics, goals, scales, progress, span)
 
 
-@njit(cache=True)
+@cached_njit()
 def advance_in_turn(
     step: Any,
     numbers: Numbers,

@@ -7,12 +7,13 @@ the very last digits, so len(code) is a multiple of `fresh` and divides outer * 
 """
 
 import numpy as np
-from numba import njit
+
+from marl.kernels.compiled import cached_njit
 
 _FAST = {"contract", "nsz"}
 
 
-@njit(cache=True, fastmath=_FAST, inline="always")
+@cached_njit(fastmath=_FAST, inline="always")
 def _contract_two(
     h: np.ndarray, out: np.ndarray, code: np.ndarray, p: np.ndarray, outer: int, fresh: int, left: int, right: int
 ) -> None:
@@ -31,7 +32,7 @@ def _contract_two(
                         out[target + r] = x * h[source + r] + y * h[source + right + r]
 
 
-@njit(cache=True, fastmath=_FAST)
+@cached_njit(fastmath=_FAST)
 def contract(
     h: np.ndarray, out: np.ndarray, code: np.ndarray, p: np.ndarray, outer: int, fresh: int, left: int, right: int
 ) -> None:
@@ -69,7 +70,7 @@ def contract(
                                 out[target + r] += p[c, k] * h[source + k * right + r]
 
 
-@njit(cache=True, fastmath=_FAST)
+@cached_njit(fastmath=_FAST)
 def spread(
     w: np.ndarray, out: np.ndarray, code: np.ndarray, p: np.ndarray, outer: int, fresh: int, left: int, right: int
 ) -> None:
@@ -92,7 +93,7 @@ def spread(
                         out[target + r] += p[c, k] * w[source + r]
 
 
-@njit(cache=True, fastmath=_FAST)
+@cached_njit(fastmath=_FAST)
 def average(h: np.ndarray, out: np.ndarray, weight: np.ndarray, start: np.ndarray, outer: int, right: int) -> None:
     """out[u, s, r] = sum over z in start[s] .. start[s+1]-1 of weight[z] h[u, z, r]."""
     pairs, states = len(weight), len(start) - 1
@@ -107,7 +108,7 @@ def average(h: np.ndarray, out: np.ndarray, weight: np.ndarray, start: np.ndarra
                     out[target + r] += weight[z] * h[source + r]
 
 
-@njit(cache=True, fastmath=_FAST)
+@cached_njit(fastmath=_FAST)
 def unfold(w: np.ndarray, out: np.ndarray, weight: np.ndarray, start: np.ndarray, outer: int, right: int) -> None:
     """Applies the transpose of `average`: out[u, z, r] = weight[z] w[u, s(z), r]."""
     pairs, states = len(weight), len(start) - 1
@@ -120,7 +121,7 @@ def unfold(w: np.ndarray, out: np.ndarray, weight: np.ndarray, start: np.ndarray
                     out[target + r] = weight[z] * w[source + r]
 
 
-@njit(cache=True)
+@cached_njit()
 def reorder(h: np.ndarray, out: np.ndarray, place: np.ndarray, width: int) -> None:
     """out[x, c] = h[place[x], c] for c < width."""
     for x in range(len(place)):
@@ -128,7 +129,7 @@ def reorder(h: np.ndarray, out: np.ndarray, place: np.ndarray, width: int) -> No
             out[x * width + c] = h[place[x] * width + c]
 
 
-@njit(cache=True, fastmath=_FAST)
+@cached_njit(fastmath=_FAST)
 def improve(image: np.ndarray, reward: np.ndarray, h: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
     """image <- reward + image - h, with its least and largest entry per column. Shapes: [X, C], low, high [C]."""
     for c in range(h.shape[1]):

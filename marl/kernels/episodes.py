@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit, prange
 
 from marl.kernels.arguments import NO_ROOM, NO_STATE, Layout, Progress, Span
+from marl.kernels.compiled import cached_njit
 from marl.kernels.forms import (
     FAST,
     add_score,
@@ -198,7 +199,7 @@ def advance_one(
     episodes.running[b], episodes.ended[b] = running, ended
 
 
-@njit(cache=True, parallel=True)
+@cached_njit(parallel=True)
 def advance(
     step: Any,
     numbers: Numbers,
@@ -219,7 +220,7 @@ def advance(
         advance_one(b, step, numbers, actions, layout, policies, critics, goals, progress, span, episodes)
 
 
-@njit(cache=True)
+@cached_njit()
 def advance_in_turn(
     step: Any,
     numbers: Numbers,

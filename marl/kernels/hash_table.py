@@ -6,14 +6,16 @@ rows at most two thirds full never meets the bound.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from marl.kernels.compiled import cached_njit
 
 EMPTY = -1
 _MULTIPLIER = np.uint64(0x23A74C222BDB963F)
 """One of 3,000 odd numbers, with which keys in a row, as kappa = 0 has them, hardly meet in rows of 2^10 to 2^26 slots."""
 
 
-@njit(cache=True)
+@cached_njit()
 def home(key: int, last: int) -> int:
     """Returns the slot where the search for `key` starts, in a row whose last slot is `last` = 2^k - 1, k <= 32.
 
@@ -23,7 +25,7 @@ def home(key: int, last: int) -> int:
     return np.int64((folded * _MULTIPLIER) >> np.uint64(32)) & last  # type: ignore[return-value]
 
 
-@njit(cache=True)
+@cached_njit()
 def probe(row: np.ndarray, key: int) -> int:
     """Returns the slot of `key`, or of the gap where it belongs; -1 if the row is full. Shapes: row [width, 2]."""
     last = len(row) - 1
@@ -35,7 +37,7 @@ def probe(row: np.ndarray, key: int) -> int:
     return -1
 
 
-@njit(cache=True)
+@cached_njit()
 def find(cells: np.ndarray, width: np.ndarray, keys: np.ndarray, missing: int, slots: np.ndarray) -> None:
     """slots[k, i] = b * stride + slot of keys[k, i] in row b = k mod B, or `missing`.
 
@@ -50,7 +52,7 @@ def find(cells: np.ndarray, width: np.ndarray, keys: np.ndarray, missing: int, s
             slots[k, i] = b * stride + slot if slot >= 0 and row[slot, 0] != EMPTY else missing
 
 
-@njit(cache=True)
+@cached_njit()
 def insert(cells: np.ndarray, width: np.ndarray, keys: np.ndarray, used: np.ndarray) -> None:
     """Adds keys[k] to row k mod B where they are missing, counted in used [B].
 
@@ -69,14 +71,14 @@ def insert(cells: np.ndarray, width: np.ndarray, keys: np.ndarray, used: np.ndar
                 used[b] += 1
 
 
-@njit(cache=True, parallel=True)
+@cached_njit(parallel=True)
 def widen(cells: np.ndarray, width: np.ndarray, wider: np.ndarray) -> None:
     """Widens row b from width[b] to wider[b] cells in use, in place. Shapes: cells [B, stride, 2], width, wider [B]."""
     for b in prange(len(cells)):
         widen_one(cells[b], width[b], wider[b])
 
 
-@njit(cache=True)
+@cached_njit()
 def widen_one(row: np.ndarray, width: int, wider: int) -> None:
     """Does what `widen` does for one row, which has a gap, doubling by doubling.
 
@@ -100,7 +102,7 @@ def widen_one(row: np.ndarray, width: int, wider: int) -> None:
         width *= 2
 
 
-@njit(cache=True)
+@cached_njit()
 def clear(row: np.ndarray) -> None:
     """Leaves no entry in a row."""
     for k in range(len(row)):

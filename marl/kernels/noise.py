@@ -1,13 +1,14 @@
 """This is the counter-based generator of `marl.core.noise`, number by number."""
 
 import numpy as np
-from numba import njit
+
+from marl.kernels.compiled import cached_njit
 
 ALMOST_ONE = 1.0 - 2.0**-53
 """The largest number that can be drawn."""
 
 
-@njit(cache=True, forceinline=True)
+@cached_njit(forceinline=True)
 def fill(key: int, first: int, u: np.ndarray) -> None:
     """u <- outputs number first, first + 1, ... of the stream with this key, in [0, 1). Shapes: u [any]."""
     for k in range(len(u)):

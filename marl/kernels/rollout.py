@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit, prange
 
 from marl.kernels.arguments import NO_STATE
+from marl.kernels.compiled import cached_njit
 from marl.kernels.forms import FAST, draw_action, of_replica, row_of
 from marl.kernels.noise import fill
 from marl.kernels.steps import Numbers
@@ -57,7 +58,7 @@ def rollout_one(
     record.done[b] = done
 
 
-@njit(cache=True, parallel=True)
+@cached_njit(parallel=True)
 def rollout(
     step: Any, numbers: Numbers, actions: Any, sizes: Sizes, policies: Any, key: np.ndarray, t: int, record: Record
 ) -> None:
@@ -69,7 +70,7 @@ def rollout(
         rollout_one(b, step, numbers, actions, sizes, policies, key, t, record)
 
 
-@njit(cache=True)
+@cached_njit()
 def rollout_in_turn(
     step: Any, numbers: Numbers, actions: Any, sizes: Sizes, policies: Any, key: np.ndarray, t: int, record: Record
 ) -> None:

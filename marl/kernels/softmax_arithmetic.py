@@ -8,8 +8,8 @@ tuple, A is known to the compiler.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from marl.kernels.compiled import cached_njit
 from marl.kernels.forms import FAST
 from marl.kernels.noise import ALMOST_ONE
 
@@ -51,7 +51,7 @@ class Work(NamedTuple):
     total: np.ndarray
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", fastmath=FAST)
+@cached_njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def exp(x: float) -> float:
     """Returns e^x for x <= 0, relative error below 5e-16, 0 below -708 (e^x < 4e-308), NaN for NaN; no branch, no call.
 
@@ -69,7 +69,7 @@ def exp(x: float) -> float:
     return 0.0 if tiny else y * np.int64(power).view(np.float64)
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", fastmath=FAST)
+@cached_njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def normalize(actions: Any, lanes: int, work: Work) -> None:
     """p <- exp(logits - max), total <- 1 / sum over actions, for as many agents as `lanes`, a multiple of LANES."""
     for i in range(lanes):
@@ -89,7 +89,7 @@ def normalize(actions: Any, lanes: int, work: Work) -> None:
         work.total[i] = 1.0 / work.total[i]
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", fastmath=FAST)
+@cached_njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def draw(actions: Any, policy: np.ndarray, row: int, last: int, u: float) -> int:
     """Returns the first action whose cumulative probability exceeds u; see `Policy.sample`.
 
@@ -101,11 +101,11 @@ def draw(actions: Any, policy: np.ndarray, row: int, last: int, u: float) -> int
         cdf += policy[first + np.uint64(x)]
         passed += not u < policy.dtype.type(cdf)  # each is rounded, as in torch
     if passed == len(actions):
-        return _draw_last(actions, policy, first, last, policy.dtype.type(cdf))  # type: ignore[arg-type]
+        return _draw_last(actions, policy, first, last, policy.dtype.type(cdf))
     return passed
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@cached_njit(error_model="numpy", fastmath=FAST)
 def _draw_last(actions: Any, policy: np.ndarray, first: int, last: int, total: float) -> int:
     """Returns the last action of positive probability, where rounding left the whole sum at or below u."""
     below = np.float64(total) * ALMOST_ONE
@@ -116,7 +116,7 @@ def _draw_last(actions: Any, policy: np.ndarray, first: int, last: int, total: f
     return min(passed, last)
 
 
-@njit(cache=True)
+@cached_njit()
 def workspace(agents: int, count: int, dtype: Any) -> Work:
     """Makes room for `normalize` to work in, for so many agents and actions."""
     lanes = -(-agents // LANES) * LANES
@@ -125,7 +125,7 @@ def workspace(agents: int, count: int, dtype: Any) -> Work:
     )
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@cached_njit(error_model="numpy", fastmath=FAST)
 def refresh(actions: Any, theta: np.ndarray, legal: np.ndarray, policy: np.ndarray) -> None:
     """Lays out policy from theta. Shapes: theta [n, S, A], legal [n, S, A], policy [n S 2 A]."""
     agents, states, count = theta.shape
@@ -143,7 +143,7 @@ def refresh(actions: Any, theta: np.ndarray, legal: np.ndarray, policy: np.ndarr
                 policy[row + count + x] = work.p[x * lanes + i] * work.total[i]
 
 
-@njit(cache=True)
+@cached_njit()
 def read_back(policy: np.ndarray, legal: np.ndarray, theta: np.ndarray) -> None:
     """theta <- the logits of policy where legal; shapes as in `refresh`."""
     agents, states, count = theta.shape

@@ -3,8 +3,9 @@
 A step has the signature STEP and moves ONE replica: it reads s, a [n] and the uniforms u [n, U], and fills next_s and r
 [n]. `ints` and `floats` are the environment's own numbers, laid out as it likes and only read; `work` is room for as many
 integers as it asked for, with anything in them. It must give what the environment's `step` gives for the same inputs.
-Decorate it with @njit(STEP, cache=True). It runs beside other replicas: it may write to work, next_s and r
-alone, and must not raise. The environments of the library have theirs beside them, in the modules `kernel` of `marl.envs`.
+Decorate it with @cached_njit(STEP) of `marl.kernels.compiled`, or with numba's own @njit(STEP, cache=True), which raises
+where nothing can be kept. It runs beside other replicas: it may write to work, next_s and r alone, and must not raise. The
+environments of the library have theirs beside them, in the modules `kernel` of `marl.envs`.
 What such a step calls is its own file's or constant: numba compiles it anew when its own file has changed.
 """
 

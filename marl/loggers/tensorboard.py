@@ -1,9 +1,11 @@
 """One TensorBoard event file holds curves, hyperparameters and a picture of the network."""
 
+import contextlib
 import functools
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from marl.core.checks import boolean
 from marl.core.environment import Environment
 from marl.core.logger import Metrics
 from marl.loggers.flatten import flatten
+from marl.plotting import NoPictureError, network_picture
 
 BANDED = ("train/average_reward",)
 """Tags that get their 10 % and 90 % quantile over replicas beside the mean."""
@@ -36,6 +39,7 @@ class TensorBoardLogger:
 
     per_agent: also one scalar per agent. picture: the network colored by the last per-agent reward, at the end.
     purge_step: on resume, events from this step on are dropped.
+    Where events cannot be written any more, a line says so and the run goes on without them.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class TensorBoardLogger:
         self._agent_reward: np.ndarray | None = None
         self._waiting: list[tuple[int, Summary]] = []
         self._handed_over = -PAUSE
+        self._lost = False
 
     @functools.cached_property
     def _writer(self) -> SummaryWriter:
@@ -87,29 +92,46 @@ class TensorBoardLogger:
         event = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()])
         self._waiting.append((step, event))
         if time.monotonic() > self._handed_over + PAUSE:
-            self._hand_over()
+            with self._outlived():
+                self._hand_over()
 
     def flush(self) -> None:
-        self._hand_over()
-        self._writer.flush()
+        with self._outlived():
+            self._hand_over()
+            if not self._lost:
+                self._writer.flush()
 
     def close(self) -> None:
-        self._hand_over()
-        if self._picture and self._agent_reward is not None and self._env.n <= MAX_PICTURE:
-            self._draw(self._agent_reward)
-        self._writer.close()
+        with self._outlived():
+            self._hand_over()
+            if not self._lost and self._picture and self._agent_reward is not None and self._env.n <= MAX_PICTURE:
+                self._draw(self._agent_reward)
+        with self._outlived():
+            if not self._lost or "_writer" in vars(self):  # what is open is closed
+                self._writer.close()
+
+    @contextlib.contextmanager
+    def _outlived(self) -> Iterator[None]:
+        """Says once what keeps events from being written; metrics.npz has the same curves."""
+        try:
+            yield
+        except OSError as error:
+            if not self._lost:
+                log.warning("no more events for TensorBoard, the run goes on without them: %s", error)
+            self._lost = True
 
     def _hand_over(self) -> None:
         """Gives the waiting events to the thread that writes them, which costs more than making them when it is woken."""
-        while self._waiting:
+        while self._waiting and not self._lost:
             step, event = self._waiting.pop(0)
             self._writer._get_file_writer().add_summary(event, step)
+        self._waiting.clear()
         self._handed_over = time.monotonic()
 
     def _wait_for_a_later_name(self) -> None:
         """Waits, as event files are read in the order of their names, which begin with the second they were opened in."""
-        names = [path.name for path in self._directory.glob("events.out.tfevents.*")]
-        last = max((int(name.split(".")[3]) for name in names), default=0)
+        seconds = [path.name.split(".")[3] for path in self._directory.glob("events.out.tfevents.*")]
+        last = max((int(second) for second in seconds if second.isdecimal()), default=0)
         while last >= int(time.time()) > last - 2:  # but for a clock that was set back
             time.sleep(0.05)
 
@@ -120,14 +142,9 @@ class TensorBoardLogger:
 
     def _draw(self, agent_reward: np.ndarray) -> None:
         try:
-            from marl.plotting import network_picture
-        except ModuleNotFoundError:
-            log.info("the network picture needs matplotlib: pip install networked-marl[plots]")
-            return
-        try:
             picture = network_picture(self._env, agent_reward, "reward per agent and step")
-        except Exception as error:
-            log.warning("the network picture could not be drawn: %s", error)  # no reason to lose a run
+        except NoPictureError as error:
+            log.info("network: %s", error)
             return
         self._writer.add_image("network/agent_reward", picture, self._last_step, dataformats="HWC")
 

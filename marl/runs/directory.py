@@ -57,6 +57,7 @@ def read_yaml(path: Path) -> Any:
     except (RecursionError, ValueError) as error:
         raise yaml.YAMLError(str(error)) from None
 
+
 log = logging.getLogger(__name__)
 
 OURS = ("tb", "checkpoint.pt", "metrics.npz", "summary.json")
@@ -75,6 +76,14 @@ class RunDirectory:
         except (OSError, yaml.YAMLError):
             return None
         return config if isinstance(config, dict) else None
+
+    def start(self) -> Path | None:
+        """Reads where the run was started, from where its settings name files; None if that is not known."""
+        try:
+            record = read_yaml(self.path / ".hydra" / "hydra.yaml")
+            return Path(record["hydra"]["runtime"]["cwd"])
+        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+            return None
 
     def finished(self, config: Mapping[str, Any], settings: Settings, depends: Mapping[str, Any]) -> dict[str, Any] | None:
         """Reads the summary if exactly this run is finished here; `depends`: see `what_it_depends_on`.
@@ -95,7 +104,7 @@ class RunDirectory:
                 "choose another hydra.run.dir, or force=true to replace it"
             )
         try:
-            summary: dict[str, Any] = json.loads((self.path / "summary.json").read_text())
+            summary: dict[str, Any] = json.loads((self.path / "summary.json").read_bytes())
         except (OSError, ValueError):
             return None
         if not isinstance(summary, dict) or summary.get("status") != "finished" or "steps" not in summary:
@@ -158,7 +167,7 @@ class RunDirectory:
                 (self.path / name).unlink(missing_ok=True)
         texts = {**provenance, "config.yaml": yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False)}
         for name, text in texts.items():
-            _write(settings / name, text.encode())
+            _write(settings / name, text.encode(errors="surrogateescape"))
 
     def save(self, config: Mapping[str, Any], state: dict[str, Any]) -> None:
         """Replaces the checkpoint."""

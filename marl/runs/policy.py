@@ -6,6 +6,7 @@ from pathlib import Path
 from marl import build, targets
 from marl.core.checks import integer
 from marl.core.errors import CheckpointError, ConfigError
+from marl.core.files import started_in
 from marl.core.policy import Policy
 from marl.runs import checkpoint
 from marl.runs.directory import RunDirectory, differences, what_it_depends_on
@@ -44,7 +45,8 @@ def _load(directory: Path, replica: int | None, trust: bool) -> tuple[Policy, bu
     if other:
         raise CheckpointError(f"{directory}/checkpoint.pt is of another configuration than its run ({'; '.join(other)})")
     threads = parse_threads(config["threads"])
-    env = build.environment(config)
+    with started_in(folder.start()):
+        env = build.environment(config)
     folder.check_environment(state, what_it_depends_on(config, env), code=False)
     trained = build.replicas(config)
     if replica is not None and integer("replica", replica, 0) >= trained.count:

@@ -161,7 +161,7 @@ def _pooled(differs: dict[str, str], runs: Sequence[Run]) -> Group:
 
 
 def _read(folder: Path) -> Run:
-    summary = json.loads((folder / "summary.json").read_text())
+    summary = json.loads((folder / "summary.json").read_bytes())
     if summary["status"] != "finished":
         raise ConfigError(f"{summary['status']}, {summary.get('reason', 'no reason given')}")
     with (folder / "metrics.npz").open("rb") as file:

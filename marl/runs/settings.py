@@ -108,7 +108,9 @@ def _check_names(prefix: str, config: Any, known: Sequence[str]) -> None:
             raise ConfigError(f"there is no key {prefix + str(key)!r}; there are: {names}")
     for key in known:
         if key not in config:
-            raise ConfigError(f"the configuration lacks {prefix + key!r}")
+            raise ConfigError(
+                f"the configuration lacks {prefix + key!r}; one of your own begins with defaults: [train, _self_]"
+            )
 
 
 def _log_every(config: Mapping[str, Any], steps: int) -> int:

@@ -103,7 +103,7 @@ def _check_step(name: str, form: FusedStep) -> None:
             raise ConfigError(f"{word} of the compiled step of {name} must be a plain 1-d array of {kind.__name__}")
     if not _has_signature(form.step):
         raise ConfigError(
-            f"the compiled step of {name} must be decorated with @njit(STEP, cache=True), marl.kernels.steps.STEP"
+            f"the compiled step of {name} must be decorated with @cached_njit(STEP), see marl.kernels.compiled and steps"
         )
 
 

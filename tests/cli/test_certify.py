@@ -356,7 +356,7 @@ def test_help_imports_nothing_heavy_and_names_every_key(tmp_path: Path, command:
 def test_without_matplotlib_there_are_still_numbers(
     marl: Marl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "marl.plotting", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     outcome = marl(command, *WEAK, "out=here")
     assert (outcome.code, outcome.err) == (0, "")
     assert "networked-marl[plots]" in outcome.out

@@ -113,7 +113,7 @@ def test_a_wrong_one_is_seen(change: int, words: str) -> None:
 
 
 def test_a_step_of_another_signature_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"step of Coin must be decorated with @njit\(STEP, cache=True\)"):
+    with pytest.raises(ConfigError, match=r"step of Coin must be decorated with @cached_njit\(STEP\)"):
         check_fused_step(Coin(FusedStep(numba.njit(lambda s: s), np.zeros(0, dtype=np.int64), np.zeros(0))))
     with pytest.raises(ConfigError, match="must be decorated"):
         check_fused_step(Coin(FusedStep(print, np.zeros(0, dtype=np.int64), np.zeros(0))))

@@ -1,7 +1,7 @@
 """Graph files of every kind give the same network; whatever cannot be meant is refused by name and reason."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
 import jaxtyping
@@ -49,6 +49,119 @@ def test_every_kind_of_file_gives_the_same_graph(tmp_path: Path, name: str, text
         assert (network.n, pairs(network)) == (4, EDGES)
 
 
+WRITERS: dict[str, Callable[..., None]] = {
+    "data.edgelist": nx.write_edgelist,
+    "plain.txt": lambda graph, path: nx.write_edgelist(graph, path, data=False),
+    "weights.edgelist": nx.write_weighted_edgelist,
+    "graph.adjlist": nx.write_adjlist,
+    "graph.gml": nx.write_gml,
+    "graph.gexf": nx.write_gexf,
+    "graph.graphml": nx.write_graphml,
+}
+"""What networkx writes, by the name that people give it."""
+
+
+def path_of(*names: Hashable) -> "nx.Graph[Hashable]":
+    graph = nx.path_graph(len(names))
+    nx.set_edge_attributes(graph, 2.5, "weight")
+    nx.set_edge_attributes(graph, "#a1b2c3 {x}", "color")
+    return nx.relabel_nodes(graph, dict(enumerate(names)))
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize(
+    ("names", "labels", "edges"),
+    [
+        ((10, 2, 33, 0), [0, 2, 10, 33], [(0, 3), (1, 2), (1, 3)]),
+        (("Zürich", "Bern", "東京"), ["Zürich", "Bern", "東京"], [(0, 1), (1, 2)]),
+        (("007", "08", "7"), ["007", "08", "7"], [(0, 1), (1, 2)]),
+    ],
+)
+def test_what_networkx_writes(
+    tmp_path: Path, name: str, names: tuple[Hashable, ...], labels: list[Hashable], edges: list[tuple[int, int]]
+) -> None:
+    """Numbers are put in order, whatever the kind of file; a name with leading zeros is none."""
+    WRITERS[name](path_of(*names), tmp_path / name)
+    network = Network.from_file(tmp_path / name)
+    assert (network.labels, pairs(network)) == (labels, edges)
+
+
+GML = """graph
+[
+  Creator "Gephi"
+  directed 0
+  node [ id 4 {first} ]
+  node
+  [
+    id 7
+    {second}
+    graphics
+    [
+      x 1.5
+      fill "#000000"
+    ]
+  ]
+  edge [ id 0 source 4 target 7 label "of the edge" value 1.0 ]
+]
+"""
+GEXF = """<?xml version="1.0" encoding="UTF-8"?>
+<gexf xmlns="{space}" xmlns:viz="{space}/viz" version="{version}"><graph defaultedgetype="undirected" mode="static">
+<nodes><node id="a" label="Zürich"><viz:size value="10.0"/></node><node id="b" label="B"/></nodes>
+<edges><edge id="0" source="a" target="b" weight="2.0"/></edges></graph></gexf>
+"""
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16")
+"""As Unix, Excel and Windows write text: the latter two with a byte order mark."""
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize(
+    ("name", "text", "labels"),
+    [
+        ("excel.csv", "Source;Target;Weight\r\n007;08;0,5\r\n08;Zürich;1,5\r\n;;\r\n", ["007", "08", "Zürich"]),
+        ("plain.csv", "007,08\n08,Zürich\n", ["007", "08", "Zürich"]),
+        ("pandas.csv", ",weight,from,to\n0,1,007,08\n1,2,08,Zürich\n", ["007", "08", "Zürich"]),
+        ("gephi.csv", "Source,Target,Type,Id,Label\n3,1,Undirected,0,\n1,2,Undirected,1,\n", [1, 2, 3]),
+        ("comments.csv", "# by hand, in May\n#a,#b\n\n# more\n#b,#c\n", ["#a", "#b", "#c"]),
+        ("quoted.csv", '"New York, NY","a\nb"\n"a\nb",c\n', ["New York, NY", "a\nb", "c"]),
+        ("names.tsv", "New York, NY\tBoston, MA\nBoston, MA\tc; d\n", ["New York, NY", "Boston, MA", "c; d"]),
+        ("edges.txt", "# by hand\r\nZürich b 0.5\r\nb c\r\n", ["Zürich", "b", "c"]),
+        ("graph.adjlist", "# by hand\nb Zürich c\nc\n", ["b", "Zürich", "c"]),
+        ("labels.gml", GML.format(first='label "Zürich"', second='label "B"'), ["Zürich", "B"]),
+        ("numbers.gml", GML.format(first='label "12"', second='label "3"'), [3, 12]),
+        ("none.gml", GML.format(first="", second=""), [4, 7]),
+        ("same.gml", GML.format(first='label "x"', second='label "x"'), [4, 7]),
+        ("links.json", node_link(path_of("Zürich", "b"), "links"), ["Zürich", "b"]),
+    ],
+)
+def test_what_programs_and_people_write(
+    tmp_path: Path, name: str, text: str, labels: list[Hashable], encoding: str
+) -> None:
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    network = Network.from_file(tmp_path / name)
+    assert network.labels == labels
+    assert len(network.edges) == len(labels) - 1
+
+
+@pytest.mark.parametrize(
+    ("version", "space"),
+    [("1.1", "http://www.gexf.net/1.1draft"), ("1.2", "http://www.gexf.net/1.2draft"), ("1.3", "http://gexf.net/1.3")],
+)
+def test_what_gephi_writes(tmp_path: Path, version: str, space: str) -> None:
+    (tmp_path / "graph.gexf").write_bytes(GEXF.format(version=version, space=space).encode("utf-8-sig"))
+    assert Network.from_file(tmp_path / "graph.gexf").labels == ["a", "b"]
+
+
+def test_a_stray_node_of_an_adjacency_list_is_one_node(tmp_path: Path) -> None:
+    (tmp_path / "graph.adjlist").write_text("0 1\n1\na\n")
+    assert Network.from_file(tmp_path / "graph.adjlist", connected=False).labels == ["0", "1", "a"]
+
+
+def test_text_of_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_bytes("Zürich,b\n".encode("cp1252"))
+    with pytest.raises(NetworkError, match=r"old\.csv: it is no UTF-8 text \(byte 2\); save it as UTF-8"):
+        Network.from_file(tmp_path / "old.csv")
+
+
 @pytest.mark.parametrize(
     ("build", "words"),
     [
@@ -91,6 +204,9 @@ def test_refusals_say_what_is_wrong(unchecked: None, build: Callable[[], object]
         ("many.json", '{"n": 1000000000000, "edges": [[0, 1]]}', "1000000000000 nodes and 1 edges, so it is not connected"),
         ("short.csv", "a,b\nc\n", "line 2 has no two node names"),
         ("one.txt", "0 1\n2\n", "line 2 has 1 words"),
+        ("commas.txt", "0,1\n1,2\n", r"line 1 has 1 words.*ends in \.csv"),
+        ("adjacency.txt", "0 1 2 3 a\n", r"line 1 has 5 words.*in \.adjlist"),
+        ("half.csv", "source,target\na,b\n,c\n", "line 3 has no two node names"),
         ("parts.txt", "0 1\n2 3\n", "not connected: it falls into 2 parts"),
         ("stray.json", '{"n": 3, "edges": [[0, 1]]}', "not connected: it falls into 2 parts"),
         ("empty.txt", "# nothing\n", "number of nodes"),

@@ -1,16 +1,20 @@
 """Loggers on their own: what they keep, print, and do without."""
 
 import contextlib
+import errno
 import io
 import logging
 import os
 import re
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from marl.core.logger import Logger, Metrics
 from marl.envs import WirelessAccess
@@ -151,3 +155,81 @@ def test_a_run_outlives_whoever_watches_it(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.undo()
         with contextlib.suppress(OSError):
             broken.close()
+
+
+def closed() -> io.StringIO:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+class Hung(io.StringIO):
+    """A terminal whose window was closed."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("stream", [lambda: None, closed, Hung])
+def test_progress_that_nobody_can_see(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stream: Callable[[], io.StringIO | None]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream())
+    logger = ProgressLogger(10)
+    for step in range(1, 11):
+        logger.log(step, metrics(step))
+    logger.close()
+    assert capsys.readouterr().out == ""
+
+
+def used(logger: TensorBoardLogger) -> None:
+    for step in range(1, 4):
+        logger.log(step, metrics(step))
+        logger.flush()
+    logger.close()
+
+
+def test_events_where_no_directory_can_be(small: WirelessAccess, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "tb").write_text("a file")
+    used(TensorBoardLogger(tmp_path / "tb", env=small, config={}))
+    (line,) = caplog.messages
+    assert line.startswith("no more events for TensorBoard, the run goes on without them: ")
+
+
+@pytest.mark.parametrize("good", [0, 1, 5])
+def test_events_on_a_disk_that_fills(
+    small: WirelessAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, good: int
+) -> None:
+    """In the thread that writes them, after so many."""
+    write, written = RecordWriter.write, []
+
+    def full(writer: RecordWriter, data: bytes) -> None:
+        if len(written) == good:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(write(writer, data))
+
+    monkeypatch.setattr(RecordWriter, "write", full)
+    used(TensorBoardLogger(tmp_path, env=small, config={}))
+    (line,) = caplog.messages
+    assert line.endswith("[Errno 28] No space left on device")
+
+
+def test_a_foreign_file_among_the_events(small: WirelessAccess, tmp_path: Path) -> None:
+    (tmp_path / "events.out.tfevents.copy").touch()
+    used(TensorBoardLogger(tmp_path, env=small, config={}))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("backend", ["Qt4Agg", "module://of_another_notebook"])
+def test_pictures_are_drawn_whatever_the_backend(tmp_path: Path, backend: str) -> None:
+    """Nothing is shown, so none is needed; whoever needs one later finds the setting as it was."""
+    program = (
+        "import numpy as np, os; from marl.plotting import learning_curves; x = np.arange(3.0);"
+        f"assert learning_curves([('a', x, x, x, x)])[1:4] == b'PNG'; assert os.environ['MPLBACKEND'] == {backend!r}"
+    )
+    environment = {**os.environ, "MPLBACKEND": backend}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

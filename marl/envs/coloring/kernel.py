@@ -1,12 +1,12 @@
 """The compiled step of the coloring problem gives the numbers of `Coloring.step`."""
 
 import numpy as np
-from numba import njit
 
+from marl.kernels.compiled import cached_njit
 from marl.kernels.steps import STEP
 
 
-@njit(STEP, cache=True)
+@cached_njit(STEP)
 def step(
     ints: np.ndarray,
     floats: np.ndarray,

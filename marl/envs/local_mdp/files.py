@@ -9,7 +9,7 @@ import numpy as np
 from marl.core.archives import weigh
 from marl.core.checks import integer
 from marl.core.errors import ConfigError
-from marl.core.files import write_atomically
+from marl.core.files import located, write_atomically
 from marl.core.network import Network
 
 KINDS = ("transition", "reward")
@@ -33,7 +33,7 @@ def read(path: str | Path) -> tuple[Network, list[np.ndarray], list[np.ndarray]]
     """
     if not isinstance(path, (str, Path)):
         raise ConfigError(f"env.path must be the path of an .npz file of tables, got {path!r}")
-    content = _arrays(path)
+    content = _arrays(located(path))
     try:
         if content["n"].size != 1:
             raise ConfigError(f"n must be one whole number, got an array of shape {content['n'].shape}")

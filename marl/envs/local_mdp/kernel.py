@@ -1,13 +1,13 @@
 """The compiled step of environments given by tables gives the numbers of `LocalMDP.step`."""
 
 import numpy as np
-from numba import njit
 
+from marl.kernels.compiled import cached_njit
 from marl.kernels.noise import ALMOST_ONE
 from marl.kernels.steps import STEP
 
 
-@njit(STEP, cache=True)
+@cached_njit(STEP)
 def step(
     ints: np.ndarray,
     floats: np.ndarray,

@@ -10,6 +10,7 @@ import numpy as np
 
 from marl.core.checks import integer
 from marl.core.errors import ConfigError
+from marl.core.files import located
 
 MAX_POINTS = 2**26
 MAX_PAIRS = 2**26
@@ -50,7 +51,7 @@ def listed_access(source: Any) -> Access:
     """Reads a list with one list of access-point numbers per user, or the JSON file of one whose path is given."""
     if isinstance(source, (str, Path)):
         try:
-            source = json.loads(Path(source).read_text())
+            source = json.loads(located(source).read_text(encoding="utf-8-sig"))
         except (OSError, ValueError) as error:
             raise ConfigError(f"env.incidence file {source!r} cannot be read as JSON: {error}") from None
     if not isinstance(source, Iterable) or isinstance(source, dict):
