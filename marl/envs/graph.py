@@ -41,7 +41,7 @@ def graph(spec: str | Path | Network) -> Network:
     if colon and name in FORMS:
         return _named(str(spec), name, rest.replace(" ", ""))
     file = located(spec)
-    if not os.path.exists(file):  # not Path.exists, which raises on names that no file can have
+    if not str(spec) or not os.path.exists(file):  # not Path.exists, which raises on names that no file can have
         raise ConfigError(f"env.graph={str(spec)!r} is no file; it must be {_allowed()}")
     return Network.from_file(file)
 
