@@ -16,7 +16,7 @@ GRAPHS = [  # (file, text, what the message must say)
     ("two_parts.json", json.dumps({"n": 3, "edges": [[0, 1]]}), ["not connected", "2 parts"]),
     ("loop.txt", "0 1\n1 1\n", ["node 1", "itself"]),
     ("loop.json", json.dumps({"n": 2, "edges": [[0, 1], [0, 0]]}), ["node 0", "itself"]),
-    ("words.txt", "0 1\n1 2 3\n", ["line 2", "3 words"]),
+    ("words.txt", "0 1\n1 2 x\n", ["line 2", "3 words"]),
     ("far.json", json.dumps({"n": 2, "edges": [[0, 5]]}), ["node 5", "0 to 1"]),
     ("keys.json", json.dumps({"edges": [[0, 1]]}), ["expected"]),
     ("not.json", "{bad", ["cannot be read"]),

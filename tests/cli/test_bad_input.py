@@ -19,7 +19,7 @@ FILES = {
     "twice.json": json.dumps([[0], [1, 1]]),
     "a_file": "in the way",
     "two_parts.txt": "0 1\n2 3\n",
-    "words.txt": "0 1\n1 2 3\n",
+    "words.txt": "0 1\n1 2 x\n",
     "loop.json": json.dumps({"n": 2, "edges": [[0, 1], [0, 0]]}),
     "far.json": json.dumps({"n": 2, "edges": [[0, 5]]}),
     "keys.json": json.dumps({"edges": [[0, 1]]}),
