@@ -32,7 +32,7 @@ def _or_no_picture(draw: Callable[P, T]) -> Callable[P, T]:
             _import_matplotlib()
             return draw(*arguments, **named)
         except ModuleNotFoundError:
-            raise NoPictureError("the picture needs matplotlib: pip install marl[plots]") from None
+            raise NoPictureError("the picture needs matplotlib: pip install networked-marl[plots]") from None
         except Exception as error:  # matplotlib has many, and settings of its own
             gist = str(error).partition("\n")[0]
             raise NoPictureError(f"the picture could not be drawn: {type(error).__name__}: {gist}") from None

@@ -16,7 +16,7 @@ from marl.runs.settings import KEYS
 
 
 def saved_overrides(given: str, directory: Path) -> list[str]:
-    """Reads the overrides that the run in `directory` was started with, for the request `given`.
+    """Reads the overrides that the run in `directory` was started with, but for its own resume= and force=.
 
     Errors: `CheckpointError` if they cannot be read; `ConfigError` for one that `marl train` never keeps: it would change
     what Hydra itself does, or read a yaml file from elsewhere, and either may name code to run.
@@ -25,7 +25,7 @@ def saved_overrides(given: str, directory: Path) -> list[str]:
     if not path.is_file():
         raise CheckpointError(f"{given}: {path} is missing; give the directory of a run of marl train")
     try:
-        saved = read_yaml(path) or []
+        saved = [text for text in read_yaml(path) or [] if not text.startswith(("resume=", "force="))]
         parsed = OverridesParser.create().parse_overrides(saved)
     except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError, HydraException):
         raise CheckpointError(f"{given}: {path} cannot be read") from None
@@ -35,7 +35,7 @@ def saved_overrides(given: str, directory: Path) -> list[str]:
         elsewhere = "." not in group and (".." in text or (group not in KEYS and "$" in text))
         if of_hydra or elsewhere:
             raise ConfigError(f"{given}: {path} holds {text!r}, which marl train does not keep there; remove it")
-    return list(saved)
+    return saved
 
 
 def refuse_strangers(config: dict[str, Any], saved: Sequence[str], given: str) -> None:

@@ -222,8 +222,7 @@ def _with_resume(overrides: list[str], flags: list[str]) -> tuple[list[str], lis
     if clash := [text for text in (*overrides, *flags) if text.startswith(CLASHES) or text in ("-m", "--multirun")]:
         raise ConfigError(f"{given[-1]} goes on with one run where it is and cannot be combined with {clash[0]}")
     directory = Path(given[-1].partition("=")[2].strip("'\""))
-    saved = resume.saved_overrides(given[-1], directory)
-    kept = [text for text in saved if not text.startswith(("resume=", "force="))]
+    kept = resume.saved_overrides(given[-1], directory)
     quoted = "'" + str(directory).replace("'", "\\'") + "'"  # a path may hold = and commas
     rest = [text for text in overrides if text not in given]
     return [*kept, *rest, f"resume={quoted}", f"hydra.run.dir={quoted}"], kept

@@ -113,7 +113,7 @@ def test_the_summary_is_written_last(marl: Marl, tmp_path: Path, monkeypatch: py
     replace = os.replace
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", lambda old, new: (written.append(Path(new).name), replace(old, new)))
-        assert marl("train", *SMALL, "logger=none", "hydra.run.dir=run").code == 0
+        assert marl("train", *SMALL, "logger=none", "checkpoint.every=4", "hydra.run.dir=run").code == 0
     assert written[-2:] == ["metrics.npz", "summary.json"]
     assert written.count("checkpoint.pt") == 10
     assert {path for path in contents(tmp_path / "run") if path.endswith((".pt", ".npz", ".json"))} <= set(written)
@@ -123,7 +123,7 @@ def test_the_summary_is_written_last(marl: Marl, tmp_path: Path, monkeypatch: py
 def test_a_full_disk_while_saving_keeps_the_previous_checkpoint(
     marl: Marl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    command, run = ["train", *SMALL, "logger=none"], tmp_path / "run"
+    command, run = ["train", *SMALL, "logger=none", "checkpoint.every=4"], tmp_path / "run"
     assert marl(*command, "hydra.run.dir=whole").code == 0
     module, name = {"torch": torch, "os": os}[fault.partition(".")[0]], fault.partition(".")[2]
     works = getattr(module, name)

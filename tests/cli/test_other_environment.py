@@ -81,7 +81,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 def test_another_environment_is_noticed(marl: Marl, paid: Path, change: Callable[[Path], object]) -> None:
     change(paid)
     before = contents(paid / "run")
-    for command in (("train", *RESUME), ("train", *RUN), ("evaluate", "run", "eval.steps=40")):
+    for command in (("train", *RESUME), ("train", *RUN), ("evaluate", "run", "eval.steps=40", "trust=true")):
         assert_refused(marl(*command), "run is of another environment", "what it holds, or a file it was made of")
     assert contents(paid / "run") == before
 
@@ -95,7 +95,7 @@ def test_other_code_is_noticed(marl: Marl, paid: Path) -> None:
 
 def test_a_policy_is_evaluated_in_other_code(marl: Marl, paid: Path, caplog: pytest.LogCaptureFixture) -> None:
     (paid / "paid.py").write_text(PAID.replace("factor = 1.0", "factor = 5.0"))
-    outcome = marl("evaluate", "run", "eval.steps=40")
+    outcome = marl("evaluate", "run", "eval.steps=40", "trust=true")
     assert outcome.code == 0, outcome
     assert "its code has changed" in caplog.text
 
@@ -136,7 +136,7 @@ def test_other_code_of_another_part_is_told(marl: Marl, tmp_path: Path) -> None:
     before = summary_of(tmp_path / "run")["code"]
     (tmp_path / "mine.py").write_text(code.replace("1", "2"))
     sys.modules.pop("mine")
-    outcome = marl("train", "resume=run", "steps=40")
+    outcome = marl("train", "resume=run", "steps=40", "trust=true")
     assert outcome.code == 0, outcome
     assert "run goes on with other code than it began with, of: policy" in outcome.err
     assert summary_of(tmp_path / "run")["code"] != before

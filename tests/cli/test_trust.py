@@ -45,7 +45,8 @@ def run(sound: dict[str, Any], tmp_path: Path) -> Any:
         for name, part in parts.items():
             config[name] = {**config[name], **part}
         (tmp_path / "run" / ".hydra").mkdir(parents=True)
-        torch.save({**sound, "config": json.dumps(config)}, tmp_path / "run" / "checkpoint.pt")
+        state = {name: part for name, part in sound["state"].items() if name != "code"}  # as earlier versions wrote it
+        torch.save({**sound, "config": json.dumps(config), "state": state}, tmp_path / "run" / "checkpoint.pt")
         (tmp_path / "run" / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
         (tmp_path / "theirs.py").write_text(MODULE)
         return tmp_path / "run"

@@ -193,7 +193,6 @@ LINE = "agents that are not its neighbors"
         (lambda: Rumor(reward_range=(0.0, 0.5)), r"rewards of Rumor go from .* but its reward_range is \(0.0, 0.5\)"),
         (lambda: Rumor(reward_range=(1.0, 0.0)), "reward_range of Rumor is .* which must rise"),
         (StartsNowhere, "`reset` of StartsNowhere gives states that do not exist"),
-        (StartsInHalves, r"`reset` of StartsInHalves gives states .* torch.float64, which must be \[64, 3\] torch.int64"),
         (LeavesItsStates, "`step` of LeavesItsStates gives states that do not exist"),
         (PaysInFloat32, r"`step` of PaysInFloat32 gives rewards \[64, 3\] torch.float32"),
         (Denies, "Denies.contains denies states and legal actions that it has"),
@@ -237,6 +236,12 @@ class Drift(Environment):
 
 def pushes(s: Tensor, generator: torch.Generator) -> Tensor:
     return torch.rand(s.shape, generator=generator, dtype=torch.float64)
+
+
+def test_states_of_a_finite_environment_are_whole_numbers() -> None:
+    """The environment refuses by itself what its `_reset` gives: nobody is handed it."""
+    with pytest.raises(ConfigError, match="the states of StartsInHalves must be whole numbers, got a Tensor of float64"):
+        check_environment(StartsInHalves())
 
 
 def test_states_may_be_vectors() -> None:
