@@ -13,7 +13,6 @@ hook = install_import_hook(
 )  # compiled kernels cannot be wrapped
 hook.__enter__()
 
-import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
@@ -21,31 +20,9 @@ pytest.register_assert_rewrite("tests.cli.command")  # so that its failures say 
 
 from marl.core.environment import Environment  # noqa: E402
 from marl.envs import WirelessAccess  # noqa: E402
-from marl.trainers.trainer import Trainer  # noqa: E402
 from tests.oracles import Wireless  # noqa: E402
 
 torch.set_num_threads(1)
-
-CHECKED_STEPS = 50
-"""Steps of a run in which annotations are enforced: what holds for so many holds for the others, in half the time."""
-run = Trainer.run
-
-
-def run_checked_at_first(self: Trainer, steps: int) -> None:
-    """Runs in two pieces, which give the numbers of one."""
-    if not isinstance(steps, int) or steps <= CHECKED_STEPS:
-        run(self, steps)
-        return
-    run(self, CHECKED_STEPS)
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        run(self, steps - CHECKED_STEPS)
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", before)
-
-
-Trainer.run = run_checked_at_first  # type: ignore[method-assign]
 
 
 @pytest.fixture
