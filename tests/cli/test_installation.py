@@ -33,6 +33,16 @@ def test_it_is_told_from_ours(
     assert sentence is None or "marl 1.0.0, is installed beside networked-marl" in sentence
 
 
+def test_what_an_earlier_build_left_in_a_checkout_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library was called marl itself."""
+    left = tmp_path / "marl.egg-info"
+    left.mkdir()
+    (left / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: marl\nVersion: 0.1.0\n", encoding="utf-8")
+    (left / "SOURCES.txt").write_text("marl/__init__.py\n", encoding="utf-8")
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    assert other_distribution() is None
+
+
 def test_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.path", [str(tmp_path)])
     assert other_distribution() is None
