@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -40,8 +40,21 @@ def own_first(directories: Sequence[str]) -> Iterator[None]:
         OwnFirst.directories = before
 
 
-def checked(option: str, directory: str) -> str:
-    """Gives the whole path of a directory of yaml files. Errors: `ConfigError` if there is none."""
-    if not os.path.isdir(directory):
-        raise ConfigError(f"{option} {directory} is no directory")
-    return str(Path(directory).absolute())
+def own_directories(words: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Takes the options that name directories out of the words: (whole paths, the last first, the other words).
+
+    Errors: `ConfigError` if one is no directory, or has none after it.
+    """
+    directories, others, remaining = [], [], iter(words)
+    for word in remaining:
+        option, equals, value = word.partition("=")
+        if option not in OPTIONS:
+            others.append(word)
+            continue
+        directory = value if equals else next(remaining, None)
+        if directory is None:
+            raise ConfigError(f"{option} needs a directory after it")
+        if not os.path.isdir(directory):
+            raise ConfigError(f"{option} {directory} is no directory")
+        directories.append(str(Path(directory).absolute()))
+    return directories[::-1], others

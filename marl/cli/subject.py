@@ -11,7 +11,7 @@ import torch
 
 from marl import build
 from marl.cli import words
-from marl.cli.search import OPTIONS, checked, own_first
+from marl.cli.search import own_directories, own_first
 from marl.cli.train import compose
 from marl.core.checks import integer, number
 from marl.core.environment import NetworkedMDP
@@ -29,20 +29,16 @@ def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Network
     Arguments: [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...], with a run also trust=true.
     Errors: as everything that is asked for; `ConfigError` if nothing could be written to `out`, which is left as it is.
     """
-    overrides, directories, run = [], [], None
-    remaining = list(arguments)
-    while remaining:
-        option, equals, value = (argument := remaining.pop(0)).partition("=")
-        if option in OPTIONS:
-            if not equals and not remaining:
-                raise ConfigError(f"{option} needs a directory after it")
-            directories.append(checked(option, value if equals else remaining.pop(0)))
-        elif argument.startswith("-"):
-            raise ConfigError(f"there is no option {argument!r}; marl {command} --help shows what there is")
-        elif run is None and _is_run(argument):
-            run = Path(argument)
+    directories, others = own_directories(arguments)
+    overrides: list[str] = []
+    run: Path | None = None
+    for word in others:
+        if word.startswith("-"):
+            raise ConfigError(f"there is no option {word!r}; marl {command} --help shows what there is")
+        if run is None and _is_run(word):
+            run = Path(word)
         else:
-            overrides.append(argument)
+            overrides.append(word)
     trust, overrides = words.trusted(overrides)
     if trust and run is None:
         raise ConfigError("trust=true is for a RUN_DIR: what you name yourself is not asked about")
@@ -51,7 +47,7 @@ def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Network
     parts = [text for text in overrides if text.lstrip("+~").partition("=")[0].partition(".")[0] in ("env", "policy")]
     if run is not None and parts and (run / "checkpoint.pt").is_file():
         raise ConfigError(f"{run} is a run and has its own environment and policy, which {parts[0]} cannot change")
-    with own_first(directories[::-1]):
+    with own_first(directories):
         settings = _checked(compose([text for text in overrides if run is None or text not in parts], command))
     if run is None:
         env = stating_its_law(build.environment(settings))

@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from marl.cli import jobs, resume, words
 from marl.cli.help import conf_dir
 from marl.cli.report import sentence
-from marl.cli.search import OPTIONS, checked, own_first
+from marl.cli.search import OPTIONS, own_directories, own_first
 from marl.core.errors import ConfigError, DivergedError, MarlError
 from marl.core.files import started_in
 from marl.runs import train
@@ -199,16 +199,10 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _own(flags: list[str], overrides: list[str]) -> tuple[list[str], tuple[list[str], list[str]]]:
-    """Takes the directories of one's own yaml files out of the options, the last first, and adds NEEDED where it is."""
-    directories, kept, remaining = [], [], list(flags)
-    while remaining:
-        option, equals, value = (flag := remaining.pop(0)).partition("=")
-        if option in OPTIONS:
-            directories.append(checked(option, value if equals else remaining.pop(0)))
-        else:
-            kept.append(flag)
+    """Takes the directories of one's own yaml files out of the options, and adds NEEDED to a configuration of one's own."""
+    directories, kept = own_directories(flags)
     named = any(flag.partition("=")[0] in NAMES for flag in kept)
-    return directories[::-1], (kept, [*NEEDED, *overrides] if named else overrides)
+    return directories, (kept, [*NEEDED, *overrides] if named else overrides)
 
 
 def _with_resume(overrides: list[str], flags: list[str]) -> tuple[list[str], list[str] | None]:

@@ -23,8 +23,11 @@ from marl.runs.code import PARTS, code_of, source_of
 from marl.runs.digest import digest_of
 from marl.runs.settings import Settings
 
-NOT_IDENTITY = ("steps", "eval", "checkpoint", "log_every", "logger", "resume", "force", "threads", "trust")
+OURS = ("tb", "checkpoint.pt", "metrics.npz", "summary.json")
+NOT_IDENTITY = ("steps", "eval", "checkpoint", "log_every", "logger", "resume", "force", "threads")
 """Keys that may differ between two runs whose numbers agree as far as both go."""
+
+log = logging.getLogger(__name__)
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -56,11 +59,6 @@ def read_yaml(path: Path) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), _Plain)
     except (RecursionError, ValueError) as error:
         raise yaml.YAMLError(str(error)) from None
-
-
-log = logging.getLogger(__name__)
-
-OURS = ("tb", "checkpoint.pt", "metrics.npz", "summary.json")
 
 
 class RunDirectory:

@@ -16,7 +16,7 @@ from marl.runs.labels import distinct, joined
 
 RESAMPLES = 2000
 """Bootstrap samples behind every interval."""
-NO_DIFFERENCE = ("seed", "replicas", "log_every", "logger", "callback", "checkpoint", "resume", "force", "threads", "trust")
+NO_DIFFERENCE = ("seed", "replicas", "log_every", "logger", "callback", "checkpoint", "resume", "force", "threads")
 """Keys that do not set runs apart."""
 
 

@@ -17,6 +17,7 @@ from marl.core.objective import Average, Discounted
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
 from marl.core.shapes import Actions, States
+from marl.core.snapshot import in_place
 from marl.core.together import check_together
 from marl.trainers.optimizers import is_plain_sgd, make, makes_plain_sgd
 from marl.trainers.trainer import Trainer
@@ -105,7 +106,9 @@ class ActorCritic(Trainer):
 
         Errors: `CheckpointError` also where a part of the state would be passed over.
         """
-        if unknown := state.keys() - self.state_dict().keys() - set(OPTIMIZERS):
+        with in_place():  # its names alone are of interest: no copy of a large table
+            known = self.state_dict().keys() | set(OPTIMIZERS)
+        if unknown := state.keys() - known:
             raise CheckpointError(
                 f"the checkpoint is of another configuration: it holds {', '.join(sorted(unknown))}, "
                 "which this trainer does not have; start a new run"
