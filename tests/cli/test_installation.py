@@ -11,7 +11,7 @@ def installed(site: Path, name: str, *files: str) -> None:
     folder = site / f"{name}-1.0.0.dist-info"
     folder.mkdir(parents=True)
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0.0\n", encoding="utf-8")
-    (folder / "RECORD").write_text("".join(f"{file},,\n" for file in files), encoding="utf-8")
+    (folder / "RECORD").write_text("".join(f"{file},sha256=47DEQpj8HBSa,0\n" for file in files), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
