@@ -1,4 +1,8 @@
-"""Shapes are checked in every test, never in runs: annotations of the package are enforced by beartype."""
+"""Shapes are checked in every test, never in runs: annotations of the package are enforced by beartype.
+
+In a long run they are enforced up to a log point at or after step 50: the same lines see the same shapes from then on, and
+the checks would take more than half of the time.
+"""
 
 from pathlib import Path
 
@@ -13,6 +17,7 @@ hook = install_import_hook(
 )  # compiled kernels cannot be wrapped
 hook.__enter__()
 
+import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
@@ -20,9 +25,26 @@ pytest.register_assert_rewrite("tests.cli.command")  # so that its failures say 
 
 from marl.core.environment import Environment  # noqa: E402
 from marl.envs import WirelessAccess  # noqa: E402
+from marl.trainers.trainer import Trainer  # noqa: E402
 from tests.oracles import Wireless  # noqa: E402
 
 torch.set_num_threads(1)
+
+CHECKED_STEPS = 50
+advance = Trainer._timed_advance
+
+
+def advance_checked_at_first(self: Trainer, steps: int) -> None:
+    """Takes the steps as they are, without checks of shapes in a run that has had them."""
+    disabled = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", disabled or self.t >= CHECKED_STEPS)
+    try:
+        advance(self, steps)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", disabled)
+
+
+Trainer._timed_advance = advance_checked_at_first  # type: ignore[method-assign]
 
 
 @pytest.fixture

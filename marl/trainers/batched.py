@@ -21,17 +21,16 @@ class BatchedActorCritic(ActorCritic):
     def __init__(self, env: Environment, policy: Policy, critic: Critic, *, rollout: int, **common: Any):
         super().__init__(env, policy, critic, **common)
         self.buffer = RolloutBuffer(integer("trainer.rollout", rollout, 1), self.replicas, env.n)
-        self._collect = Collector(env, policy)
 
     @abstractmethod
     def _update(self, rollout: Rollout) -> None:
         """Learns from a full rollout, whose last pair is the present one."""
 
     def _advance(self, steps: int) -> None:
-        end = self.t + steps
+        end, collect = self.t + steps, Collector(self.env, self.policy)
         while self.t < end:
-            take = min(end - self.t, self.buffer.missing, self._collect.longest)
-            piece = self._collect(self.noise, self.s, self.a, self.t, take)
+            take = min(end - self.t, self.buffer.missing, collect.longest)
+            piece = collect(self.noise, self.s, self.a, self.t, take)
             self.buffer.add(piece)
             self.interval.add(piece.r)
             self.t += take

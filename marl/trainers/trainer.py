@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from marl.core.checks import integer
+from marl.core.critic import Critic
 from marl.core.environment import Environment, FiniteEnvironment
 from marl.core.errors import CheckpointError, ConfigError, DivergedError
 from marl.core.logger import Logger
@@ -56,7 +57,8 @@ class Trainer(ABC):
     """This is the base class of trainers: implement `_advance`, `_modules` and, to log more, `_metrics`.
 
     At time t the chain is at z(t) = (s, a), a already drawn. `noise(0)` draws z(0), `noise(t + 1)` the step from t.
-    `run` may be called in pieces of any length: the numbers are the same. `multiprocessing` sends a copy.
+    `run` may be called in pieces of any length: the numbers are the same. `multiprocessing` sends a copy. Between pieces,
+    `env` may be replaced by one of another law (same class, network, sizes and legal actions), whose steps follow then.
     """
 
     engine = "autograd"
@@ -76,7 +78,8 @@ class Trainer(ABC):
     ):
         check_together(env, policy)
         self.env, self.policy = env, policy
-        self._fixed: dict[str, object] = {"env": env, "policy": policy}
+        self._env = env
+        self._fixed: dict[str, Policy | Critic] = {"policy": policy}
         self.seed = integer("seed", seed, 0)
         self.log_every = integer("log_every", log_every, 1)
         self.loggers = loggers
@@ -152,6 +155,8 @@ class Trainer(ABC):
         vars(self.interval).update(copy.deepcopy(state["interval"]))
 
     def _check_parts(self) -> None:
+        if self.env is not self._env:
+            self._change_env()
         for name, part in self._fixed.items():
             if getattr(self, name) is not part:
                 raise ConfigError(
@@ -163,6 +168,17 @@ class Trainer(ABC):
                 f"the legal actions of this {type(self.env).__name__} were written to, and its pairs were numbered by "
                 "those that it had; make a new environment"
             )
+
+    def _change_env(self) -> None:
+        """Goes on with another environment if everything that was made for the one before fits it, too."""
+        kind, uniforms = type(self._env), self._env.num_uniforms
+        if type(self.env) is not kind or self.env.num_uniforms != uniforms:
+            raise ConfigError(
+                f"the env of this trainer was replaced by a {type(self.env).__name__} that takes its steps in another way "
+                f"than the {kind.__name__} before; make a new trainer"
+            )
+        check_together(self.env, *self._fixed.values())
+        self._env = self.env
 
     def _check_belongs(self, state: dict[str, Any]) -> None:
         """Checks before anything is taken over, as a compiled loop does not look whether a state exists."""

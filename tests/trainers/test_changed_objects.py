@@ -1,11 +1,26 @@
 """What users do to objects after a trainer was made of them: both engines honor it, or it is refused in a sentence."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
-from marl import ConfigError, Constant, NeuralCritic, ScalableActorCritic, TabularCritic, TabularSoftmax, WirelessAccess
+from marl import (
+    AdditiveCritic,
+    Coloring,
+    ConfigError,
+    Constant,
+    NeuralCritic,
+    RolloutActorCritic,
+    ScalableActorCritic,
+    TabularCritic,
+    TabularSoftmax,
+    WirelessAccess,
+)
+from marl.core.environment import Environment
+from marl.trainers.actor_critic import ActorCritic
 from marl.trainers.evaluation import evaluate
 from tests.trainers.test_fused import assert_equal, trainer
 
@@ -24,13 +39,63 @@ def both(**extra: Any) -> tuple[ScalableActorCritic, ScalableActorCritic]:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("part", ["env", "policy", "critic"])
+@pytest.mark.parametrize("part", ["policy", "critic"])
 def test_another_part_is_refused(engine: str, part: str) -> None:
     run = trainer(small(), engine, 1)
     run.run(5)
     setattr(run, part, getattr(trainer(small(), engine, 1), part))
     with pytest.raises(ConfigError, match=f"the {part} of this trainer was replaced"):
         run.run(5)
+
+
+def rollouts(engine: str) -> RolloutActorCritic:
+    env = small()
+    sizes = {"critic_scheduler": Constant(0.1), "actor_scheduler": Constant(1.0)}
+    if engine == "autograd":
+        env.step = env.step  # type: ignore[method-assign]  # a step of its own is not compiled
+    return RolloutActorCritic(env, TabularSoftmax(env), AdditiveCritic(env, kappa=1), rollout=5, **sizes)
+
+
+@pytest.mark.parametrize("made", [functools.partial(trainer, small(), kappa=1), rollouts], ids=["step by step", "rollouts"])
+def test_another_environment_of_the_same_sizes_counts_from_then_on(made: Callable[..., ActorCritic]) -> None:
+    runs = [made(engine=engine) for engine in ENGINES]
+    for run in runs:
+        run.run(47)
+        run.env = WirelessAccess(rows=2, cols=3, arrival=1.0, success=0.5)
+        run.run(150)
+    one, other = runs
+    assert torch.equal(one.s, other.s)
+    assert torch.allclose(one.total_reward, other.total_reward)
+    untouched = made(engine="fused") if made is rollouts else trainer(small(), "fused", 1)
+    untouched.run(197)
+    assert not torch.allclose(untouched.total_reward, one.total_reward)
+    for run in runs:
+        before = run.total_reward
+        run.env = WirelessAccess(rows=2, cols=3, arrival=0.0)
+        run.run(2)  # the last packets are gone then
+        gone = run.total_reward
+        run.run(100)
+        assert torch.equal(gone, run.total_reward)
+        assert (before <= gone).all()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda: WirelessAccess(rows=3, cols=2), "agent 1 has 3 actions there and 2 here"),
+        (lambda: WirelessAccess(rows=2, cols=3, deadline=1), "agent 0 has 4 states there and 2 here"),
+        (lambda: Coloring("ring:6"), "replaced by a Coloring that takes its steps in another way"),
+    ],
+    ids=["network", "sizes", "class"],
+)
+def test_an_environment_that_does_not_fit_is_refused(engine: str, other: Callable[[], Environment], message: str) -> None:
+    run = trainer(small(), engine, 1)
+    run.run(5)
+    run.env = other()
+    with pytest.raises(ConfigError, match=message):
+        run.run(5)
+    assert run.t == 5
 
 
 def test_numbers_of_the_environment_that_were_written_to_count_at_once() -> None:

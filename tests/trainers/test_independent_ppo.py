@@ -100,7 +100,7 @@ def advantages_by_hand(r: list[float], values: list[float], discount: float, dec
 def test_advantages_are_the_plain_sum(small: WirelessAccess, discount: float, decay: float) -> None:
     trainer = make(small, discount=discount, trace_decay=decay)
     trainer.run(3 * K)
-    rollout = trainer._collect(trainer.noise, trainer.s, trainer.a, trainer.t, K)
+    rollout = Collector(trainer.env, trainer.policy)(trainer.noise, trainer.s, trainer.a, trainer.t, K)
     td_loss, batch = trainer._batch(rollout)
     with torch.no_grad():
         values = trainer.critic.q(rollout.s, rollout.a)
@@ -305,7 +305,7 @@ def test_it_learns() -> None:
 def test_minibatches_hold_the_steps_that_were_drawn(small: WirelessAccess) -> None:
     """Replica by replica: fields stay together."""
     trainer = make(small)
-    rollout = trainer._collect(trainer.noise, trainer.s, trainer.a, 0, K)
+    rollout = Collector(trainer.env, trainer.policy)(trainer.noise, trainer.s, trainer.a, 0, K)
     _, batch = trainer._batch(rollout)
     steps = torch.tensor([[3, 0], [7, 7], [1, 5]])
     for field, drawn in zip(batch, batch.at(steps), strict=True):
