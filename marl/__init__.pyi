@@ -19,6 +19,8 @@ from .core.objective import Discounted as Discounted
 from .core.objective import Objective as Objective
 from .core.policy import NaturalGradientPolicy as NaturalGradientPolicy
 from .core.policy import Policy as Policy
+from .core.rule import DeterministicRule as DeterministicRule
+from .core.rule import Rule as Rule
 from .core.scheduler import Scheduler as Scheduler
 from .core.table import Table as Table
 from .critics import AdditiveCritic as AdditiveCritic

@@ -32,11 +32,21 @@ class Neighborhood(NamedTuple):
     size: Int64[Tensor, "n"]
 
 
+class Adjacency(NamedTuple):
+    """These are the neighbors of every node in compressed rows: of node i, node[start[i] : start[i + 1]], increasing.
+
+    Shapes: start [n + 1], node [2 E].
+    """
+
+    start: np.ndarray
+    node: np.ndarray
+
+
 class Network:
     """A network is an undirected graph without self-loops on nodes 0..n-1, in compressed rows: nothing is n x n.
 
-    Attributes: `n`, `edges` (int64 [E, 2], each edge once, smaller node first, sorted), `labels` (the names that
-    the nodes had in the file or networkx graph they came from, or None).
+    Attributes: `n`, `edges` (int64 [E, 2], each edge once, smaller node first, sorted), `adjacency` (the same by nodes),
+    `labels` (the names that the nodes had in the file or networkx graph they came from, or None).
     """
 
     def __init__(self, n: int, edges: Any, labels: list[Hashable] | None = None):
@@ -44,8 +54,8 @@ class Network:
         self.labels = labels
         self.edges = _clean(self.n, _as_pairs(edges), labels)
         both = np.sort(np.concatenate([self.edges @ (self.n, 1), self.edges @ (1, self.n)]))  # codes i*n + j, i first
-        row, self._column = np.divmod(both, self.n)
-        self._start = np.searchsorted(row, np.arange(self.n + 1))
+        row, column = np.divmod(both, self.n)
+        self.adjacency = Adjacency(np.searchsorted(row, np.arange(self.n + 1)), column)
         self._neighborhoods: dict[int, Neighborhood] = {}
 
     @classmethod
@@ -148,7 +158,8 @@ class Network:
         while frontier.size:
             distance[frontier] = hops
             hops += 1
-            near = [self._column[self._start[node] : self._start[node + 1]] for node in frontier]
+            start, neighbors = self.adjacency
+            near = [neighbors[start[node] : start[node + 1]] for node in frontier]
             reached = np.unique(np.concatenate(near))
             frontier = reached[distance[reached] < 0]
         return torch.from_numpy(distance)
@@ -174,15 +185,15 @@ class Network:
     def _ball(self, kappa: int) -> np.ndarray:
         """Returns sorted codes i*n + j of all pairs within distance kappa."""
         ball = np.arange(self.n, dtype=np.int64) * (self.n + 1)
-        frontier = ball
+        frontier, (start, neighbors) = ball, self.adjacency
         for _ in range(kappa):
             center, node = np.divmod(frontier, self.n)
-            degree = self._start[node + 1] - self._start[node]
+            degree = start[node + 1] - start[node]
             total = int(degree.sum())
             if total > MAX_PADDED:
                 raise NetworkError(f"kappa={kappa} reaches {total:.1e} pairs of agents; choose a smaller kappa")
-            first = np.repeat(self._start[node] - (np.cumsum(degree) - degree), degree)
-            reached = np.repeat(center, degree) * self.n + self._column[np.arange(total) + first]
+            first = np.repeat(start[node] - (np.cumsum(degree) - degree), degree)
+            reached = np.repeat(center, degree) * self.n + neighbors[np.arange(total) + first]
             grown = _sorted_unique(np.concatenate([ball, reached]))
             if grown.size == ball.size:
                 break

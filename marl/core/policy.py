@@ -24,11 +24,11 @@ class Policy(SnapshotModule, ABC):
     whole numbers of any kind (tensors, arrays, lists); `_logits` sees int64.
 
     score_bound: L_i of Assumption 5, a bound on ||grad log zeta_i(a_i|s_i)|| for all parameters, where one is known.
-    localized: whether zeta_i sees s_i alone, as in the paper. A policy that looks further says False.
+    hops: how far an agent sees: 0 = its own state alone, as in the paper; k = the states of N_i^k; None = all states.
     """
 
     score_bound: float | None = None
-    localized = True
+    hops: int | None = 0
     _illegal: Tensor
     _last_legal: Tensor
     _row: Tensor
@@ -43,6 +43,11 @@ class Policy(SnapshotModule, ABC):
         self.register_buffer("_illegal", ~env.action_mask.reshape(-1, actions), persistent=False)
         self.register_buffer("_last_legal", last_actions(env.action_mask).flatten(), persistent=False)
         self.register_buffer("_row", torch.arange(env.n) * states, persistent=False)
+
+    @property
+    def localized(self) -> bool:
+        """Tells whether zeta_i sees s_i alone."""
+        return self.hops == 0
 
     @abstractmethod
     def _logits(self, s: Tensor) -> Tensor:

@@ -24,11 +24,9 @@ class NeighborhoodPolicy(Policy, NeighborhoodModule):
     kappa: the hops kappa_p that agents see.
     """
 
-    localized = False
-
     def __init__(self, env: FiniteEnvironment, *, kappa: int = 1, **run: Any):
         super().__init__(env, **run)
-        self.kappa = integer("policy.kappa", kappa, 0)
+        self.kappa = self.hops = integer("policy.kappa", kappa, 0)
         self.neighborhood = env.network.neighborhood(self.kappa)
 
 

@@ -19,7 +19,7 @@ from marl.testing.probabilities import AXES, check_probabilities
 def check_policy(kind: Callable[..., Policy], env: Environment, **arguments: Any) -> None:
     """Holds the policies `kind(env, replicas=..., seed=..., **arguments)` against what a policy owes.
 
-    Probabilities are those of legal actions and see s_i alone, or the states of N_i^kappa where `localized` is False;
+    Probabilities are those of legal actions and see s_i alone, or the states of N_i^k where `hops` is k;
     log-probabilities, entropy and table agree with them; actions are drawn by inverse CDF; axes in front of the replicas
     are steps; replica b is the policy of seed + b alone, before and after it has learned; a saved state is the policy
     again; `score_bound` is true; of a `NaturalGradientPolicy` also that it solves the Fisher system, and that compiled runs
@@ -47,11 +47,11 @@ def check_policy(kind: Callable[..., Policy], env: Environment, **arguments: Any
 
 
 def _check_locality(policy: Policy) -> None:
-    """Checks what a policy sees; one that looks further and has no kappa may see everything."""
-    kappa = 0 if policy.localized else getattr(policy, "kappa", policy.env.n)
+    """Checks what a policy sees."""
+    kappa = policy.env.n if policy.hops is None else policy.hops
     s, _ = random_pairs(policy.env, 20, REPLICAS, seed=3)
     probs, (index, mask, _) = policy.probs(s), policy.env.network.neighborhood(kappa)
-    seen = "others" if policy.localized else f"agents more than kappa = {kappa} hops away"
+    seen = "others" if policy.localized else f"agents more than hops = {kappa} away"
     for i in range(policy.env.n):
         other, near = random_pairs(policy.env, 20, REPLICAS, seed=100 + i)[0], index[i, mask[i]]
         other[..., near] = s[..., near]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import marl
-from marl import Critic, Environment, Network, Policy, Scheduler
+from marl import Critic, Environment, Network, Policy, Rule, Scheduler
 from marl.critics import (
     AdditiveCritic,
     GraphCritic,
@@ -94,9 +94,12 @@ KITS: dict[type, Callable[..., None]] = {
 
 
 def on_both(kit: Callable[..., None], kind: type, given: dict[str, Any]) -> None:
-    """On the wireless network, and on tables for what is not made for it alone."""
-    kit(kind, WirelessAccess(**USERS), **given)
-    if kind not in (Aloha, DedicatedMatching):
+    """A rule on the first cases of its system, others on the wireless network and on tables."""
+    if issubclass(kind, Rule):
+        for case in CASES[kind.system][:2]:
+            kit(kind, kind.system(**case), **given)
+    else:
+        kit(kind, WirelessAccess(**USERS), **given)
         kit(kind, random_local_mdp("line:4", [2, 3, 2, 4], [3, 1, 2, 3], private_actions=False, reward_low=-1.0), **given)
 
 

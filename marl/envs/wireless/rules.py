@@ -1,20 +1,20 @@
 """Rules that users of a wireless network are known to follow are policies here; nothing in them is learned."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from marl.core.environment import Environment
-from marl.core.errors import ConfigError
-from marl.core.policy import Policy
+from marl.core.rule import DeterministicRule, Rule
 from marl.envs.per_agent import probabilities
 from marl.envs.wireless.env import WirelessAccess
 from marl.envs.wireless.limits import dedicated_matching
 
 
-class Aloha(Policy):
+class Aloha(Rule):
     """This is localized ALOHA (Roberts 1975), the benchmark of the paper's experiments.
 
     With probability x a user sends its earliest packet, to point y with weight q_y / (users that reach y), else it is
@@ -23,8 +23,10 @@ class Aloha(Policy):
     Errors: `ConfigError` if the environment is no `WirelessAccess`.
     """
 
+    system = WirelessAccess
+    env: WirelessAccess
     _send: Tensor
-    _weights: Tensor
+    _point: Tensor
 
     def __init__(
         self,
@@ -36,18 +38,17 @@ class Aloha(Policy):
         dtype: torch.dtype = torch.float64,
     ):
         super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
-        wireless = _wireless(env, "aloha")
         x = torch.from_numpy(probabilities("policy.send_probability", send_probability, self.replicas, "replica"))
         self.register_buffer("_send", x.to(dtype)[:, None, None], persistent=False)
-        self.register_buffer("_weights", sending_weights(wireless).to(dtype).flatten(0, 1), persistent=False)
+        self.register_buffer("_point", sending_weights(self.env).to(dtype).flatten(0, 1), persistent=False)
 
-    def _logits(self, s: Tensor) -> Tensor:
-        chance = self._send * self._weights[self._row + s]
+    def _weights(self, s: Tensor) -> Tensor:
+        chance = self._send * self._point[self._row + s]
         chance[..., 0] = 1.0 - chance.sum(dim=-1)
-        return chance.clamp(min=0.0).log()
+        return chance.clamp(min=0.0)
 
 
-class DedicatedMatching(Policy):
+class DedicatedMatching(DeterministicRule):
     """This is the fixed schedule that learned policies are measured against: no two users ever send to one point.
 
     Every access point is given to at most one user, which always sends its earliest packet there; the others are silent.
@@ -55,15 +56,15 @@ class DedicatedMatching(Policy):
     Errors: `ConfigError` if the environment is no `WirelessAccess`.
     """
 
+    system = WirelessAccess
+    env: WirelessAccess
     _chosen: Tensor
 
-    def __init__(self, env: Environment, *, replicas: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64):
-        super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
-        actions = dedicated_actions(_wireless(env, "dedicated"))
-        chosen = torch.zeros_like(self.env.action_mask, dtype=dtype).scatter_(2, actions[..., None], 1.0)
-        self.register_buffer("_chosen", chosen.log().flatten(0, 1), persistent=False)
+    def __init__(self, env: Environment, **run: Any):
+        super().__init__(env, **run)
+        self.register_buffer("_chosen", dedicated_actions(self.env).flatten(), persistent=False)
 
-    def _logits(self, s: Tensor) -> Tensor:
+    def _choose(self, s: Tensor) -> Tensor:
         return self._chosen[self._row + s]
 
 
@@ -94,9 +95,3 @@ def _sends_earliest(env: WirelessAccess) -> Bool[Tensor, "n S A"]:
     s = torch.arange(env.action_mask.shape[1])
     sends = (env.slot_bit[:, None, :] == (s & -s)[:, None]) | torch.tensor(not env.any_slot)
     return env.action_mask & sends & (s > 0)[:, None]
-
-
-def _wireless(env: Environment, policy: str) -> WirelessAccess:
-    if not isinstance(env, WirelessAccess):
-        raise ConfigError(f"policy={policy} needs access points to send to (env=wireless); {type(env).__name__} has none")
-    return env
