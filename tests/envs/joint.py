@@ -1,6 +1,6 @@
 """The long-run average reward of any policy on a small network, by listing all joint states and actions.
 
-It is slow and obvious on purpose: it asks an environment for its law and its rewards and a policy for its probabilities, and
+It is slow and obvious on purpose: it asks an environment for its law and rewards and a policy for its probabilities, and
 solves one linear system over joint states.
 """
 

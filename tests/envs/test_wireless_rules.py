@@ -156,5 +156,5 @@ def test_dedicated_is_deterministic_silent_without_a_point_and_compiled() -> Non
 
 
 def test_dedicated_needs_access_points() -> None:
-    with pytest.raises(ConfigError, match="DedicatedMatching is a rule for WirelessAccess, .* is a Rumor"):
+    with pytest.raises(ConfigError, match=r"DedicatedMatching is a rule for WirelessAccess, .* is a Rumor"):
         DedicatedMatching(Rumor())
