@@ -98,7 +98,8 @@ def test_agents_see_their_neighborhood_and_nothing_else(name: str, kappa: int, k
     """Whatever the state of agent j becomes: the logits of i move if and only if j is in N_i^kappa_p."""
     env = ENVIRONMENTS[name]()
     policy = shaken(kind(env, kappa=kappa, replicas=B))
-    assert not policy.localized
+    assert policy.hops == kappa
+    assert policy.localized == (kappa == 0)
     s = random_inputs(env, B, 4)[0]
     before = policy._logits(s)
     for j in range(env.n):
