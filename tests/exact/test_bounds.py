@@ -21,7 +21,7 @@ from marl.envs import random_local_mdp
 from marl.exact import Certificate, Chain, JointPairs, LocalLaws, certificate, coupling_certificate, worst_decay
 from marl.policies import RandomTable
 
-COUNTS = pytest.mark.parametrize("count", [100, pytest.param(1_000, marks=pytest.mark.slow)])
+COUNTS = pytest.mark.parametrize("count", [200, pytest.param(1_000, marks=pytest.mark.slow)])
 """Certified instances of either certificate."""
 GAMMAS = (0.5, 0.9)
 RELATIVE, ROUNDING = 1e-10, 1e-12
