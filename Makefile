@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check docs clean
+.PHONY: demo test test-all check docs clean
 
 demo: .venv/installed
 	$(BIN)/python experiments/fig5_wireless.py --short
 
 test: .venv/tools check docs
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m 'not slow'
+
+test-all: test
+	$(BIN)/python -m pytest --numprocesses auto --dist load -m slow
 
 check: .venv/tools
 	$(BIN)/ruff check .

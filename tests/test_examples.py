@@ -89,6 +89,7 @@ def test_every_part_keeps_its_contract(tmp_path: Path, monkeypatch: pytest.Monke
             sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 def test_random_search(tmp_path: Path) -> None:
     """Two draws, and a third where one run fails: a table of what is finished."""
     small = ["env.rows=2", "env.cols=3", "steps=40", "eval.steps=0", "logger=none"]

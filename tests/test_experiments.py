@@ -82,6 +82,7 @@ def test_fig5_says_whether_the_order_holds(fig5: Fig5) -> None:
     assert ("does NOT hold" in done.stdout) == (not holds)
 
 
+@pytest.mark.slow
 def test_fig5_at_full_length_in_short(tmp_path: Path) -> None:
     """Twelve curves, a table, a picture; groups of replicas are the replicas of one run; nothing is run twice."""
     program = str(REPOSITORY / "experiments" / "fig5_full.py")
@@ -114,6 +115,7 @@ def test_fig5_at_full_length_in_short(tmp_path: Path) -> None:
     assert [path.stat().st_mtime_ns for path in curves] == before
 
 
+@pytest.mark.slow
 def test_speed_prints_one_json_line_per_setting(tmp_path: Path) -> None:
     program = str(REPOSITORY / "benchmarks" / "speed.py")
     done = script(program, "--steps", "20", "--repeats", "1", cwd=tmp_path)
@@ -136,6 +138,7 @@ def test_memory_is_foretold_within_a_tenth(tmp_path: Path, setting: tuple[str, .
     assert 0.9 < json.loads(done.stdout)["measured_to_foretold"] < 1.1
 
 
+@pytest.mark.slow
 def test_the_gallery_in_short(tmp_path: Path) -> None:
     """Two methods, two draws: a table, a picture, scores relative to the references of every draw; nothing runs twice."""
     program = str(REPOSITORY / "experiments" / "gallery.py")
@@ -161,6 +164,7 @@ def test_the_gallery_in_short(tmp_path: Path) -> None:
     assert [path.stat().st_mtime_ns for path in sorted(out.rglob("summary.json"))] == before
 
 
+@pytest.mark.slow
 def test_start_tells_what_follows_what(tmp_path: Path) -> None:
     done = script(str(REPOSITORY / "benchmarks" / "start.py"), "--repeats", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -169,6 +173,7 @@ def test_start_tells_what_follows_what(tmp_path: Path) -> None:
     assert 0.0 < told["train, first step"] <= told["train, end"] <= told["train, process"]
 
 
+@pytest.mark.slow
 def test_batches_prints_one_json_line_per_setting(tmp_path: Path) -> None:
     program = str(REPOSITORY / "benchmarks" / "batches.py")
     done = script(program, "--repeats", "1", "--seconds", "0.01", cwd=tmp_path)

@@ -18,6 +18,8 @@ from marl.core.errors import CheckpointError
 from marl.runs import checkpoint
 from tests.cli.command import Marl, assert_same_numbers, state_of, summary_of
 
+SOON = ("fused", "fused-8", "neural-8")
+"""These are killed in `make test`, the others in `make test-all`."""
 KILLS = ("saved", "any", "saving", "any")
 """When each kind of run is killed, 24 times in all: soon after a checkpoint, anywhere, with a half written one there."""
 RUNS = {  # overrides, steps, steps between checkpoints
@@ -67,7 +69,7 @@ def _kill(child: multiprocessing.Process, run: Path, when: str, some: float, lef
     assert when != "saving" or half.exists()
 
 
-@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize("kind", [x if x in SOON else pytest.param(x, marks=pytest.mark.slow) for x in RUNS])
 def test_killed_anywhere(marl: Marl, tmp_path: Path, kind: str) -> None:
     """kill -9 while checkpoints are written all the time, and each time the same command again."""
     overrides, length, every = RUNS[kind]

@@ -1,4 +1,4 @@
-"""The sweep of twelve in which three go wrong, on every launcher: the same three are named, the nine are the same."""
+"""Half of the sweep of twelve, with the three that go wrong, on every launcher: they are named, the others are the same."""
 
 import os
 import subprocess
@@ -27,14 +27,15 @@ REASONS = {
 
 
 def sweep(directory: Path, *launcher: str) -> dict[int, dict[str, bytes]]:
-    """Runs it, sees that it ends as it must, and returns the metrics of the nine by their number."""
+    """Runs it, sees that it ends as it must, and returns the metrics of those that finish by their number."""
     (directory / "trouble.py").write_text(TROUBLE)
     (directory / "bomb").touch()
-    command, quiet = [sys.executable, "-m", "marl", *SWEEP, *launcher], {"RAY_USAGE_STATS_ENABLED": "0"}
+    half = [text.replace("range(12)", "range(1,12,2)") for text in SWEEP]
+    command, quiet = [sys.executable, "-m", "marl", *half, *launcher], {"RAY_USAGE_STATS_ENABLED": "0"}
     done = subprocess.run(command, cwd=directory, env={**os.environ, **quiet}, capture_output=True, timeout=300)
     printed = done.stderr.decode().splitlines()
     assert done.returncode == 2, printed  # that of the first, which was misconfigured
-    assert "12 jobs: 9 finished, 3 not" in printed
+    assert "6 jobs: 3 finished, 3 not" in printed
     lines = [line for line in printed if line.startswith("marl: ")]
     assert len(lines) == 3, lines
     for line, (number, why) in zip(lines, REASONS.items(), strict=True):
@@ -55,7 +56,7 @@ def one_after_another(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dic
     return sweep(tmp_path_factory.mktemp("basic"))
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.parametrize("launcher", ["joblib", *(pytest.param(x, marks=pytest.mark.slow) for x in ("ray", "submitit"))])
 def test_every_launcher_ends_alike(tmp_path: Path, one_after_another: dict[int, dict[str, bytes]], launcher: str) -> None:
-    assert set(one_after_another) == set(range(12)) - set(REASONS)
+    assert set(one_after_another) == {1, 5, 11}
     assert sweep(tmp_path, *LAUNCHERS[launcher]) == one_after_another

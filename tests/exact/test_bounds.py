@@ -4,6 +4,7 @@ Left sides are measured here by plain spreads of Q over the table of all joint p
 bounds are.
 """
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
@@ -20,7 +21,7 @@ from marl.envs import random_local_mdp
 from marl.exact import Certificate, Chain, JointPairs, LocalLaws, certificate, coupling_certificate, worst_decay
 from marl.policies import RandomTable
 
-COUNT = 1_000
+COUNTS = pytest.mark.parametrize("count", [200, pytest.param(1_000, marks=pytest.mark.slow)])
 """Certified instances of either certificate."""
 GAMMAS = (0.5, 0.9)
 RELATIVE, ROUNDING = 1e-10, 1e-12
@@ -51,7 +52,7 @@ def network(draw: np.random.Generator) -> Network:
 
 def instances(interaction: tuple[float, float], most_pairs: int) -> Iterator[tuple[NetworkedMDP, Policy]]:
     """Random tables over random networks; 2 or 3 states (every fourth: 1 to 3), 1 to 3 actions; all flags."""
-    for seed in range(100 * COUNT):
+    for seed in itertools.count():
         draw = np.random.default_rng([seed, 2020])
         graph = network(draw)
         while True:
@@ -137,8 +138,9 @@ def check_refusal(found: Certificate) -> None:
     assert "<" not in found.reason
 
 
-def test_one_step() -> None:
-    """1,000 instances certified at gamma = 1, at least 200 by row sums and 60 beyond them; these and what is refused also
+@COUNTS
+def test_one_step(count: int) -> None:
+    """Instances certified at gamma = 1, at least 20 % by row sums and 6 % beyond them; these and what is refused also
     discounted, by 0.5 or 0.9 in turn.
 
     Theorem 1 and Corollary 1 in the paper's form, c rho^(kappa + 1), bound the same left sides wherever they apply.
@@ -147,7 +149,7 @@ def test_one_step() -> None:
     tight = {gamma: Tightness(f"one step, gamma = {gamma:g}") for gamma in (1.0, *GAMMAS)}
     paper = Tightness("Theorem 1 and Corollary 1")
     for number, (env, policy) in enumerate(instances((0.1, 0.7), most_pairs=64)):
-        if seen["certified"] == COUNT:
+        if seen["certified"] == count:
             break
         laws = LocalLaws(env)
         joint = JointPairs(Chain(env, policy, laws=laws))
@@ -174,22 +176,23 @@ def test_one_step() -> None:
             elif "discounting alone" in found.reason:
                 seen["discounting alone"] += 1
     print(f"\n{dict(seen)}")
-    assert seen["certified"] == COUNT
-    assert seen["by row sums"] >= 200
-    assert seen["by the radius alone"] >= 60
-    assert seen["refused"] >= 100
-    assert min(seen[f"Theorem 1 at {gamma}"] for gamma in (1.0, *GAMMAS)) >= 200
-    assert seen["discounting alone"] >= 20
+    assert seen["certified"] == count
+    assert seen["by row sums"] >= count // 5
+    assert seen["by the radius alone"] >= 6 * count // 100
+    assert seen["refused"] >= count // 10
+    assert min(seen[f"Theorem 1 at {gamma}"] for gamma in (1.0, *GAMMAS)) >= count // 5
+    assert seen["discounting alone"] >= count // 50
     for part in (*tight.values(), paper):
         part.report(3, highest_median=1e4)
 
 
-def test_several_steps_under_one_policy() -> None:
-    """1,000 instances and policies that the one-step certificate refuses and the coupling certifies, 100 at T = 3."""
+@COUNTS
+def test_several_steps_under_one_policy(count: int) -> None:
+    """Instances and policies that the one-step certificate refuses and the coupling certifies, 10 % at T = 3."""
     seen: Counter[str] = Counter()
     tight = {horizon: Tightness(f"coupling, {horizon} steps") for horizon in (2, 3)}
     for number, (env, policy) in enumerate(instances((0.7, 1.0), most_pairs=64)):
-        if seen["certified"] == COUNT:
+        if seen["certified"] == count:
             break
         laws = LocalLaws(env)
         if certificate(laws).certified:
@@ -208,8 +211,8 @@ def test_several_steps_under_one_policy() -> None:
         assert "under this policy is at most" in found.reason
         tight[horizon].check(left_sides(env, JointPairs(chain).q), found.bounds.numpy())
     print(f"\n{dict(seen)}")
-    assert seen["certified"] == COUNT
-    assert seen["at 3 steps"] >= 100
-    assert seen["refused"] >= 20
+    assert seen["certified"] == count
+    assert seen["at 3 steps"] >= count // 10
+    assert seen["refused"] >= count // 50
     tight[2].report(3, highest_median=1e4)
     tight[3].report(2, highest_median=1e4)

@@ -20,7 +20,7 @@ import torch
 from marl.critics import TabularCritic
 from marl.envs import LocalMDP, random_local_mdp
 from marl.exact import Chain, JointPairs, critic_fixed_point
-from marl.policies import RandomTable
+from marl.policies import RandomTable, TabularSoftmax
 from marl.schedulers import Constant, PowerLaw
 from marl.trainers import ScalableActorCritic
 
@@ -30,6 +30,10 @@ ERROR = 1e-6
 ALPHA = PowerLaw(16.0, 0.7, 100.0)
 DUMMY = 0
 STEPS = {0: 20_000, 1: 40_000}
+
+
+KAPPAS = pytest.mark.parametrize("kappa", [pytest.param(0, marks=pytest.mark.slow), 1])
+"""By autograd at kappa = 0, compiled at kappa = 1."""
 
 
 @pytest.fixture(autouse=True)
@@ -106,21 +110,34 @@ def expectation(kappa: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     return found
 
 
+def as_softmax(policy: RandomTable) -> TabularSoftmax:
+    """The same probabilities, of theta = their logarithms."""
+    softmax = TabularSoftmax(policy.env, replicas=REPLICAS)
+    with torch.no_grad():
+        softmax.theta.copy_(policy.probability_table().log().nan_to_num(neginf=0.0))
+    torch.testing.assert_close(softmax.probability_table(), policy.probability_table(), rtol=0.0, atol=1e-15)
+    return softmax
+
+
 @functools.cache
 def simulation(kappa: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Tables [B, n, K] (nan on padding) and mu [B, n] of the trainer after T steps, and its seconds."""
+    """Tables [B, n, K] (nan on padding) and mu [B, n] of the trainer after T steps, and its seconds.
+
+    At kappa = 0 by autograd, at kappa = 1 compiled: a softmax over logarithms of the policy's probabilities can be.
+    """
     env, policy, joint = instance()
     row, table, _ = target(kappa)
     critic = TabularCritic(env, kappa=kappa, dummy=DUMMY, replicas=REPLICAS)
     trainer = ScalableActorCritic(
         env,
-        policy,
+        policy if kappa == 0 else as_softmax(policy),
         critic,
         critic_scheduler=ALPHA,
         actor_scheduler=Constant(0.0),
         seed=12345,
         log_every=10**9,
     )
+    assert trainer.engine == ("autograd" if kappa == 0 else "fused")
     began = time.perf_counter()
     trainer.run(STEPS[kappa])
     seconds = time.perf_counter() - began
@@ -171,7 +188,7 @@ def test_the_expected_tables_go_to_the_fixed_point(kappa: int) -> None:
     assert late < 0.01 * np.ptp(fixed)
 
 
-@pytest.mark.parametrize("kappa", [0, 1])
+@KAPPAS
 def test_the_trainer_has_the_expected_tables(kappa: int) -> None:
     """Mean over 64 replicas against the exact expectation: no bias at all, only the statistical error."""
     mean, margin = sampled(kappa)
@@ -180,7 +197,7 @@ def test_the_trainer_has_the_expected_tables(kappa: int) -> None:
     assert missed.max() <= 1.0
 
 
-@pytest.mark.parametrize("kappa", [0, 1])
+@KAPPAS
 def test_the_trainer_goes_to_the_fixed_point_and_mu_to_j(kappa: int) -> None:
     """... within the statistical error, of which the exactly known bias is at most half."""
     goal = target(kappa)
@@ -195,7 +212,7 @@ def test_the_trainer_goes_to_the_fixed_point_and_mu_to_j(kappa: int) -> None:
     np.testing.assert_allclose(mu.mean(axis=0), goal.average, atol=0.05)
 
 
-@pytest.mark.parametrize("kappa", [0, 1])
+@KAPPAS
 def test_the_test_would_notice_another_policy(kappa: int) -> None:
     """The fixed points under other policies lie several margins away."""
     mean, margin = sampled(kappa)

@@ -67,7 +67,7 @@ def test_columns_that_do_not_fit_together_are_taken_in_parts() -> None:
     assert Chain(env, policy, method="free", memory=4.0).elimination._columns > 5
 
 
-@pytest.mark.parametrize("n", [700, 1100])
+@pytest.mark.parametrize("n", [700, pytest.param(1100, marks=pytest.mark.slow)])
 def test_networks_whose_joint_state_no_float_can_count(n: int) -> None:
     """The certificate does not care; what needs the joint state refuses in one sentence."""
     from marl.core.errors import ConfigError

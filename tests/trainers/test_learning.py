@@ -45,6 +45,7 @@ def test_beats_the_best_aloha_by_half(placement: str) -> None:
     assert late.rewards[0] >= 1.5 * aloha
 
 
+@pytest.mark.slow
 def test_agents_that_see_their_neighbors_beat_the_best_matching_soon() -> None:
     """`experiment=pairwise`, 20,000 steps, 3 seeds, a draw that nothing was tuned on: near the dedicated matching already.
 
