@@ -1,0 +1,207 @@
+"""Every method on every system, with one setting, beside uniform and the rules that people follow there.
+
+    python experiments/systems.py [--steps 100000] [--seeds 5] [--systems epidemic,...] [--methods tabular,...]
+                                  [--at-a-time 2] [--out outputs/systems]
+
+Every run is the command `marl train method=METHOD env=... steps=STEPS replicas=SEEDS`, which runs again by itself. Nothing
+is chosen per system. A score is the policy at the end, evaluated for a fifth as many steps: the mean over seeds with a 95 %
+interval over seeds (Student's t); references are evaluated alike. Rewards are per agent and step.
+`sees` says what an agent knows when it acts: its own state, states within so many hops, or everything.
+Writes OUT/figure.png, OUT/table.md, OUT/results.json, OUT/SYSTEM/METHOD (run directories; finished ones are not run again).
+"""
+
+import argparse
+import concurrent.futures
+import datetime
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import torch
+
+from marl import build
+from marl.cli.train import compose
+from marl.core.errors import MarlError
+from marl.core.policy import Policy
+from marl.trainers.evaluation import evaluate
+
+METHODS = ("independent", "tabular", "additive", "natural", "neural", "graph", "ippo", "ippo_neighbors", "pairwise")
+T_QUANTILE = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+"""Student's t, 97.5 %, by the number of seeds."""
+
+
+class System(NamedTuple):
+    """The overrides that make it, and the policies of its rules."""
+
+    overrides: list[str]
+    rules: list[str]
+
+
+SYSTEMS = {
+    "load_balancing": System(["env=load_balancing"], ["keep", "jsq", "overflow_only", "two_choices"]),
+    "epidemic": System(
+        ["env=epidemic"],
+        ["never_shield", "always_shield", "shield_if_neighbor_infected", "shield_by_degree", "shield_by_centrality"],
+    ),
+    "firefighters": System(["env=firefighters"], ["fight_higher", "fight_alternately"]),
+    "scheduling": System(["env=scheduling"], ["slotted_aloha", "longest_queue_first", "max_weight", "queue_based_access"]),
+    "sysadmin": System(["env=sysadmin"], ["reboot_if_dead", "reboot_if_not_good", "reboot_by_turns"]),
+    "traffic": System(["env=traffic"], ["longest_queue", "max_pressure"]),
+    "wireless": System(["env=wireless"], ["aloha", "dedicated"]),
+}
+
+
+class Score(NamedTuple):
+    """A mean and half the width of its 95 % interval, what its policy sees, and steps per second of its run."""
+
+    mean: float
+    half_width: float
+    sees: str
+    steps_per_second: float | None = None
+
+
+def sees(policy: Policy) -> str:
+    """What an agent knows when it acts."""
+    return {None: "everything", 0: "own state"}.get(policy.hops, f"{policy.hops} hop")
+
+
+def over_seeds(values: list[float]) -> tuple[float, float]:
+    """The mean and half the width of its 95 % interval; no interval for a single value."""
+    mean = statistics.fmean(values)
+    if len(values) not in T_QUANTILE:
+        return mean, float("nan")
+    return mean, T_QUANTILE[len(values)] * statistics.stdev(values) / len(values) ** 0.5
+
+
+def reference(system: str, policy: str, arguments: argparse.Namespace) -> Score:
+    """Evaluates a policy in which nothing is learned."""
+    config = compose([*SYSTEMS[system].overrides, f"policy={policy}", f"replicas={arguments.seeds}"])
+    env = build.environment(config)
+    made = build.policy(config, env, build.replicas(config))
+    found = evaluate(env, made, steps=max(20, arguments.steps // 5))
+    return Score(*over_seeds(found.average_reward.tolist()), sees(made))
+
+
+def learned(system: str, method: str, arguments: argparse.Namespace) -> Score:
+    """Trains all seeds side by side, in a process of its own."""
+    directory = arguments.out / system / method
+    overrides = [f"method={method}", *SYSTEMS[system].overrides, f"steps={arguments.steps}", f"replicas={arguments.seeds}"]
+    command = [
+        sys.executable,
+        "-m",
+        "marl",
+        "train",
+        *overrides,
+        f"eval.steps={max(20, arguments.steps // 5)}",
+        "threads=1",
+    ]
+    done = subprocess.run([*command, f"hydra.run.dir={directory}"], capture_output=True, encoding="utf-8", errors="replace")
+    if done.returncode:
+        raise SystemExit(f"systems: {system}, {method}: {(done.stderr.splitlines() or ['no message'])[-1]}")
+    summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+    config = compose(overrides)
+    policy = build.policy({**config, "replicas": 1}, build.environment(config), build.replicas({**config, "replicas": 1}))
+    print(f"{system}, {method}: done", file=sys.stderr, flush=True)
+    return Score(*over_seeds(summary["eval_average_reward"]), sees(policy), summary["env_steps_per_second"])
+
+
+def table(results: dict[str, dict[str, dict[str, Score]]]) -> str:
+    """One table per system in Markdown, best first; methods stand in `code`."""
+    lines = []
+    for system, kinds in results.items():
+        lines += [
+            f"### {system}",
+            "",
+            "| policy | average reward | an agent sees | steps/s |",
+            "| --- | ---: | --- | ---: |",
+        ]
+        rows = [
+            (name if kind == "references" else f"`method={name}`", score)
+            for kind in kinds
+            for name, score in kinds[kind].items()
+        ]
+        for name, score in sorted(rows, key=lambda row: -row[1].mean):
+            rate = "" if score.steps_per_second is None else f"{score.steps_per_second:,.0f}"
+            lines.append(f"| {name} | {score.mean:.4f} ± {score.half_width:.4f} | {score.sees} | {rate} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def draw_figure(results: dict[str, dict[str, dict[str, Score]]], path: Path) -> None:
+    """A panel per system: methods as points with intervals; uniform and the best rule as lines."""
+    columns = min(4, len(results))
+    rows = -(-len(results) // columns)
+    figure, panels = plt.subplots(rows, columns, figsize=(3.6 * columns, 3.2 * rows), layout="constrained", squeeze=False)
+    for axes in panels.flat[len(results) :]:
+        axes.axis("off")
+    for axes, (system, kinds) in zip(panels.flat, results.items(), strict=False):
+        methods, references = kinds["methods"], kinds["references"]
+        for k, (name, score) in enumerate(reversed(methods.items())):
+            color = "tab:blue" if score.sees == "own state" else "tab:orange"
+            axes.errorbar(score.mean, k, xerr=score.half_width, fmt="o", color=color, markersize=4, capsize=2)
+            axes.text(-0.02, k, name, transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=7)
+        best = max((name for name in references if name != "uniform"), key=lambda name: references[name].mean)
+        for name, style in (("uniform", ":"), (best, "--")):
+            axes.axvline(references[name].mean, color="0.3", linestyle=style, linewidth=1)
+            axes.annotate(name, (references[name].mean, 1.0), xycoords=("data", "axes fraction"), fontsize=6.5, rotation=20)
+        axes.set(yticks=[], ylim=(-0.6, len(methods) - 0.4))
+        axes.set_title(system, fontsize=9, pad=26)
+        axes.tick_params(labelsize=7)
+    handles = [
+        plt.Line2D([], [], color=color, marker="o", linestyle="", label=text)
+        for color, text in (("tab:blue", "sees its own state"), ("tab:orange", "sees its neighbors' states too"))
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    figure.supxlabel("average reward per agent and step, evaluated", fontsize=8)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--systems", default=",".join(SYSTEMS))
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--at-a-time", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("outputs/systems"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    systems, methods = arguments.systems.split(","), arguments.methods.split(",")
+    for what, named, known in (("system", systems, SYSTEMS), ("method", methods, METHODS)):
+        if unknown := [name for name in named if name not in known]:
+            parser.error(f"there is no {what} {unknown[0]!r}; there are {', '.join(known)}")
+    with concurrent.futures.ThreadPoolExecutor(arguments.at_a_time) as pool:
+        jobs = {(s, m): pool.submit(learned, s, m, arguments) for s in systems for m in methods}
+        results = {
+            s: {
+                "references": {p: reference(s, p, arguments) for p in ("uniform", *SYSTEMS[s].rules)},
+                "methods": {m: jobs[s, m].result() for m in methods},
+            }
+            for s in systems
+        }
+    written = {
+        s: {kind: {name: score._asdict() for name, score in found.items()} for kind, found in kinds.items()}
+        for s, kinds in results.items()
+    }
+    head = {"date": datetime.date.today().isoformat(), "command": " ".join(["python", *sys.argv])}
+    (arguments.out / "results.json").write_text(json.dumps({**head, "systems": written}, indent=1) + "\n", encoding="utf-8")
+    (arguments.out / "table.md").write_text(table(results), encoding="utf-8")
+    draw_figure(results, arguments.out / "figure.png")
+    print(table(results))
+    print(f"picture: {arguments.out}/figure.png   numbers: {arguments.out}/results.json")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except MarlError as error:
+        sys.exit(f"systems: {error}")
