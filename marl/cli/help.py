@@ -10,6 +10,7 @@ USAGE = """usage: marl COMMAND ...
   marl export RUN_DIR FILE              a trained policy as a plain json or npz file
   marl certify [RUN_DIR] [KEY=VALUE ...] bounds on how far influence reaches, and the kappa that is enough
   marl decay [RUN_DIR] [KEY=VALUE ...]  how far influence reaches under one policy, exactly
+  marl graphs [NAME|FILE]               the graphs that have names, with their sizes, degrees and diameters
 
 marl COMMAND --help says more."""
 
@@ -79,6 +80,15 @@ one, fits its rate, and says which kappa was enough.
 keys    accuracy agents samples seed memory out, env.* policy.*; for a RUN_DIR trust=true
 groups  """
 
+GRAPHS = """usage: marl graphs [NAME|FILE]
+
+  marl graphs                           all graphs that have names: nodes, edges, degrees, diameter
+  marl graphs germany50                 one of them: components, how many nodes have which degree
+  marl graphs my_graph.csv              a file, or a form such as grid:5x5: whatever env.graph takes
+
+The graphs come with networkx and, for backbones, power grids and areas that touch, with other packages:
+pip install 'networked-marl[graphs]'"""
+
 
 def of(command: str) -> str:
     """Gives the help of one command."""
@@ -87,7 +97,7 @@ def of(command: str) -> str:
     if command in ("certify", "decay"):
         shown = [line for line in _groups() if line.startswith(("env:", "policy:"))]
         return (CERTIFY if command == "certify" else DECAY) + "\n        ".join(shown)
-    return {"evaluate": EVALUATE, "plot": PLOT, "export": EXPORT}[command]
+    return {"evaluate": EVALUATE, "plot": PLOT, "export": EXPORT, "graphs": GRAPHS}[command]
 
 
 def conf_dir() -> Path:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from marl.core.checks import integer, number
 from marl.core.errors import ConfigError, NetworkError
-from marl.graphs import files, topologies
+from marl.graphs import files, named, positions, topologies
 
 MAX_PADDED = 2**28
 """Largest n * width that `neighborhood` will lay out (2 GiB of indices)."""
@@ -46,12 +46,14 @@ class Network:
     """A network is an undirected graph without self-loops on nodes 0..n-1, in compressed rows: nothing is n x n.
 
     Attributes: `n`, `edges` (int64 [E, 2], each edge once, smaller node first, sorted), `adjacency` (the same by nodes),
-    `labels` (the names that the nodes had in the file or networkx graph they came from, or None).
+    `labels` (the names that the nodes had in the file or networkx graph they came from, or None), `positions` (float64
+    [n, 2]: where the nodes are, in the units of their source, or None; nothing is computed from them).
     """
 
-    def __init__(self, n: int, edges: Any, labels: list[Hashable] | None = None):
+    def __init__(self, n: int, edges: Any, labels: list[Hashable] | None = None, positions: Any = None):
         self.n = integer("the number of nodes", n, 1)
         self.labels = labels
+        self.positions = None if positions is None else _as_positions(self.n, positions)
         self.edges = _clean(self.n, _as_pairs(edges), labels)
         both = np.sort(np.concatenate([self.edges @ (self.n, 1), self.edges @ (1, self.n)]))  # codes i*n + j, i first
         row, column = np.divmod(both, self.n)
@@ -65,14 +67,33 @@ class Network:
 
     @classmethod
     def from_networkx(cls, graph: "nx.Graph[Any]") -> "Network":
-        """Numbers the nodes in increasing order when they are integers, else in the graph's own order."""
+        """Numbers the nodes in increasing order when they are integers, else in the graph's own order.
+
+        `positions` are those of the nodes, if all have one: pos = [x, y], x and y, or lon and lat.
+        """
         if graph.is_directed():
             raise NetworkError("the graph is directed, but influence is mutual here: give graph.to_undirected()")
         labels = list(graph.nodes)
         if all(isinstance(node, (int, np.integer)) for node in labels):
             labels.sort()
         number = {node: k for k, node in enumerate(labels)}
-        return cls(len(labels), [(number[i], number[j]) for i, j in graph.edges()], labels)
+        return cls(len(labels), [(number[i], number[j]) for i, j in graph.edges()], labels, positions.of(graph, labels))
+
+    @classmethod
+    def named(cls, name: str) -> "Network":
+        """Gives a well-known graph: "karate", "germany50", "case118", "us_states"; `marl graphs` lists them all.
+
+        networkx has the social networks; backbones, power grids and areas that touch come with topohub, pypower and
+        libpysal (`pip install 'networked-marl[graphs]'`). `labels` are the source's names; parallel edges are merged.
+
+        Errors: `NetworkError` if there is no such graph or the package that has it is missing.
+        """
+        if not isinstance(name, str):
+            raise ConfigError(f"the name of a graph is a text, got {name!r}")
+        try:
+            return cls.from_networkx(named.read(name))
+        except named.NoGraphError as error:
+            raise NetworkError(str(error)) from None
 
     @classmethod
     def from_file(cls, path: str | Path, *, connected: bool = True) -> "Network":
@@ -80,9 +101,10 @@ class Network:
 
         `.json`: {"n": 3, "edges": [[0, 1], [1, 2]]} or networkx node-link data; `.graphml`, `.gexf`, `.gml`; `.csv`,
         `.tsv`: node names in the columns source and target, or in the first two where no header names them; `.adjlist`:
-        a node and its neighbors a line; anything else: an edge list, two node names a line, `#` starts a comment.
-        Weights and other data of edges are left out. Text is UTF-8. Nodes whose names are all numbers stand in their
-        order, others in that of the file; 007 is a name.
+        a node and its neighbors a line; `.gal`: areas that touch, as libpysal writes them; anything else: an edge list,
+        two node names a line, `#` starts a comment. Positions of nodes become `positions`; weights and other data are
+        left out. Text is UTF-8. Nodes whose names are all numbers stand in their order, others in that of the file;
+        007 is a name.
 
         Errors: `NetworkError` if the file is missing or malformed, has a self-loop, or is not connected
         (a stray node in a file is nearly always a slip; `connected=False` accepts it).
@@ -229,6 +251,16 @@ def _as_pairs(edges: Any) -> np.ndarray:
     if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
         raise NetworkError("edges must be pairs of node numbers")
     return pairs.astype(np.int64)
+
+
+def _as_positions(n: int, positions: Any) -> np.ndarray:
+    try:
+        found = np.array(positions, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.empty(0)
+    if found.shape != (n, 2) or not np.isfinite(found).all():
+        raise NetworkError(f"positions must be a pair of finite numbers for each of the {n} nodes")
+    return found
 
 
 def _clean(n: int, edges: np.ndarray, labels: list[Hashable] | None) -> np.ndarray:

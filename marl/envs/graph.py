@@ -1,4 +1,4 @@
-"""A setting names its graph: `env.graph=line:10`, `env.graph=grid:2x6`, `env.graph=my_graph.txt`."""
+"""A setting names its graph: `env.graph=line:10`, `env.graph=grid:2x6`, `env.graph=karate`, `env.graph=my_graph.txt`."""
 
 import os
 import re
@@ -8,6 +8,8 @@ from pathlib import Path
 from marl.core.errors import ConfigError, NetworkError
 from marl.core.files import located
 from marl.core.network import Network
+from marl.graphs import named
+from marl.graphs.topologies import WRITTEN
 
 MAX_AGENTS = 2**24
 """Largest n that a short name may ask for; a slip of a digit should not fill the memory."""
@@ -15,21 +17,23 @@ MAX_AGENTS = 2**24
 _COUNT, _PAIR = r"(\d+)", r"(\d+)x(\d+)"
 _GEOMETRIC = r"(\d+):([^:]+)(?::(\d+))?"
 
-FORMS: dict[str, tuple[str, str, Callable[..., Network]]] = {  # name -> (how it is written, pattern, what it makes)
-    "line": ("line:N", _COUNT, Network.line),
-    "ring": ("ring:N", _COUNT, Network.ring),
-    "grid": ("grid:ROWSxCOLS", _PAIR, Network.grid),
-    "king": ("king:ROWSxCOLS", _PAIR, Network.king),
-    "geometric": ("geometric:N:RADIUS[:SEED]", _GEOMETRIC, Network.random_geometric),
+FORMS: dict[str, tuple[str, Callable[..., Network]]] = {  # name -> (pattern, what it makes)
+    "line": (_COUNT, Network.line),
+    "ring": (_COUNT, Network.ring),
+    "grid": (_PAIR, Network.grid),
+    "king": (_PAIR, Network.king),
+    "geometric": (_GEOMETRIC, Network.random_geometric),
 }
 
 
-def graph(spec: str | Path | Network) -> Network:
+def graph(spec: str | Path | Network, *, connected: bool = True) -> Network:
     """Makes the network that `spec` names.
 
     A `Network` is returned as it is. "line:10", "ring:8", "grid:2x6", "king:5x5", "geometric:50:0.2" and
-    "geometric:50:0.2:7" (n, radius, seed = 0) are the standard graphs; anything else is the path of a graph file
-    (see `Network.from_file`; it must be connected).
+    "geometric:50:0.2:7" (n, radius, seed = 0) are the standard graphs; "karate", "germany50" and the others that
+    `marl graphs` lists are well-known ones (see `Network.named`); anything else is the path of a graph file
+    (see `Network.from_file`; it must be connected, unless `connected=False`). A name stands for its graph whatever lies
+    in the directory: a file that is called `karate` is `./karate`, and a `Path` is always a file.
 
     Errors: `ConfigError` if `spec` is no such name and no file; `NetworkError` if the graph itself cannot be.
     """
@@ -39,15 +43,20 @@ def graph(spec: str | Path | Network) -> Network:
         raise ConfigError(f"env.graph must be {_allowed()}, got {spec!r}")
     name, colon, rest = str(spec).partition(":")
     if colon and name in FORMS:
-        return _named(str(spec), name, rest.replace(" ", ""))
+        return _formed(str(spec), name, rest.replace(" ", ""))
+    if isinstance(spec, str) and spec in named.NAMES:
+        try:
+            return Network.named(spec)
+        except NetworkError as error:
+            raise NetworkError(f"env.graph: {error}") from None
     file = located(spec)
     if not str(spec) or not os.path.exists(file):  # not Path.exists, which raises on names that no file can have
-        raise ConfigError(f"env.graph={str(spec)!r} is no file; it must be {_allowed()}")
-    return Network.from_file(file)
+        raise ConfigError(f"env.graph={str(spec)!r} is no file{named.suggestion(str(spec))}; it must be {_allowed()}")
+    return Network.from_file(file, connected=connected)
 
 
-def _named(spec: str, name: str, rest: str) -> Network:
-    written, pattern, make = FORMS[name]
+def _formed(spec: str, name: str, rest: str) -> Network:
+    pattern, make = FORMS[name]
     match = re.fullmatch(pattern, rest)
     kinds = (int, float, int) if pattern == _GEOMETRIC else (int, int)
     try:
@@ -55,7 +64,9 @@ def _named(spec: str, name: str, rest: str) -> Network:
     except ValueError:  # a radius that is no number, or an integer of thousands of digits
         values = []
     if not values:
-        raise ConfigError(f"env.graph={spec!r} cannot be read; write {written}, with whole numbers for sizes and seeds")
+        raise ConfigError(
+            f"env.graph={spec!r} cannot be read; write {WRITTEN[name]}, with whole numbers for sizes and seeds"
+        )
     agents = values[0] * values[1] if pattern == _PAIR else values[0]
     if agents > MAX_AGENTS:
         raise ConfigError(f"env.graph={spec!r} has {agents:.3g} agents; at most {MAX_AGENTS} can be asked for by name")
@@ -66,4 +77,7 @@ def _named(spec: str, name: str, rest: str) -> Network:
 
 
 def _allowed() -> str:
-    return f"one of {', '.join(written for written, _, _ in FORMS.values())}, or the path of a graph file"
+    return (
+        f"one of {', '.join(WRITTEN.values())}, a name that `marl graphs` lists (karate, germany50, case118, ...), "
+        "or the path of a graph file"
+    )

@@ -1,1 +1,1 @@
-"""Graphs as they come: from a rule, or from a file. `marl.Network` is what they become."""
+"""Graphs as they come: from a rule, by name, or from a file. `marl.Network` is what they become."""

@@ -101,12 +101,40 @@ def _table(path: Path) -> "nx.Graph[Any]":
     return _named(pairs)
 
 
+def _contiguity(path: Path) -> "nx.Graph[Any]":
+    """Areas and their neighbors, as GeoDa and libpysal write them.
+
+    The first line holds the number of areas, alone or second of four words; then comes of every area a line with its name
+    and the number of its neighbors, and one with their names, which may be empty.
+    """
+    lines = [words for _, words in _lines(path)]
+    head = lines[0] if lines else []
+    declared = head[0] if len(head) == 1 else head[1] if len(head) == 4 else ""
+    words = [word for line in lines[1:] for word in line]
+    neighbors: dict[str, list[str]] = {}
+    at = 0
+    while at < len(words):
+        area, count = words[at], words[at + 1] if at + 1 < len(words) else ""
+        others = words[at + 2 : at + 2 + int(count)] if count.isdecimal() else []
+        if not count.isdecimal() or len(others) < int(count):
+            raise FormatError(f"area {area} has no number of neighbors, or fewer of them than it says")
+        neighbors[area] = others
+        at += 2 + len(others)
+    graph: nx.Graph[Any] = nx.Graph()
+    graph.add_nodes_from(neighbors)
+    graph.add_edges_from((area, other) for area, others in neighbors.items() for other in others)
+    if not len(graph) == len(neighbors) == int(declared if declared.isdecimal() else -1):
+        raise FormatError(f"it lists {len(neighbors)} areas and names {len(graph)}; its first line says: {' '.join(head)}")
+    return _renamed(graph)
+
+
 READERS: dict[str, Callable[[Path], "nx.Graph[Any] | Numbered"]] = {
     ".json": _json,
     ".graphml": _graphml,
     ".gexf": _gexf,
     ".gml": _gml,
     ".adjlist": _adjacency_list,
+    ".gal": _contiguity,
     ".csv": _table,
     ".tsv": _table,
 }

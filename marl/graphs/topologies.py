@@ -5,6 +5,15 @@ Sizes have been checked by `marl.core.network`.
 
 import numpy as np
 
+WRITTEN = {
+    "line": "line:N",
+    "ring": "ring:N",
+    "grid": "grid:ROWSxCOLS",
+    "king": "king:ROWSxCOLS",
+    "geometric": "geometric:N:RADIUS[:SEED]",
+}
+"""How a setting asks for each of them."""
+
 
 def line(n: int) -> np.ndarray:
     """Makes the line 0 - 1 - ... - n-1."""

@@ -21,6 +21,7 @@ NAMED = [
     ("geometric:50:0.2:7", Network.random_geometric(50, 0.2, seed=7)),
     ("geometric: 50: 2e-1: 7", Network.random_geometric(50, 0.2, seed=7)),
     ("geometric:5:1", Network.random_geometric(5, 1.0)),
+    ("karate", Network.named("karate")),
 ]
 
 
@@ -49,10 +50,20 @@ def test_any_other_text_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert graph(Path(name)).edges.tolist() == [[0, 1], [1, 2]]
 
 
+def test_a_name_stands_for_its_graph_whatever_lies_in_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("karate").write_text("0 1\n1 2\n")
+    assert graph("karate").n == 34
+    assert graph("./karate").n == graph(Path("karate")).n == graph(str(tmp_path / "karate")).n == 3
+
+
 def test_a_file_must_be_connected(tmp_path: Path) -> None:
     (tmp_path / "two.txt").write_text("0 1\n2 3\n")
     with pytest.raises(NetworkError, match=r"graph file .*two.txt is not connected: it falls into 2 parts"):
         graph(str(tmp_path / "two.txt"))
+    assert graph(str(tmp_path / "two.txt"), connected=False).num_components() == 2
 
 
 REFUSED = [
@@ -78,6 +89,9 @@ REFUSED = [
     ("torus:3x3", "env.graph='torus:3x3' is no file; it must be one of line:N, ring:N, grid:ROWSxCOLS, king:ROWSxCOLS,"),
     ("line", "env.graph='line' is no file; it must be one of line:N"),
     ("", "env.graph='' is no file; it must be one of line:N"),
+    ("karat", "env.graph='karat' is no file (did you mean karate?); it must be one of line:N"),
+    ("Davis", "env.graph='Davis' is no file (did you mean davis?); it must be one of line:N"),
+    ("none.txt", "a name that `marl graphs` lists (karate, germany50, case118, ...), or the path of a graph file"),
     ("a" * 5000, "is no file; it must be one of line:N"),
     ("a\0b", "is no file; it must be one of line:N"),
     (5, "env.graph must be one of line:N, ring:N,"),
