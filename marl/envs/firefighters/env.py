@@ -22,8 +22,8 @@ class Firefighters(NetworkedMDP):
     cell and the houses at the corners: a_i = 0 is house i, 1 the one to the right, 2 the one below, 3 the one below to the
     right. Nodes without an agent (the last house of a row; the last row and column of a grid) have one action.
 
-    A house burns if its level is above 0. With v visitors, and "beside fire" if a house to the left or right (in a grid also
-    above or below) burns, in one step
+    A house burns if its level is above 0, and is beside fire if one to its left or right (in a grid also above or below)
+    burns. With v visitors, in one step
 
         v = 0, cold      s_i' = 1 with probability ignition_i beside fire, else spontaneous_i
         v = 0, burning   s_i' = min(s_i + 1, L_i) with probability growth_beside_i beside fire, else growth_i

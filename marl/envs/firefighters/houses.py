@@ -10,12 +10,10 @@ from marl.core.network import Network
 
 
 class Houses(NamedTuple):
-    """These are height x width houses, row-major, and the agents between them.
+    """These are height x width houses, numbered row by row, and the agents between them.
 
-    An agent's houses are rows of `reach`: itself and the next, in a grid also those below them. The node of a house carries
-    the agent whose first house it is; the last column, and in a grid the last row, carry none.
-
-    Shapes: reach [A], how far a house of an agent's is from its first; last [2], position of the last house with an agent.
+    An agent fights at a first house and the one to its right, in a grid also at the two below them. The node of the first
+    house carries it; the last house of a row, and the last row and column of a grid, are nobody's first.
     """
 
     height: int
@@ -48,10 +46,10 @@ class Houses(NamedTuple):
         return np.where(self.manned[:, None], np.arange(self.n)[:, None] + self.reach, self.n)
 
     def beside(self) -> np.ndarray:
-        """Returns the houses beside each, the last one repeated where it has fewer than others. Shapes: [n, m]."""
+        """Returns the houses beside each, the last one repeated where there are fewer. Shapes: [n, 2], in a grid [n, 4]."""
         start, node = Network.grid(self.height, self.width).adjacency
-        degree = np.diff(start)
-        return node[start[:-1, None] + np.minimum(np.arange(degree.max()), degree[:, None] - 1)]
+        sides = np.arange(4 if self.grid else 2)
+        return node[start[:-1, None] + np.minimum(sides, np.diff(start)[:, None] - 1)]
 
     def network(self) -> Network:
         """Joins houses that are beside each other, and in a grid each to the one that its agent fights at, down right.
@@ -74,7 +72,7 @@ def houses(agents: int | None, rows: int | None, cols: int | None) -> Houses:
         return Houses(1, 1 + integer("env.agents", 4 if agents is None else agents, 1), False)
     if agents is not None:
         raise ConfigError(
-            f"env.agents={agents!r} is a row and env.rows={rows!r}, env.cols={cols!r} a grid; give one of them, the other null"
+            f"env.agents={agents!r} makes a row, env.rows={rows!r} and env.cols={cols!r} a grid; give either of them"
         )
     if rows is None or cols is None:
         raise ConfigError(f"a grid needs both env.rows and env.cols, got env.rows={rows!r} and env.cols={cols!r}")

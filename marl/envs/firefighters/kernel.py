@@ -19,8 +19,8 @@ def step(
 ) -> None:
     """Takes one step of all houses.
 
-    ints: actions A, sides m, then the house that an action visits [n, A], the houses beside each [n, m], L_i [n]. floats: how
-    probable a change is [n, 12], see `marl.envs.firefighters.env`.
+    ints: actions A, sides m (2 or 4), then the house that an action visits [n, A], the houses beside each [n, m], L_i [n].
+    floats: how probable a change is [n, 12], by visitors (0, 1, 2 or more), burning (no, yes), beside fire (no, yes).
 
     work: visitors per house, the last one of no house. No branch depends on the state.
     """
@@ -32,9 +32,10 @@ def step(
     for i in range(n):
         work[np.uint64(ints[np.uint64(2 + i * actions + a[i])])] += 1
     for i in range(n):
-        level, visitors, around = s[i], min(work[i], 2), 0
-        for k in range(beside + i * sides, beside + (i + 1) * sides):
-            around |= s[np.uint64(ints[np.uint64(k)])]
+        level, visitors, k = s[i], min(work[i], 2), beside + i * sides
+        around = s[np.uint64(ints[np.uint64(k)])] | s[np.uint64(ints[np.uint64(k + 1)])]
+        if sides == 4:
+            around |= s[np.uint64(ints[np.uint64(k + 2)])] | s[np.uint64(ints[np.uint64(k + 3)])]
         burning = np.int64(level > 0)
         case = 12 * i + 4 * visitors + 2 * burning + np.int64(around > 0)
         higher = level + np.int64(level < ints[np.uint64(levels + i)])

@@ -1,5 +1,6 @@
 """Rules that firefighters may follow are policies here; nothing in them is learned."""
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -11,11 +12,11 @@ from marl.core.rule import DeterministicRule
 from marl.envs.firefighters.env import Firefighters
 
 
-class FightHigher(DeterministicRule):
-    """Every agent visits the house with the highest fire level among its own, which is the greedy rule.
+class FightByLevel(DeterministicRule):
+    """This is the base class of rules that go by the fire levels of an agent's own houses: implement `_urgency`.
 
-    ties: which one of several equally high: `left`, the house of the lowest number; `right`, of the highest;
-    `parity`, left for agents with an even row + column, right for odd ones (in a row: even and odd i).
+    ties: which one of several equally urgent: `left`, the house of the lowest number; `right`, of the highest; `parity`,
+    left for agents with an even row + column, right for odd ones (in a row: even and odd i).
     Errors: `ConfigError` if the environment is no `Firefighters`, or for other ties.
     """
 
@@ -27,22 +28,49 @@ class FightHigher(DeterministicRule):
 
     def __init__(self, env: Environment, *, ties: str = "left", **run: Any):
         super().__init__(env, **run)
-        way = choice("policy.ties", ties, ("left", "right", "parity"))
-        right = {"left": torch.zeros_like, "right": torch.ones_like, "parity": lambda odd: odd}[way](_odd(self.env))
-        actions = self.env.visited.shape[1]
-        preference = torch.arange(actions) * torch.where(right & _manned(self.env), 1, -1)[:, None]
-        self.register_buffer("_preference", preference, persistent=False)
-        self.register_buffer("_visited", self.env.visited.clamp(max=env.n - 1), persistent=False)
+        odd = _odd(self.env)
+        right = {"left": odd & False, "right": odd | True, "parity": odd}
+        turned = right[choice("policy.ties", ties, tuple(right))] & (self.env.num_actions > 1)
+        place = torch.arange(self.env.visited.shape[1])
+        self.register_buffer("_preference", torch.where(turned[:, None], place, -place), persistent=False)
+        self.register_buffer("_visited", self.env.visited.clamp(max=env.n - 1), persistent=False)  # without an agent: any
+
+    @abstractmethod
+    def _urgency(self, level: Tensor) -> Tensor:
+        """Returns how urgent a house of these levels is, a whole number. Shapes: [*X] -> [*X]."""
 
     def _choose(self, s: Tensor) -> Tensor:
-        return (s[..., self._visited] * self._preference.shape[1] + self._preference).argmax(dim=-1)
+        urgency = self._urgency(s[..., self._visited])
+        return (urgency * self._preference.shape[1] + self._preference).argmax(dim=-1)
+
+
+class FightHigher(FightByLevel):
+    """Every agent visits the house with the highest fire level among its own, which is the greedy rule.
+
+    Agents see each other's houses and not each other's intentions, so several meet at one fire while others grow.
+    ties, Errors: see `FightByLevel`.
+    """
+
+    def _urgency(self, level: Tensor) -> Tensor:
+        return level
+
+
+class FightLower(FightByLevel):
+    """Every agent visits the house with the lowest fire level among its own that burn: what can be put out soon.
+
+    Where nothing burns, all its houses are tied.
+    ties, Errors: see `FightByLevel`.
+    """
+
+    def _urgency(self, level: Tensor) -> Tensor:
+        return torch.where(level > 0, self.env.action_mask.shape[1] - level, 0)
 
 
 class FightAlternately(DeterministicRule):
     """Agents are placed left and right in turn, and stay there whatever burns.
 
-    Those with an even row + column (in a row: even i) always visit their first house, the others their last one; the turns
-    are in space, since a rule has no memory. Houses between the places burn unattended.
+    Those with an even row + column (in a row: even i) always visit their first house, the others their last one. The turns
+    are in space, since a rule has no memory; houses between the places burn unattended.
     Errors: `ConfigError` if the environment is no `Firefighters`.
     """
 
@@ -62,8 +90,3 @@ class FightAlternately(DeterministicRule):
 def _odd(env: Firefighters) -> Tensor:
     """Tells which nodes have an odd row + column, [n]."""
     return env.positions.sum(dim=1) % 2 == 1
-
-
-def _manned(env: Firefighters) -> Tensor:
-    """Tells which nodes carry an agent, [n]."""
-    return env.num_actions > 1
