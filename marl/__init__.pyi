@@ -33,9 +33,13 @@ from .critics import SharedCritic as SharedCritic
 from .critics import StateValue as StateValue
 from .critics import TabularCritic as TabularCritic
 from .envs import Coloring as Coloring
+from .envs import Firefighters as Firefighters
 from .envs import LocalMDP as LocalMDP
 from .envs import WirelessAccess as WirelessAccess
 from .envs import random_local_mdp as random_local_mdp
+from .envs.firefighters import FightAlternately as FightAlternately
+from .envs.firefighters import FightHigher as FightHigher
+from .envs.firefighters import FightLower as FightLower
 from .envs.parallel import ParallelEnvironment as ParallelEnvironment
 from .envs.wireless import Aloha as Aloha
 from .envs.wireless import DedicatedMatching as DedicatedMatching

@@ -22,7 +22,8 @@ from marl.critics import (
     StateValue,
     TabularCritic,
 )
-from marl.envs import Coloring, LocalMDP, WirelessAccess, random_local_mdp
+from marl.envs import Coloring, Firefighters, LocalMDP, WirelessAccess, random_local_mdp
+from marl.envs.firefighters import FightAlternately, FightHigher, FightLower
 from marl.envs.wireless import Aloha, DedicatedMatching
 from marl.policies import (
     NeighborhoodNeural,
@@ -51,6 +52,11 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
         {"incidence": [[0, 1], [2]], "deadline": 2, "arrival": [0.0, 1.0], "success": 1.0},
     ],
     Coloring: [{"graph": "grid:2x3", "colors": 2}, {"graph": "line:1"}],
+    Firefighters: [
+        {"agents": 3, "levels": [1, 2, 3, 2], "spontaneous": [0.0, 0.1, 0.2, 1.0], "dousing_beside": [0.6, 0.0, 1.0, 0.3]},
+        {"rows": 1, "cols": 1},
+        {"agents": 4},
+    ],
     LocalMDP: [{"network": Network.line(3), "transition": TABLES, "reward": REWARDS}],
     TabularCritic: [
         {"kappa": 0},
@@ -67,6 +73,9 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
     StateValue: [{"kappa": kappa, "hidden": 3} for kappa in (0, 1, 2)],
     Aloha: [{"send_probability": 0.3}],
     DedicatedMatching: [{}],
+    FightAlternately: [{}],
+    FightHigher: [{}, {"ties": "right"}],
+    FightLower: [{"ties": "parity"}],
     NeighborhoodNeural: [{"kappa": 1, "hidden": 3}],
     NeighborhoodSoftmax: [{"kappa": 0}, {"kappa": 1}],
     NeighborhoodTable: [{"kappa": 1}],
