@@ -1,0 +1,2 @@
+"""x."""
+from marl.envs.epidemic.env import Epidemic
