@@ -1,9 +1,8 @@
-"""This is an epidemic on a graph that is brought in from outside again and again, against which agents shield themselves."""
-
-from typing import Any
+"""This is an epidemic on a graph that comes in from outside again and again, against which agents shield themselves."""
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from marl.core.checks import boolean
@@ -16,24 +15,25 @@ from marl.kernels.arguments import FusedStep
 
 
 class Epidemic(NetworkedMDP):
-    """A disease spreads over the edges of a graph and comes in from outside; agents may shield themselves at a cost.
+    """A disease spreads along the edges of a graph and comes in from outside; agents shield themselves, at a cost.
 
-    State s_i: 0 susceptible, 1 infected, and with `waning` 2 recovered. Action a_i: 0 open, 1 shield. In a step
+    State s_i: 0 susceptible, 1 infected and, with `waning`, 2 recovered. Action a_i: 0 open, 1 shield. In a step
 
-        P(0 -> 1) = 1 - (1 - import_i) prod_{j in N_i, s_j = 1} (1 - b_i w_ij leak_i^{a_i})
-        P(1 -> 0) = recovery_i   without `waning`;   P(1 -> 2) = recovery_i, P(2 -> 0) = waning_i   with it,
+        0 -> 1 with probability 1 - (1 - import_i) prod_{j ~ i, s_j = 1} (1 - b_i w_ij leak_i^{a_i})
+        1 -> 0 with probability recovery_i; with `waning` 1 -> 2 instead, and 2 -> 0 with probability waning_i
 
-    an agent that does not move on keeps its state, and r_i = -1{s_i = 1} - cost_i a_i, which is certain. With `mutual` the
-    shield of j protects i too: the product has 1 - b_i w_ij leak_i^{a_i} leak_j^{a_j}.
+    and an agent that does not move on stays what it is; r_i = -1{s_i = 1} - cost_i a_i. With `mutual` the shield of j
+    protects i too: the product is over 1 - b_i w_ij leak_i^{a_i} leak_j^{a_j}.
 
-    graph: see `marl.envs.graph`. weights: w_ij >= 0, one for all edges or one per edge in the order of `network.edges`, with
-    b_i w_ij <= 1 at both ends. One for all agents or a list: infection b_i, recovery_i, import_rate (import_i), leak_i (0 = a
-    shield lets nothing through, 1 = everything) and waning_i are probabilities per step, cost_i >= 0. waning: None = two
-    states. A run starts in a uniform state per agent. With import_rate = 0 the disease dies out for good.
+    graph: see `marl.envs.graph`. infection b_i, recovery, import_rate (import_i, 0 lets the disease die out for good) and
+    leak (what a shield lets through: 0 nothing, 1 everything) are probabilities per step, cost at least 0; each is one for
+    all agents or a list. weights: w_ij = w_ji >= 0, one for all edges or one per edge in the order of `network.edges`, with
+    b_i w_ij at most 1. waning: None = two states; a probability per step, one or a list = three.
+    A run starts in a uniform state per agent.
 
-    Attributes: infection, recovery, import_rate, leak, cost [n], waning ([n] or None), weights [E], mutual. Uniforms per
-    agent and step: one, s_i moves on iff it is at least the probability to stay. Source: Kiss, Miller and Simon,
-    Mathematics of Epidemics on Networks, 2017 (SIS and SIRS in discrete time). Errors: `ConfigError`.
+    Attributes: infection, recovery, import_rate, leak, cost [n], weights [E], mutual, waning ([n] or None). Uniforms per
+    agent and step: one; s_i moves on iff it is at least the probability to stay.
+    Source: SIS and SIRS models on networks (Kiss, Miller, Simon 2017), in discrete time. Errors: `ConfigError`.
     """
 
     def __init__(
@@ -49,57 +49,62 @@ class Epidemic(NetworkedMDP):
         waning: float | list[float] | None = None,
     ):
         network = named_graph(graph)
-        n, states = network.n, 2 if waning is None else 3
-        b = probabilities("env.infection", infection, n, "agent")
-        leaks = probabilities("env.leak", leak, n, "agent")
-        w = numbers("env.weights", weights, len(network.edges), "edge", 0.0)
-        self.infection, self.leak, self.weights = (torch.from_numpy(x) for x in (b, leaks, w))
+        n = network.n
+        self.infection = torch.from_numpy(probabilities("env.infection", infection, n, "agent"))
         self.recovery = torch.from_numpy(probabilities("env.recovery", recovery, n, "agent"))
         self.import_rate = torch.from_numpy(probabilities("env.import_rate", import_rate, n, "agent"))
+        self.leak = torch.from_numpy(probabilities("env.leak", leak, n, "agent"))
         self.cost = torch.from_numpy(numbers("env.cost", cost, n, "agent", 0.0))
-        self.waning = None if waning is None else torch.from_numpy(probabilities("env.waning", waning, n, "agent"))
+        self.weights = torch.from_numpy(numbers("env.weights", weights, len(network.edges), "edge", 0.0))
         self.mutual = boolean("env.mutual", mutual)
+        self.waning = None if waning is None else torch.from_numpy(probabilities("env.waning", waning, n, "agent"))
         moves = [self.import_rate, self.recovery] + ([] if self.waning is None else [self.waning])
-        self._keeps = 1.0 - torch.stack(moves, dim=1)  # [n, S], state 0: if no neighbor infects
-        self._own = torch.arange(n) * states
+        self._stay = 1.0 - torch.stack(moves, dim=1)  # [n, S], of a susceptible agent that no neighbor infects
+        self._own = torch.arange(n) * len(moves)
         start, node = network.adjacency
-        row = np.repeat(np.arange(n), np.diff(start))
-        self._row, self._node = torch.from_numpy(row), torch.from_numpy(node)
-        rate = _infections(network, b, w)
-        open_, shut = np.ones(len(node)), leaks
-        through = [own * other for other in (open_, shut[node])[: 1 + mutual] for own in (open_, shut[row])]
-        self._escape = torch.from_numpy(1.0 - rate * np.stack(through)).flatten()  # of a_i + 2 a_j, entry of the rows
-        self._entry = torch.arange(len(node))
+        self._row, self._node = torch.from_numpy(np.repeat(np.arange(n), np.diff(start))), torch.from_numpy(node)
+        self._rate = self.infection[self._row] * self.weights[_edge_of_entries(network)]  # b_i w_ij along the rows
+        self._refuse_too_much()
         super().__init__(
             network,
-            num_states=torch.full((n,), states),
+            num_states=torch.full((n,), len(moves)),
             num_actions=torch.full((n,), 2),
-            action_mask=torch.ones(n, states, 2, dtype=torch.bool),
+            action_mask=torch.ones(n, len(moves), 2, dtype=torch.bool),
             num_uniforms=1,
             reward_range=(-1.0 - float(self.cost.max()), 0.0),
             private_actions=not self.mutual or len(network.edges) == 0,
             private_rewards=True,
         )
 
+    def _refuse_too_much(self) -> None:
+        if (self._rate > 1.0).any():
+            k = int(self._rate.argmax())
+            i, j = int(self._row[k]), int(self._node[k])
+            raise ConfigError(
+                f"env.infection[{i}] times the weight in env.weights of the edge between {i} and {j} is "
+                f"{float(self._rate[k]):g}, but a probability is at most 1; make one of them smaller"
+            )
+
     def fused(self) -> FusedStep:
         """Gives the compiled step (see `marl.envs.epidemic.kernel`) and its numbers."""
         from marl.envs.epidemic import kernel  # numba takes its time: only where it is used
 
         start, node = self.network.adjacency
-        states = self._keeps.shape[1]
-        own = torch.cat([self._keeps, self.cost[:, None]], dim=1).flatten()
-        floats = torch.cat([own, self._escape]).numpy()
-        step = kernel.mutual_step if self.mutual else kernel.step
-        return FusedStep(step, np.concatenate(([states], start, node)), floats)
+        even = bool((self.weights == self.weights[:1]).all())
+        weight = self.weights[:1] if len(self.weights) else torch.ones(1, dtype=torch.float64)
+        own = torch.cat([self._stay, torch.stack([self.cost, self.leak], dim=1)], dim=1)
+        floats = torch.cat([own.flatten(), self.infection * weight if even else self._rate]).numpy()
+        ints = np.concatenate(((self._stay.shape[1], self.mutual), start, node))
+        return FusedStep(kernel.even_step if even else kernel.step, ints, floats, work=self.n)
 
     def _stays(self, s: Tensor, a: Tensor) -> Tensor:
-        """Gives the probability that s_i stays what it is. Any leading axes."""
-        shields = a[..., self._row] + 2 * a[..., self._node] if self.mutual else a[..., self._row]
-        escape = torch.take(self._escape, shields * len(self._node) + self._entry)
-        escape = torch.where(s[..., self._node] == 1, escape, 1.0)
-        factors = torch.ones(s.shape, dtype=torch.float64)
-        factors.scatter_reduce_(-1, self._row.expand(escape.shape), escape, "prod")  # in the order of the rows, as the kernel
-        return torch.take(self._keeps, self._own + s) * torch.where(s == 0, factors, 1.0)
+        """Gives the probability that s_i stays what it is, with every product in the order of the rows, as the kernel does."""
+        through = torch.where(a == 1, self.leak, 1.0)
+        source = torch.where(s == 1, through if self.mutual else 1.0, 0.0)
+        infects = self._rate * through[..., self._row] * source[..., self._node]
+        escaped = torch.ones(s.shape, dtype=torch.float64)
+        escaped.scatter_reduce_(-1, self._row.expand(infects.shape), 1.0 - infects, "prod")
+        return torch.take(self._stay, self._own + s) * torch.where(s == 0, escaped, 1.0)
 
     def _reset(self, u: Tensor) -> Tensor:
         return (u[..., 0] * self.num_states).long()
@@ -110,23 +115,14 @@ class Epidemic(NetworkedMDP):
 
     def _transition(self, s: Tensor, a: Tensor) -> Tensor:
         stays = self._stays(s, a).unsqueeze(-1)
-        here = torch.nn.functional.one_hot(s, self._keeps.shape[1])
+        here = F.one_hot(s, self._stay.shape[1])
         return here * stays + here.roll(1, dims=-1) * (1.0 - stays)
 
     def _reward(self, s: Tensor, a: Tensor) -> Tensor:
         return -(s == 1).double() - self.cost * a
 
 
-def _infections(network: Network, b: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Gives b_i w_ij of every entry (i, j) of the compressed rows."""
-    i, j = network.edges.T
-    for agent in i, j:
-        rate = b[agent] * w
-        if (rate > 1.0).any():
-            e = int(rate.argmax())
-            raise ConfigError(
-                f"env.infection[{agent[e]}] x env.weights[{e}] is {rate[e]:g}, but a probability is at most 1; give less of one"
-            )
-    to, weight = np.concatenate([i, j]), np.concatenate([w, w])
-    order = np.argsort(to * network.n + np.concatenate([j, i]))
-    return (b[to] * weight)[order]
+def _edge_of_entries(network: Network) -> np.ndarray:
+    """Numbers the edge that every entry of the compressed rows belongs to, [2 E]."""
+    edge, (i, j) = np.arange(len(network.edges)), network.edges.T
+    return np.concatenate([edge, edge])[np.lexsort((np.concatenate([j, i]), np.concatenate([i, j])))]
