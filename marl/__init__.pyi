@@ -33,9 +33,15 @@ from .critics import SharedCritic as SharedCritic
 from .critics import StateValue as StateValue
 from .critics import TabularCritic as TabularCritic
 from .envs import Coloring as Coloring
+from .envs import Epidemic as Epidemic
 from .envs import LocalMDP as LocalMDP
 from .envs import WirelessAccess as WirelessAccess
 from .envs import random_local_mdp as random_local_mdp
+from .envs.epidemic import AlwaysShield as AlwaysShield
+from .envs.epidemic import NeverShield as NeverShield
+from .envs.epidemic import ShieldByCentrality as ShieldByCentrality
+from .envs.epidemic import ShieldByDegree as ShieldByDegree
+from .envs.epidemic import ShieldIfNeighborInfected as ShieldIfNeighborInfected
 from .envs.parallel import ParallelEnvironment as ParallelEnvironment
 from .envs.wireless import Aloha as Aloha
 from .envs.wireless import DedicatedMatching as DedicatedMatching

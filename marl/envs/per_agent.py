@@ -31,6 +31,8 @@ def probabilities(name: str, value: Any, length: int, of_what: str) -> np.ndarra
 
 def numbers(name: str, value: Any, length: int, of_what: str, low: float, high: float = math.inf) -> np.ndarray:
     """Returns a float64 array of `length` numbers in [low, high], from one for all or a list with one per `of_what`."""
+    if np.isscalar(value):
+        return np.full(length, number(f"{name}[0]", value, low, high))
     listed = _listed(name, value, length, of_what)
     return np.array([number(f"{name}[{k}]", v, low, high) for k, v in enumerate(listed)], dtype=np.float64)
 

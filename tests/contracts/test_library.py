@@ -22,7 +22,8 @@ from marl.critics import (
     StateValue,
     TabularCritic,
 )
-from marl.envs import Coloring, LocalMDP, WirelessAccess, random_local_mdp
+from marl.envs import Coloring, Epidemic, LocalMDP, WirelessAccess, random_local_mdp
+from marl.envs.epidemic import AlwaysShield, NeverShield, ShieldByCentrality, ShieldByDegree, ShieldIfNeighborInfected
 from marl.envs.wireless import Aloha, DedicatedMatching
 from marl.policies import (
     NeighborhoodNeural,
@@ -51,6 +52,12 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
         {"incidence": [[0, 1], [2]], "deadline": 2, "arrival": [0.0, 1.0], "success": 1.0},
     ],
     Coloring: [{"graph": "grid:2x3", "colors": 2}, {"graph": "line:1"}],
+    Epidemic: [
+        {"graph": Network.from_edges(5, [(0, 1), (1, 2), (1, 3)]), "leak": [0.2, 0.0, 1.0, 0.5, 0.3], "weights": [1.0, 0.5, 0.0]},
+        {"graph": "line:4", "leak": 0.3, "cost": [0.0, 0.1, 0.2, 0.3], "mutual": True, "waning": [0.1, 0.2, 0.9, 0.0]},
+        {"graph": "line:1", "waning": 0.5},
+        {"graph": "ring:4", "infection": 1.0, "leak": 1.0, "import_rate": 0.0, "recovery": [0.0, 1.0, 0.5, 0.5]},
+    ],
     LocalMDP: [{"network": Network.line(3), "transition": TABLES, "reward": REWARDS}],
     TabularCritic: [
         {"kappa": 0},
@@ -67,6 +74,11 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
     StateValue: [{"kappa": kappa, "hidden": 3} for kappa in (0, 1, 2)],
     Aloha: [{"send_probability": 0.3}],
     DedicatedMatching: [{}],
+    NeverShield: [{}],
+    AlwaysShield: [{}],
+    ShieldIfNeighborInfected: [{}],
+    ShieldByDegree: [{}, {"threshold": 1.0}],
+    ShieldByCentrality: [{}, {"threshold": 0.8}],
     NeighborhoodNeural: [{"kappa": 1, "hidden": 3}],
     NeighborhoodSoftmax: [{"kappa": 0}, {"kappa": 1}],
     NeighborhoodTable: [{"kappa": 1}],

@@ -90,17 +90,17 @@ class Epidemic(NetworkedMDP):
         from marl.envs.epidemic import kernel  # numba takes its time: only where it is used
 
         start, node = self.network.adjacency
-        even = bool((self.weights == self.weights[:1]).all())
-        weight = self.weights[:1] if len(self.weights) else torch.ones(1, dtype=torch.float64)
+        first = torch.cat([self._rate, torch.zeros(1, dtype=torch.float64)])[torch.from_numpy(start[:-1])]
+        even = torch.equal(self._rate, first[self._row])
         own = torch.cat([self._stay, torch.stack([self.cost, self.leak], dim=1)], dim=1)
-        floats = torch.cat([own.flatten(), self.infection * weight if even else self._rate]).numpy()
+        floats = torch.cat([own.flatten(), first if even else self._rate]).numpy()
         ints = np.concatenate(((self._stay.shape[1], self.mutual), start, node))
         return FusedStep(kernel.even_step if even else kernel.step, ints, floats, work=self.n)
 
     def _stays(self, s: Tensor, a: Tensor) -> Tensor:
         """Gives the probability that s_i stays what it is, with every product in the order of the rows, as the kernel does."""
         through = torch.where(a == 1, self.leak, 1.0)
-        source = torch.where(s == 1, through if self.mutual else 1.0, 0.0)
+        source = (s == 1).double() * (through if self.mutual else 1.0)
         infects = self._rate * through[..., self._row] * source[..., self._node]
         escaped = torch.ones(s.shape, dtype=torch.float64)
         escaped.scatter_reduce_(-1, self._row.expand(infects.shape), 1.0 - infects, "prod")
