@@ -53,7 +53,11 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
     ],
     Coloring: [{"graph": "grid:2x3", "colors": 2}, {"graph": "line:1"}],
     Epidemic: [
-        {"graph": Network.from_edges(5, [(0, 1), (1, 2), (1, 3)]), "leak": [0.2, 0.0, 1.0, 0.5, 0.3], "weights": [1.0, 0.5, 0.0]},
+        {
+            "graph": Network.from_edges(5, [(0, 1), (1, 2), (1, 3)]),
+            "leak": [0.2, 0.0, 1.0, 0.5, 0.3],
+            "weights": [1.0, 0.5, 0.0],
+        },
         {"graph": "line:4", "leak": 0.3, "cost": [0.0, 0.1, 0.2, 0.3], "mutual": True, "waning": [0.1, 0.2, 0.9, 0.0]},
         {"graph": "line:1", "waning": 0.5},
         {"graph": "ring:4", "infection": 1.0, "leak": 1.0, "import_rate": 0.0, "recovery": [0.0, 1.0, 0.5, 0.5]},

@@ -116,8 +116,9 @@ def compiled(env: Epidemic, s: torch.Tensor, a: torch.Tensor, u: torch.Tensor) -
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_hub_of_a_hundred_thousand(weighted: bool) -> None:
+def test_a_hub_of_a_hundred_thousand(monkeypatch: pytest.MonkeyPatch, weighted: bool) -> None:
     """Its product has 10^5 factors: 0 where infection is certain, else the same float in both engines."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # 10^5 weights are checked one by one
     n, draw = 100_001, np.random.default_rng(0)
     network = Network.from_edges(n, np.stack([np.zeros(n - 1, dtype=np.int64), np.arange(1, n)], axis=1))
     env = Epidemic(network, infection=5e-6, leak=0.5, weights=list(draw.random(n - 1)) if weighted else 1.0, mutual=True)
@@ -148,7 +149,9 @@ def test_exact_values_on_a_ring_of_six() -> None:
     """Uniform; rules of the own state, one for all agents (4) or one each (up to rotation and reflection); the optimum."""
     env, states = Epidemic(), joint_states(Epidemic())
     assert average_reward(env, Uniform(env)) == pytest.approx(-0.3392, abs=5e-5)
-    turned = {min(tuple(np.roll(x[::d], k)) for k in range(6) for d in (1, -1)) for x in itertools.product(range(4), repeat=6)}
+    turned = {
+        min(tuple(np.roll(x[::d], k)) for k in range(6) for d in (1, -1)) for x in itertools.product(range(4), repeat=6)
+    }
     rules = torch.tensor(sorted(turned))  # bit s of a rule is the action in state s
     values = values_of_rules(env, rules[:, None, :] >> states & 1)
     same = (rules == rules[:, :1]).all(dim=1)

@@ -105,7 +105,8 @@ def test_centrality_is_that_of_networkx(graph: str) -> None:
 
 
 def test_centrality_of_a_star_and_of_no_edges() -> None:
-    star = Epidemic(Network.from_edges(100_001, np.stack([np.zeros(100_000, dtype=np.int64), np.arange(1, 100_001)], axis=1)))
+    n = 100_001
+    star = Epidemic(Network.from_edges(n, np.stack([np.zeros(n - 1, dtype=np.int64), np.arange(1, n)], axis=1)))
     assert eigenvector_centrality(star)[:2].tolist() == pytest.approx([1.0, 1e5**-0.5], abs=1e-8)
     s = torch.zeros(1, star.n, dtype=torch.int64)
     s[0, 7] = 1

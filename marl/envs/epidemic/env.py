@@ -98,7 +98,7 @@ class Epidemic(NetworkedMDP):
         return FusedStep(kernel.even_step if even else kernel.step, ints, floats, work=self.n)
 
     def _stays(self, s: Tensor, a: Tensor) -> Tensor:
-        """Gives the probability that s_i stays what it is, with every product in the order of the rows, as the kernel does."""
+        """Gives the probability that s_i stays what it is, products in the order of the rows, as in the kernel."""
         through = torch.where(a == 1, self.leak, 1.0)
         source = (s == 1).double() * (through if self.mutual else 1.0)
         infects = self._rate * through[..., self._row] * source[..., self._node]

@@ -20,8 +20,8 @@ def _advance(
 ) -> None:
     """Takes one step of all agents. even: b_i w_ij is the same for all j, which is known when this is compiled.
 
-    ints: states S, mutual, then the compressed rows, start [n + 1] and node [2 E]. floats: per agent the probability to stay
-    in every state (in 0: if no neighbor infects), cost and leak, [n, S + 2]; then b_i w_ij, [n] if even, else [2 E].
+    ints: states S, mutual, then the compressed rows, start [n + 1] and node [2 E]. floats: per agent the probability to
+    stay in every state (in 0: if no neighbor infects), cost and leak, [n, S + 2]; then b_i w_ij, [n] if even, else [2 E].
 
     work: what comes out of every agent, the bits of a float. No branch depends on the state: a number is loaded before it
     is known whether it is wanted, or choosing it would be one.

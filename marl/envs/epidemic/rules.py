@@ -99,8 +99,7 @@ class ShieldByCentrality(_ShieldSome):
 
     threshold: in [0, 1], where 1 is the centrality of the most central agent; a centrality equal to it, within 1e-6, is not
     above it. See `eigenvector_centrality`.
-    Errors: `ConfigError` if the environment is no `Epidemic`, the threshold is out of range, or the centrality of this graph
-    cannot be found.
+    Errors: `ConfigError` if the environment is no `Epidemic`, the threshold is out of range, or the centrality is not found.
     """
 
     def __init__(self, env: Environment, *, threshold: float = 0.5, **run: Any):
@@ -112,17 +111,19 @@ class ShieldByCentrality(_ShieldSome):
 def eigenvector_centrality(env: Epidemic) -> Float[Tensor, "n"]:
     """Finds the eigenvector centrality of every agent, divided by the largest (Bonacich 1972).
 
-    That is the eigenvector of the largest eigenvalue of the matrix of edge weights w_ij, by power iteration from equal entries.
-    Of several parts of a graph only those with the largest eigenvalue have a centrality above 0.
+    That is the eigenvector of the largest eigenvalue of the matrix of edge weights w_ij, by power iteration from equal
+    entries. Of several parts of a graph only those with the largest eigenvalue have a centrality above 0.
 
-    Errors: `ConfigError` if it has not settled after 10,000 rounds (a long line or a large grid, where the second eigenvalue
-    is nearly as large).
+    Errors: `ConfigError` if it has not settled after 10,000 rounds (a long line or a large grid, where the second
+    eigenvalue is nearly as large).
     """
     (i, j), w = env.network.edges.T, env.weights.numpy()
     x = np.ones(env.n)
     for _ in range(MAX_ROUNDS):
-        y = np.bincount(i, w * x[j], env.n) + np.bincount(j, w * x[i], env.n)
-        largest = np.sqrt((y @ y) / (x @ x)) or 1.0  # about the largest eigenvalue
+        y = np.zeros(env.n)
+        y += np.bincount(i, w * x[j], env.n)
+        y += np.bincount(j, w * x[i], env.n)
+        largest = float(np.sqrt((y @ y) / (x @ x))) or 1.0  # about the largest eigenvalue
         y += largest / 2 * x  # or the two sides of a bipartite graph would take turns
         y /= y.max()
         if np.abs(y - x).max() <= SETTLED:
