@@ -99,7 +99,7 @@ class ShieldByCentrality(_ShieldSome):
 
     threshold: in [0, 1], where 1 is the centrality of the most central agent; a centrality equal to it, within 1e-6, is not
     above it. See `eigenvector_centrality`.
-    Errors: `ConfigError` if the environment is no `Epidemic`, the threshold is out of range, or the centrality is not found.
+    Errors: `ConfigError` if the environment is no `Epidemic`, the threshold is out of range or no centrality is found.
     """
 
     def __init__(self, env: Environment, *, threshold: float = 0.5, **run: Any):
