@@ -242,7 +242,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"weights": -0.5}, r"env.weights\[0\] must be a finite number in \[0, inf\], got -0.5"),
     (
         {"weights": [1.0, 1.0, 1.0, 2.0, 1.0, 1.0]},
-        r"env.infection\[2\] times the weight in env.weights of the edge between 2 and 3 is 1.2, but a probability is at most",
+        r"env.infection\[2\] times the weight in env.weights of the edge between 2 and 3 is 1.2, but a probability is at",
     ),
     ({"mutual": "yes"}, "env.mutual must be true or false, got 'yes'"),
     ({"waning": 1.5}, r"env.waning\[0\] must be a finite number in \[0, 1\], got 1.5"),
