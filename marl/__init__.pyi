@@ -40,6 +40,15 @@ from .envs import random_local_mdp as random_local_mdp
 from .envs.firefighters import FightAlternately as FightAlternately
 from .envs.firefighters import FightHigher as FightHigher
 from .envs.firefighters import FightLower as FightLower
+from .envs import Epidemic as Epidemic
+from .envs import LocalMDP as LocalMDP
+from .envs import WirelessAccess as WirelessAccess
+from .envs import random_local_mdp as random_local_mdp
+from .envs.epidemic import AlwaysShield as AlwaysShield
+from .envs.epidemic import NeverShield as NeverShield
+from .envs.epidemic import ShieldByCentrality as ShieldByCentrality
+from .envs.epidemic import ShieldByDegree as ShieldByDegree
+from .envs.epidemic import ShieldIfNeighborInfected as ShieldIfNeighborInfected
 from .envs.parallel import ParallelEnvironment as ParallelEnvironment
 from .envs.wireless import Aloha as Aloha
 from .envs.wireless import DedicatedMatching as DedicatedMatching

@@ -49,6 +49,7 @@ STEP = {  # what runs once per environment step
     "critics/sup_norm.py": ["BlockMaxima.update", "BlockMaxima.largest"],
     "envs/wireless/env.py": ["WirelessAccess._step", "WirelessAccess._attempt"],
     "envs/local_mdp/env.py": ["LocalMDP._transition", "LocalMDP._reward", "LocalMDP._rows"],
+    "envs/epidemic/env.py": [f"Epidemic.{name}" for name in ("_step", "_stays", "_transition", "_reward")],
     "envs/coloring/env.py": ["Coloring._transition", "Coloring._reward", "Coloring._clash"],
     "envs/firefighters/env.py": [f"Firefighters.{name}" for name in ("_step", "_transition", "_reward", "_change")],
     "policies/softmax.py": ["TabularSoftmax._logits"],

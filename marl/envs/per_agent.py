@@ -1,5 +1,6 @@
 """Some settings are one value for all agents, or a list with one for each."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,15 @@ def _listed(name: str, value: Any, length: int, of_what: str) -> list[Any]:
 
 def probabilities(name: str, value: Any, length: int, of_what: str) -> np.ndarray:
     """Returns a float64 array of `length` probabilities, from one number for all or a list with one per `of_what`."""
-    return np.array([number(f"{name}[{k}]", v, 0.0, 1.0) for k, v in enumerate(_listed(name, value, length, of_what))])
+    return numbers(name, value, length, of_what, 0.0, 1.0)
+
+
+def numbers(name: str, value: Any, length: int, of_what: str, low: float, high: float = math.inf) -> np.ndarray:
+    """Returns a float64 array of `length` numbers in [low, high], from one for all or a list with one per `of_what`."""
+    if np.isscalar(value):
+        return np.full(length, number(f"{name}[0]", value, low, high))
+    listed = _listed(name, value, length, of_what)
+    return np.array([number(f"{name}[{k}]", v, low, high) for k, v in enumerate(listed)], dtype=np.float64)
 
 
 def integers(name: str, value: Any, length: int, of_what: str, low: int) -> np.ndarray:

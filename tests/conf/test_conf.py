@@ -14,6 +14,7 @@ from marl.cli.train import compose
 from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.policy import Policy
+from marl.core.rule import Rule
 from marl.core.scheduler import Scheduler
 from marl.envs import random_local_mdp
 from marl.runs import train
@@ -45,6 +46,16 @@ def located(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+def environment_for(group: str, option: str) -> str:
+    """The option of `env` that a part is built with: itself, that of a rule's system, or the wireless network."""
+    made = located(node_of(group, option).get("_target_", "marl.core.rule.Rule"))
+    if group == "env" or not (inspect.isclass(made) and issubclass(made, Rule) and hasattr(made, "system")):
+        return option if group == "env" else "wireless"
+    targets = {path.stem: yaml.safe_load(path.read_text())["_target_"] for path in (CONF / "env").glob("*.yaml")}
+    (system,) = [name for name, target in targets.items() if located(target) is made.system]
+    return system
+
+
 def test_every_group_is_looked_at() -> None:
     assert {group for group, _ in OPTIONS} == set(build.PARTS)
     assert EXPERIMENTS
@@ -55,9 +66,9 @@ def test_every_group_is_looked_at() -> None:
 def test_every_option_builds(group: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     random_local_mdp("line:3").save("tables.npz")
-    chosen = option if group == "env" else "wireless"
+    chosen = environment_for(group, option)
     more = NEEDED.get(chosen, []) + ([] if group == "env" else NEEDED.get(option, []))
-    config = compose([f"{group}={option}", *more, *SMALL.get(chosen, [])])
+    config = compose([f"env={chosen}", f"{group}={option}", *more, *SMALL.get(chosen, [])])
     env = build.environment(config)
     trainer = build.trainer(config, env, build.replicas(config), log_every=10)
     assert isinstance(trainer, Trainer)

@@ -24,6 +24,8 @@ from marl.critics import (
 )
 from marl.envs import Coloring, Firefighters, LocalMDP, WirelessAccess, random_local_mdp
 from marl.envs.firefighters import FightAlternately, FightHigher, FightLower
+from marl.envs import Coloring, Epidemic, LocalMDP, WirelessAccess, random_local_mdp
+from marl.envs.epidemic import AlwaysShield, NeverShield, ShieldByCentrality, ShieldByDegree, ShieldIfNeighborInfected
 from marl.envs.wireless import Aloha, DedicatedMatching
 from marl.policies import (
     NeighborhoodNeural,
@@ -56,6 +58,15 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
         {"agents": 3, "levels": [1, 2, 3, 2], "spontaneous": [0.0, 0.1, 0.2, 1.0], "dousing_beside": [0.6, 0.0, 1.0, 0.3]},
         {"rows": 1, "cols": 1},
         {"agents": 4},
+    Epidemic: [
+        {
+            "graph": Network.from_edges(5, [(0, 1), (1, 2), (1, 3)]),
+            "leak": [0.2, 0.0, 1.0, 0.5, 0.3],
+            "weights": [1.0, 0.5, 0.0],
+        },
+        {"graph": "line:4", "leak": 0.3, "cost": [0.0, 0.1, 0.2, 0.3], "mutual": True, "waning": [0.1, 0.2, 0.9, 0.0]},
+        {"graph": "line:1", "waning": 0.5},
+        {"graph": "ring:4", "infection": 1.0, "leak": 1.0, "import_rate": 0.0, "recovery": [0.0, 1.0, 0.5, 0.5]},
     ],
     LocalMDP: [{"network": Network.line(3), "transition": TABLES, "reward": REWARDS}],
     TabularCritic: [
@@ -76,6 +87,11 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
     FightAlternately: [{}],
     FightHigher: [{}, {"ties": "right"}],
     FightLower: [{"ties": "parity"}],
+    NeverShield: [{}],
+    AlwaysShield: [{}],
+    ShieldIfNeighborInfected: [{}],
+    ShieldByDegree: [{}, {"threshold": 1.0}],
+    ShieldByCentrality: [{}, {"threshold": 0.8}],
     NeighborhoodNeural: [{"kappa": 1, "hidden": 3}],
     NeighborhoodSoftmax: [{"kappa": 0}, {"kappa": 1}],
     NeighborhoodTable: [{"kappa": 1}],
