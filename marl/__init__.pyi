@@ -33,9 +33,14 @@ from .critics import SharedCritic as SharedCritic
 from .critics import StateValue as StateValue
 from .critics import TabularCritic as TabularCritic
 from .envs import Coloring as Coloring
+from .envs import LoadBalancing as LoadBalancing
 from .envs import LocalMDP as LocalMDP
 from .envs import WirelessAccess as WirelessAccess
 from .envs import random_local_mdp as random_local_mdp
+from .envs.load_balancing import JoinShortestQueue as JoinShortestQueue
+from .envs.load_balancing import Keep as Keep
+from .envs.load_balancing import OverflowOnly as OverflowOnly
+from .envs.load_balancing import TwoChoices as TwoChoices
 from .envs.parallel import ParallelEnvironment as ParallelEnvironment
 from .envs.wireless import Aloha as Aloha
 from .envs.wireless import DedicatedMatching as DedicatedMatching

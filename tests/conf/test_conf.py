@@ -14,6 +14,7 @@ from marl.cli.train import compose
 from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.policy import Policy
+from marl.core.rule import Rule
 from marl.core.scheduler import Scheduler
 from marl.envs import random_local_mdp
 from marl.runs import train
@@ -44,6 +45,15 @@ def located(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+def system_of(group: str, option: str) -> str:
+    """The environment that an option is tried with: itself, that of a rule, or else the wireless network."""
+    target = located(node_of(group, option).get("_target_", "builtins.dict"))
+    if group == "env" or not (inspect.isclass(target) and issubclass(target, Rule)):
+        return option if group == "env" else "wireless"
+    (system,) = [name for part, name in OPTIONS if part == "env" and located(node_of(part, name)["_target_"]) is target.system]
+    return system
+
+
 def test_every_group_is_looked_at() -> None:
     assert {group for group, _ in OPTIONS} == set(build.PARTS)
     assert EXPERIMENTS
@@ -54,8 +64,8 @@ def test_every_group_is_looked_at() -> None:
 def test_every_option_builds(group: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     random_local_mdp("line:3").save("tables.npz")
-    chosen = option if group == "env" else "wireless"
-    more = NEEDED.get(chosen, []) + ([] if group == "env" else NEEDED.get(option, []))
+    chosen = system_of(group, option)
+    more = [f"env={chosen}", *NEEDED.get(chosen, []), *([] if group == "env" else NEEDED.get(option, []))]
     config = compose([f"{group}={option}", *more, *SMALL.get(chosen, [])])
     env = build.environment(config)
     trainer = build.trainer(config, env, build.replicas(config), log_every=10)

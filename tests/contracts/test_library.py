@@ -22,7 +22,8 @@ from marl.critics import (
     StateValue,
     TabularCritic,
 )
-from marl.envs import Coloring, LocalMDP, WirelessAccess, random_local_mdp
+from marl.envs import Coloring, LoadBalancing, LocalMDP, WirelessAccess, random_local_mdp
+from marl.envs.load_balancing import JoinShortestQueue, Keep, OverflowOnly, TwoChoices
 from marl.envs.wireless import Aloha, DedicatedMatching
 from marl.policies import (
     NeighborhoodNeural,
@@ -51,6 +52,11 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
         {"incidence": [[0, 1], [2]], "deadline": 2, "arrival": [0.0, 1.0], "success": 1.0},
     ],
     Coloring: [{"graph": "grid:2x3", "colors": 2}, {"graph": "line:1"}],
+    LoadBalancing: [
+        {"buffer": [1, 2, 3, 2], "arrival": [0.3, 0.9, 0.0, 1.0], "service": [0.5, 1.0, 0.2, 0.7], "holding": 0.1},
+        {"graph": Network.from_edges(5, [(0, 1), (0, 3), (0, 4)]), "buffer": 2},
+        {"graph": "line:1", "arrival": 0.9},
+    ],
     LocalMDP: [{"network": Network.line(3), "transition": TABLES, "reward": REWARDS}],
     TabularCritic: [
         {"kappa": 0},
@@ -67,6 +73,10 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
     StateValue: [{"kappa": kappa, "hidden": 3} for kappa in (0, 1, 2)],
     Aloha: [{"send_probability": 0.3}],
     DedicatedMatching: [{}],
+    Keep: [{}],
+    JoinShortestQueue: [{}, {"ties": "index"}],
+    OverflowOnly: [{}, {"ties": "index"}],
+    TwoChoices: [{}, {"ties": "index"}],
     NeighborhoodNeural: [{"kappa": 1, "hidden": 3}],
     NeighborhoodSoftmax: [{"kappa": 0}, {"kappa": 1}],
     NeighborhoodTable: [{"kappa": 1}],

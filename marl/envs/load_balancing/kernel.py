@@ -39,13 +39,9 @@ def step(
         j, p = ints[np.uint64(ints[1 + n + i] + a[i])], floats[n + i]
         next_s[np.uint64(j)] += np.int64(u[i, 1] < p)
         first = j * row
-        here = room_of[np.uint64(first)]
-        r[np.uint64(j)] -= p * here
+        r[np.uint64(j)] -= p * room_of[np.uint64(first)]
+        room_of[np.uint64(first)] += p * room_of[np.uint64(first + 1)]
         for k in range(first + 1, first + levels):
-            above = room_of[np.uint64(k)]
-            filled = p * above
-            room_of[np.uint64(k - 1)] = here + filled
-            here = above - filled
-        room_of[np.uint64(first + levels - 1)] = here
+            room_of[np.uint64(k)] = (1.0 - p) * room_of[np.uint64(k)] + p * room_of[np.uint64(k + 1)]
     for i in range(n):
         next_s[i] = min(next_s[i], ints[1 + i])

@@ -64,9 +64,9 @@ class JoinShortestQueue(_Looking, DeterministicRule):
 
 
 class OverflowOnly(_Looking, DeterministicRule):
-    """A dispatcher keeps its job unless its own queue is full; then it goes to the neighbor with the fewest jobs.
+    """A dispatcher keeps its job unless its own queue is full; then the job goes to the neighbor with the fewest jobs.
 
-    That neighbor may be full, too. Without neighbors every job is kept. ties: as of `JoinShortestQueue`.
+    Neighbors whose queues are full do not count; where all are, the job is kept. ties: as of `JoinShortestQueue`.
     Errors: `ConfigError` if the environment is no `LoadBalancing`.
     """
 
@@ -77,8 +77,9 @@ class OverflowOnly(_Looking, DeterministicRule):
         self.register_buffer("_buffer", self.env.buffer, persistent=False)
 
     def _choose(self, s: Tensor) -> Tensor:
-        order = self._order(s)
-        order[..., 0] = torch.where((s < self._buffer) | self._alone, -1, self._last)
+        full = s >= self._buffer
+        order = self._order(s).masked_fill(full[..., self._queues], self._last + 1)
+        order[..., 0] = full * (self._last + 1) - 1
         return order.argmin(dim=-1)
 
 
