@@ -50,7 +50,9 @@ def system_of(group: str, option: str) -> str:
     target = located(node_of(group, option).get("_target_", "builtins.dict"))
     if group == "env" or not (inspect.isclass(target) and issubclass(target, Rule)):
         return option if group == "env" else "wireless"
-    (system,) = [name for part, name in OPTIONS if part == "env" and located(node_of(part, name)["_target_"]) is target.system]
+    (system,) = [
+        name for part, name in OPTIONS if part == "env" and located(node_of(part, name)["_target_"]) is target.system
+    ]
     return system
 
 

@@ -128,7 +128,9 @@ def test_algorithm_1_is_the_same_compiled(name: str) -> None:
     env, runs = LoadBalancing(**SYSTEMS[name]), []
     for engine in ("fused", "autograd"):
         parts = env, TabularSoftmax(env, replicas=2), TabularCritic(env, kappa=1, replicas=2, storage="hash")
-        run = ScalableActorCritic(*parts, critic_scheduler=PowerLaw(0.5, 0.55), actor_scheduler=Constant(2.0), engine=engine)
+        run = ScalableActorCritic(
+            *parts, critic_scheduler=PowerLaw(0.5, 0.55), actor_scheduler=Constant(2.0), engine=engine
+        )
         run.run(200)
         runs.append(run)
     assert_equal(*runs)
@@ -137,13 +139,15 @@ def test_algorithm_1_is_the_same_compiled(name: str) -> None:
 
 def test_a_hundred_thousand_agents() -> None:
     draw = np.random.default_rng(0)
-    edges = np.concatenate([draw.integers(0, 99_990, (100_000, 2)), [[99_999, j] for j in range(30)]])  # some isolated
+    edges = np.concatenate([draw.integers(0, 99_990, (50_000, 2)), [[99_999, j] for j in range(10)]])  # many isolated
     env = LoadBalancing(Network.from_edges(100_000, edges[edges[:, 0] != edges[:, 1]]))
     s, a, u = random_inputs(env, 1, 0)
     next_s, r = env.step(s, a, u)
     form = env.fused()
     found_s, found_r = np.empty(env.n, dtype=np.int64), np.empty(env.n)
-    form.step(form.ints, form.floats, np.empty(form.work, dtype=np.int64), *(x[0].numpy() for x in (s, a, u)), found_s, found_r)
+    form.step(
+        form.ints, form.floats, np.empty(form.work, dtype=np.int64), *(x[0].numpy() for x in (s, a, u)), found_s, found_r
+    )
     assert np.array_equal(found_s, next_s[0].numpy())
     assert np.allclose(found_r, r[0].numpy(), rtol=0.0, atol=1e-12)
 

@@ -20,7 +20,7 @@ MAX_HOLDING = 1e6
 
 
 class LoadBalancing(NetworkedMDP):
-    """Agent i is a dispatcher with a server and a queue of s_i <= B_i jobs, and hands jobs to its own queue or a neighbor's.
+    """Agent i is a dispatcher with a server and a queue of s_i <= B_i jobs, and hands jobs to its own queue or a neighbor.
 
     Action 0 keeps the job, action k hands it to the k-th neighbor (increasing). In a slot,
     1. every server with s_i > 0 finishes one job with probability mu_i;
@@ -30,8 +30,8 @@ class LoadBalancing(NetworkedMDP):
     that stood there when the slot began. Given (s, a) jobs of different queues come from different dispatchers, so next
     states are independent over agents.
 
-    graph: see `marl.envs.graph`. buffer: B_i, at least 1; arrival: lam_i, service: mu_i, probabilities per slot; each one for
-    all agents or a list. holding: h, per job and slot, from 0 to 1e6. A run starts with empty queues.
+    graph: see `marl.envs.graph`. buffer: B_i, at least 1; arrival: lam_i, service: mu_i, probabilities per slot; each is one
+    for all agents or a list. holding: h, per job and slot, from 0 to 1e6. A run starts with empty queues.
 
     Attributes: buffer, arrival, service [n]; holding; queues [n, A], the queue that an action hands to (oneself for actions
     that do not exist). Uniforms per agent and step: service, arrival.
@@ -56,12 +56,14 @@ class LoadBalancing(NetworkedMDP):
         states, actions = 1 + int(self.buffer.max()), int(num_actions.max())
         if n * states * actions > MAX_MASK:
             raise ConfigError(
-                f"env.buffer={states - 1} gives {n} agents up to {states} states and {actions} actions each: too many to list; "
-                "choose smaller buffers or a graph without such hubs"
+                f"env.buffer={states - 1} gives {n} agents up to {states} states and {actions} actions each: too many to "
+                "list; choose smaller buffers or a graph without such hubs"
             )
         self.queues = _queues(network, actions)
         self._row, self._me = torch.arange(n) * actions, torch.arange(n)
-        self._rooms = self.buffer[:, None] - torch.arange(states)  # room left in every state, negative if there is none such
+        self._rooms = self.buffer[:, None] - torch.arange(
+            states
+        )  # room left in every state, negative if there is none such
         self._near, mask, _ = network.neighborhood(1)
         self._arriving = self.arrival[self._near] * mask
         alone = len(network.edges) == 0

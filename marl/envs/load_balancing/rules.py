@@ -86,9 +86,9 @@ class OverflowOnly(_Looking, DeterministicRule):
 class TwoChoices(_Looking):
     """This is the power of two random choices: of two different queues of N_i, drawn evenly, a job joins the shorter one.
 
-    One's own queue is among those drawn from; `ties` are broken as by `JoinShortestQueue`. So a queue that comes before c of
+    One's own queue is among those drawn from; ties are broken as by `JoinShortestQueue`. So a queue that comes before c of
     the m queues of N_i is joined with probability 2 c / (m (m - 1)). Without neighbors jobs are kept.
-    Source: Mitzenmacher 2001. Errors: `ConfigError` if the environment is no `LoadBalancing`.
+    ties: as of `JoinShortestQueue`. Source: Mitzenmacher 2001. Errors: `ConfigError` if the environment is no `LoadBalancing`.
     """
 
     _size: Tensor
