@@ -30,7 +30,7 @@ class LoadBalancing(NetworkedMDP):
     that stood there when the slot began. Given (s, a) jobs of different queues come from different dispatchers, so next
     states are independent over agents.
 
-    graph: see `marl.envs.graph`. buffer: B_i, at least 1; arrival: lam_i, service: mu_i, probabilities per slot; each is one
+    graph: see `marl.envs.graph`. buffer: B_i, at least 1; arrival: lam_i, service: mu_i, probabilities per slot; each one
     for all agents or a list. holding: h, per job and slot, from 0 to 1e6. A run starts with empty queues.
 
     Attributes: buffer, arrival, service [n]; holding; queues [n, A], the queue that an action hands to (oneself for actions

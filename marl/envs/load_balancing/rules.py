@@ -88,7 +88,8 @@ class TwoChoices(_Looking):
 
     One's own queue is among those drawn from; ties are broken as by `JoinShortestQueue`. So a queue that comes before c of
     the m queues of N_i is joined with probability 2 c / (m (m - 1)). Without neighbors jobs are kept.
-    ties: as of `JoinShortestQueue`. Source: Mitzenmacher 2001. Errors: `ConfigError` if the environment is no `LoadBalancing`.
+    ties: as of `JoinShortestQueue`. Source: Mitzenmacher 2001.
+    Errors: `ConfigError` if the environment is no `LoadBalancing`.
     """
 
     _size: Tensor
