@@ -49,6 +49,14 @@ from .envs.epidemic import NeverShield as NeverShield
 from .envs.epidemic import ShieldByCentrality as ShieldByCentrality
 from .envs.epidemic import ShieldByDegree as ShieldByDegree
 from .envs.epidemic import ShieldIfNeighborInfected as ShieldIfNeighborInfected
+from .envs import LoadBalancing as LoadBalancing
+from .envs import LocalMDP as LocalMDP
+from .envs import WirelessAccess as WirelessAccess
+from .envs import random_local_mdp as random_local_mdp
+from .envs.load_balancing import JoinShortestQueue as JoinShortestQueue
+from .envs.load_balancing import Keep as Keep
+from .envs.load_balancing import OverflowOnly as OverflowOnly
+from .envs.load_balancing import TwoChoices as TwoChoices
 from .envs.parallel import ParallelEnvironment as ParallelEnvironment
 from .envs.wireless import Aloha as Aloha
 from .envs.wireless import DedicatedMatching as DedicatedMatching

@@ -53,6 +53,14 @@ def environment_for(group: str, option: str) -> str:
         return option if group == "env" else "wireless"
     targets = {path.stem: yaml.safe_load(path.read_text())["_target_"] for path in (CONF / "env").glob("*.yaml")}
     (system,) = [name for name, target in targets.items() if located(target) is made.system]
+def system_of(group: str, option: str) -> str:
+    """The environment that an option is tried with: itself, that of a rule, or else the wireless network."""
+    target = located(node_of(group, option).get("_target_", "builtins.dict"))
+    if group == "env" or not (inspect.isclass(target) and issubclass(target, Rule)):
+        return option if group == "env" else "wireless"
+    (system,) = [
+        name for part, name in OPTIONS if part == "env" and located(node_of(part, name)["_target_"]) is target.system
+    ]
     return system
 
 
@@ -69,6 +77,9 @@ def test_every_option_builds(group: str, option: str, tmp_path: Path, monkeypatc
     chosen = environment_for(group, option)
     more = NEEDED.get(chosen, []) + ([] if group == "env" else NEEDED.get(option, []))
     config = compose([f"env={chosen}", f"{group}={option}", *more, *SMALL.get(chosen, [])])
+    chosen = system_of(group, option)
+    more = [f"env={chosen}", *NEEDED.get(chosen, []), *([] if group == "env" else NEEDED.get(option, []))]
+    config = compose([f"{group}={option}", *more, *SMALL.get(chosen, [])])
     env = build.environment(config)
     trainer = build.trainer(config, env, build.replicas(config), log_every=10)
     assert isinstance(trainer, Trainer)

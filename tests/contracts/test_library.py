@@ -26,6 +26,8 @@ from marl.envs import Coloring, Firefighters, LocalMDP, WirelessAccess, random_l
 from marl.envs.firefighters import FightAlternately, FightHigher, FightLower
 from marl.envs import Coloring, Epidemic, LocalMDP, WirelessAccess, random_local_mdp
 from marl.envs.epidemic import AlwaysShield, NeverShield, ShieldByCentrality, ShieldByDegree, ShieldIfNeighborInfected
+from marl.envs import Coloring, LoadBalancing, LocalMDP, WirelessAccess, random_local_mdp
+from marl.envs.load_balancing import JoinShortestQueue, Keep, OverflowOnly, TwoChoices
 from marl.envs.wireless import Aloha, DedicatedMatching
 from marl.policies import (
     NeighborhoodNeural,
@@ -67,6 +69,10 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
         {"graph": "line:4", "leak": 0.3, "cost": [0.0, 0.1, 0.2, 0.3], "mutual": True, "waning": [0.1, 0.2, 0.9, 0.0]},
         {"graph": "line:1", "waning": 0.5},
         {"graph": "ring:4", "infection": 1.0, "leak": 1.0, "import_rate": 0.0, "recovery": [0.0, 1.0, 0.5, 0.5]},
+    LoadBalancing: [
+        {"buffer": [1, 2, 3, 2], "arrival": [0.3, 0.9, 0.0, 1.0], "service": [0.5, 1.0, 0.2, 0.7], "holding": 0.1},
+        {"graph": Network.from_edges(5, [(0, 1), (0, 3), (0, 4)]), "buffer": 2},
+        {"graph": "line:1", "arrival": 0.9},
     ],
     LocalMDP: [{"network": Network.line(3), "transition": TABLES, "reward": REWARDS}],
     TabularCritic: [
@@ -92,6 +98,10 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
     ShieldIfNeighborInfected: [{}],
     ShieldByDegree: [{}, {"threshold": 1.0}],
     ShieldByCentrality: [{}, {"threshold": 0.8}],
+    Keep: [{}],
+    JoinShortestQueue: [{}, {"ties": "index"}],
+    OverflowOnly: [{}, {"ties": "index"}],
+    TwoChoices: [{}, {"ties": "index"}],
     NeighborhoodNeural: [{"kappa": 1, "hidden": 3}],
     NeighborhoodSoftmax: [{"kappa": 0}, {"kappa": 1}],
     NeighborhoodTable: [{"kappa": 1}],
