@@ -22,7 +22,8 @@ from marl.critics import (
     StateValue,
     TabularCritic,
 )
-from marl.envs import Coloring, LocalMDP, WirelessAccess, random_local_mdp
+from marl.envs import Coloring, LocalMDP, Scheduling, WirelessAccess, random_local_mdp
+from marl.envs.scheduling import LocalLongestQueueFirst, LongestQueueFirst, MaxWeight, QueueBasedAccess, SlottedAloha
 from marl.envs.wireless import Aloha, DedicatedMatching
 from marl.policies import (
     NeighborhoodNeural,
@@ -51,6 +52,16 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
         {"incidence": [[0, 1], [2]], "deadline": 2, "arrival": [0.0, 1.0], "success": 1.0},
     ],
     Coloring: [{"graph": "grid:2x3", "colors": 2}, {"graph": "line:1"}],
+    Scheduling: [
+        {
+            "graph": "line:5",
+            "buffer": [2, 1, 3, 1, 2],
+            "arrival": [0.1, 0.5, 0.2, 0.0, 1.0],
+            "success": [0.8, 1.0, 0.5, 0.7, 0.9],
+        },
+        {"graph": "ring:4", "buffer": 2},
+        {"graph": "line:1", "arrival": 1.0},
+    ],
     LocalMDP: [{"network": Network.line(3), "transition": TABLES, "reward": REWARDS}],
     TabularCritic: [
         {"kappa": 0},
@@ -67,6 +78,11 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
     StateValue: [{"kappa": kappa, "hidden": 3} for kappa in (0, 1, 2)],
     Aloha: [{"send_probability": 0.3}],
     DedicatedMatching: [{}],
+    SlottedAloha: [{"send_probability": 0.3}],
+    QueueBasedAccess: [{}, {"weight": 1.0, "offset": 40.0}],
+    LocalLongestQueueFirst: [{}],
+    LongestQueueFirst: [{}],
+    MaxWeight: [{}],
     NeighborhoodNeural: [{"kappa": 1, "hidden": 3}],
     NeighborhoodSoftmax: [{"kappa": 0}, {"kappa": 1}],
     NeighborhoodTable: [{"kappa": 1}],
