@@ -14,8 +14,8 @@ from marl.cli.train import compose
 from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.policy import Policy
-from marl.core.scheduler import Scheduler
 from marl.core.rule import Rule
+from marl.core.scheduler import Scheduler
 from marl.envs import random_local_mdp
 from marl.runs import train
 from marl.runs.settings import KEYS

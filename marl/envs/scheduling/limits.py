@@ -66,11 +66,11 @@ def _packed(rows: np.ndarray, gain: np.ndarray) -> float:
     table = np.vstack([np.column_stack([rows, np.ones(count)]), np.append(-gain, 0.0)])
     outside, basis = np.arange(n), n + np.arange(count)
     while (entering := np.flatnonzero(table[-1, :-1] < -_ROUNDING)).size:
-        column = entering[outside[entering].argmin()]
+        column = int(entering[outside[entering].argmin()])
         able = np.flatnonzero(table[:-1, column] > _ROUNDING)
         ratio = table[able, -1] / table[able, column]
         least = able[ratio <= ratio.min() + _ROUNDING]
-        row = least[basis[least].argmin()]
+        row = int(least[basis[least].argmin()])
         outside[column], basis[row] = basis[row], outside[column]
         _pivot(table, row, column)
     return float(table[-1, -1])
