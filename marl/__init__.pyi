@@ -35,6 +35,7 @@ from .critics import TabularCritic as TabularCritic
 from .envs import Coloring as Coloring
 from .envs import Firefighters as Firefighters
 from .envs import LocalMDP as LocalMDP
+from .envs import Scheduling as Scheduling
 from .envs import WirelessAccess as WirelessAccess
 from .envs import random_local_mdp as random_local_mdp
 from .envs.firefighters import FightAlternately as FightAlternately
@@ -58,6 +59,11 @@ from .envs.load_balancing import Keep as Keep
 from .envs.load_balancing import OverflowOnly as OverflowOnly
 from .envs.load_balancing import TwoChoices as TwoChoices
 from .envs.parallel import ParallelEnvironment as ParallelEnvironment
+from .envs.scheduling import LocalLongestQueueFirst as LocalLongestQueueFirst
+from .envs.scheduling import LongestQueueFirst as LongestQueueFirst
+from .envs.scheduling import MaxWeight as MaxWeight
+from .envs.scheduling import QueueBasedAccess as QueueBasedAccess
+from .envs.scheduling import SlottedAloha as SlottedAloha
 from .envs.wireless import Aloha as Aloha
 from .envs.wireless import DedicatedMatching as DedicatedMatching
 from .kernels.arguments import FusedStep as FusedStep

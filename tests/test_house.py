@@ -52,6 +52,10 @@ STEP = {  # what runs once per environment step
     "envs/epidemic/env.py": [f"Epidemic.{name}" for name in ("_step", "_stays", "_transition", "_reward")],
     "envs/coloring/env.py": ["Coloring._transition", "Coloring._reward", "Coloring._clash"],
     "envs/firefighters/env.py": [f"Firefighters.{name}" for name in ("_step", "_transition", "_reward", "_change")],
+    "envs/scheduling/env.py": [
+        *(f"Scheduling.{name}" for name in ("_step", "_reward", "_chance", "_paid")),
+        "over_neighbors",
+    ],
     "policies/softmax.py": ["TabularSoftmax._logits"],
     "policies/state_independent.py": ["StateIndependentSoftmax._logits"],
     "policies/random_table.py": ["RandomTable._logits"],

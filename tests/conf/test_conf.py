@@ -70,6 +70,15 @@ def test_every_group_is_looked_at() -> None:
     assert set(compose([])) == {*build.PARTS, *KEYS}
 
 
+def environment_for(group: str, option: str) -> str:
+    """The option of `env` that a part is built on: a rule's own system, the wireless network of all others."""
+    target = located(node_of(group, option)["_target_"])
+    if not (isinstance(target, type) and issubclass(target, Rule)):
+        return "wireless"
+    (env,) = [x for g, x in OPTIONS if g == "env" and located(node_of(g, x)["_target_"]) is target.system]
+    return env
+
+
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_builds(group: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -80,6 +89,9 @@ def test_every_option_builds(group: str, option: str, tmp_path: Path, monkeypatc
     chosen = system_of(group, option)
     more = [f"env={chosen}", *NEEDED.get(chosen, []), *([] if group == "env" else NEEDED.get(option, []))]
     config = compose([f"{group}={option}", *more, *SMALL.get(chosen, [])])
+    chosen = option if group == "env" else environment_for(group, option)
+    more = NEEDED.get(chosen, []) + ([] if group == "env" else NEEDED.get(option, []))
+    config = compose([f"env={chosen}", f"{group}={option}", *more, *SMALL.get(chosen, [])])
     env = build.environment(config)
     trainer = build.trainer(config, env, build.replicas(config), log_every=10)
     assert isinstance(trainer, Trainer)

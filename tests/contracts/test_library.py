@@ -28,6 +28,8 @@ from marl.envs import Coloring, Epidemic, LocalMDP, WirelessAccess, random_local
 from marl.envs.epidemic import AlwaysShield, NeverShield, ShieldByCentrality, ShieldByDegree, ShieldIfNeighborInfected
 from marl.envs import Coloring, LoadBalancing, LocalMDP, WirelessAccess, random_local_mdp
 from marl.envs.load_balancing import JoinShortestQueue, Keep, OverflowOnly, TwoChoices
+from marl.envs import Coloring, LocalMDP, Scheduling, WirelessAccess, random_local_mdp
+from marl.envs.scheduling import LocalLongestQueueFirst, LongestQueueFirst, MaxWeight, QueueBasedAccess, SlottedAloha
 from marl.envs.wireless import Aloha, DedicatedMatching
 from marl.policies import (
     NeighborhoodNeural,
@@ -73,6 +75,15 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
         {"buffer": [1, 2, 3, 2], "arrival": [0.3, 0.9, 0.0, 1.0], "service": [0.5, 1.0, 0.2, 0.7], "holding": 0.1},
         {"graph": Network.from_edges(5, [(0, 1), (0, 3), (0, 4)]), "buffer": 2},
         {"graph": "line:1", "arrival": 0.9},
+    Scheduling: [
+        {
+            "graph": "line:5",
+            "buffer": [2, 1, 3, 1, 2],
+            "arrival": [0.1, 0.5, 0.2, 0.0, 1.0],
+            "success": [0.8, 1.0, 0.5, 0.7, 0.9],
+        },
+        {"graph": "ring:4", "buffer": 2},
+        {"graph": "line:1", "arrival": 1.0},
     ],
     LocalMDP: [{"network": Network.line(3), "transition": TABLES, "reward": REWARDS}],
     TabularCritic: [
@@ -102,6 +113,11 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
     JoinShortestQueue: [{}, {"ties": "index"}],
     OverflowOnly: [{}, {"ties": "index"}],
     TwoChoices: [{}, {"ties": "index"}],
+    SlottedAloha: [{"send_probability": 0.3}],
+    QueueBasedAccess: [{}, {"weight": 1.0, "offset": 40.0}],
+    LocalLongestQueueFirst: [{}],
+    LongestQueueFirst: [{}],
+    MaxWeight: [{}],
     NeighborhoodNeural: [{"kappa": 1, "hidden": 3}],
     NeighborhoodSoftmax: [{"kappa": 0}, {"kappa": 1}],
     NeighborhoodTable: [{"kappa": 1}],
