@@ -34,9 +34,13 @@ from .critics import StateValue as StateValue
 from .critics import TabularCritic as TabularCritic
 from .envs import Coloring as Coloring
 from .envs import LocalMDP as LocalMDP
+from .envs import SysAdmin as SysAdmin
 from .envs import WirelessAccess as WirelessAccess
 from .envs import random_local_mdp as random_local_mdp
 from .envs.parallel import ParallelEnvironment as ParallelEnvironment
+from .envs.sysadmin import RebootByTurns as RebootByTurns
+from .envs.sysadmin import RebootIfDead as RebootIfDead
+from .envs.sysadmin import RebootIfNotGood as RebootIfNotGood
 from .envs.wireless import Aloha as Aloha
 from .envs.wireless import DedicatedMatching as DedicatedMatching
 from .kernels.arguments import FusedStep as FusedStep

@@ -50,6 +50,7 @@ STEP = {  # what runs once per environment step
     "envs/wireless/env.py": ["WirelessAccess._step", "WirelessAccess._attempt"],
     "envs/local_mdp/env.py": ["LocalMDP._transition", "LocalMDP._reward", "LocalMDP._rows"],
     "envs/coloring/env.py": ["Coloring._transition", "Coloring._reward", "Coloring._clash"],
+    "envs/sysadmin/env.py": [f"SysAdmin.{name}" for name in ("_step", "_reward", "_rebooted", "_chances")],
     "policies/softmax.py": ["TabularSoftmax._logits"],
     "policies/state_independent.py": ["StateIndependentSoftmax._logits"],
     "policies/random_table.py": ["RandomTable._logits"],

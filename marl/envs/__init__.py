@@ -1,13 +1,15 @@
 """Every system has its environment in a folder of its own.
 
 A folder has `env` (the law and the sampler), `kernel` (its compiled step) and, where there are some, `rules` (its own
-heuristics as policies) and `limits` (what can be had at most). `graph` makes networks from their names; `parallel` hands
+heuristics as policies) and `limits` (what can be had at most). `graph` makes networks from their names, `incidence` neighbors of
+those who share something; `parallel` hands
 environments to other libraries.
 """
 
 from marl.envs.coloring import Coloring
 from marl.envs.graph import graph
 from marl.envs.local_mdp import LocalMDP, local_mdp_from_file, random_local_mdp
+from marl.envs.sysadmin import SysAdmin
 from marl.envs.wireless import WirelessAccess
 
-__all__ = ["Coloring", "LocalMDP", "WirelessAccess", "graph", "local_mdp_from_file", "random_local_mdp"]
+__all__ = ["Coloring", "LocalMDP", "SysAdmin", "WirelessAccess", "graph", "local_mdp_from_file", "random_local_mdp"]

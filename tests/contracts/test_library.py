@@ -22,7 +22,8 @@ from marl.critics import (
     StateValue,
     TabularCritic,
 )
-from marl.envs import Coloring, LocalMDP, WirelessAccess, random_local_mdp
+from marl.envs import Coloring, LocalMDP, SysAdmin, WirelessAccess, random_local_mdp
+from marl.envs.sysadmin import RebootByTurns, RebootIfDead, RebootIfNotGood
 from marl.envs.wireless import Aloha, DedicatedMatching
 from marl.policies import (
     NeighborhoodNeural,
@@ -41,6 +42,7 @@ from marl.testing import check_critic, check_environment, check_policy, check_sc
 USERS: dict[str, Any] = {"incidence": [[0], [0, 1], [1, 2], [2, 3], [3]], "deadline": [2, 1, 2, 1, 2]}
 """Five users on a line, of different numbers of states and actions."""
 TABLES, REWARDS = random_local_mdp("line:3", [2, 3, 2], [2, 1, 3], private_actions=False, reward_low=-1.0).as_tables()
+RATES: dict[str, Any] = {"p_fail": [0.4, 0.9, 0.0, 0.5, 1.0], "p_load": [0.6, 0.3, 1.0, 0.0, 0.5]}
 
 CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are made with
     WirelessAccess: [
@@ -51,6 +53,11 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
         {"incidence": [[0, 1], [2]], "deadline": 2, "arrival": [0.0, 1.0], "success": 1.0},
     ],
     Coloring: [{"graph": "grid:2x3", "colors": 2}, {"graph": "line:1"}],
+    SysAdmin: [
+        {"graph": Network.from_edges(5, [(0, 1), (1, 2), (2, 3)]), "crews": [[0], [0, 1], [1, 2], [0], [2]], **RATES},
+        {"graph": "ring:4", "p_fail": [0.1, 0.2, 0.6, 0.4]},
+        {"graph": "line:4", "crews": "own"},
+    ],
     LocalMDP: [{"network": Network.line(3), "transition": TABLES, "reward": REWARDS}],
     TabularCritic: [
         {"kappa": 0},
@@ -67,6 +74,9 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
     StateValue: [{"kappa": kappa, "hidden": 3} for kappa in (0, 1, 2)],
     Aloha: [{"send_probability": 0.3}],
     DedicatedMatching: [{}],
+    RebootIfDead: [{}],
+    RebootIfNotGood: [{}, {"spare_jobs": True}],
+    RebootByTurns: [{}, {"need": "not_good", "spare_jobs": True}],
     NeighborhoodNeural: [{"kappa": 1, "hidden": 3}],
     NeighborhoodSoftmax: [{"kappa": 0}, {"kappa": 1}],
     NeighborhoodTable: [{"kappa": 1}],
