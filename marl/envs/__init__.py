@@ -1,9 +1,8 @@
 """Every system has its environment in a folder of its own.
 
 A folder has `env` (the law and the sampler), `kernel` (its compiled step) and, where there are some, `rules` (its own
-heuristics as policies) and `limits` (what can be had at most). `graph` makes networks from their names, `incidence` neighbors of
-those who share something; `parallel` hands
-environments to other libraries.
+heuristics as policies) and `limits` (what can be had at most). `graph` makes networks from their names, `incidence` reads
+who reaches what is shared; `parallel` hands environments to other libraries.
 """
 
 from marl.envs.coloring import Coloring

@@ -1,14 +1,18 @@
 """Crews reach machines through an incidence: a short name or a number stands for the usual ones, or lists of one's own."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from marl.core.checks import integer
 from marl.core.errors import ConfigError
+from marl.core.files import located
 from marl.core.network import Network
 from marl.envs.incidence import Incidence, Words, listed
 
+ALLOWED = "edges, own, a number of crews, a list with the crews of every machine, or the path of a JSON file of one"
 WORDS = Words("env.crews", "machine", "crew", "a crew")
 
 
@@ -29,8 +33,8 @@ def reached_crews(crews: Any, graph: Network) -> Incidence:
         if count > n:
             raise ConfigError(f"env.crews={count} are more crews than the {n} machines; env.crews=own gives each its own")
         return [[i * count // n] for i in range(n)]
-    if crews is None:
-        raise ConfigError("env.crews must be own, edges, a number of crews, lists of crews or a JSON file of them, got None")
+    if crews is None or (isinstance(crews, (str, Path)) and not os.path.exists(located(crews))):
+        raise ConfigError(f"env.crews must be {ALLOWED}, got {crews!r}")
     incidence = listed(crews, WORDS)
     if len(incidence) != n:
         raise ConfigError(f"env.crews needs {n} lists of crews, one for each machine, got {len(incidence)}")

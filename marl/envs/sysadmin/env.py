@@ -91,8 +91,8 @@ class SysAdmin(NetworkedMDP):
         num_actions = 1 + np.array([len(reached) for reached in self.crews])
         if n * 9 * int(num_actions.max()) > MAX_MASK:
             raise ConfigError(
-                f"env.crews lets a machine call {size(int(num_actions.max()) - 1)} crews, too many to list for {n} machines; "
-                "give every machine fewer crews"
+                f"env.crews lets a machine call {size(int(num_actions.max()) - 1)} crews, too many to list for {n} "
+                "machines; choose env.crews=own, or lists that give every machine fewer"
             )
         self.target = _targets(self.crews, num_actions, self.num_crews)
         self._row, self._machine = torch.arange(n) * self.target.shape[1], torch.arange(n)
@@ -101,7 +101,8 @@ class SysAdmin(NetworkedMDP):
             Network(n, np.concatenate([self.graph.edges, shared])),
             num_states=torch.full((n,), 9),
             num_actions=torch.from_numpy(num_actions),
-            action_mask=(self.target < self.num_crews)[:, None, :].repeat(1, 9, 1) | (torch.arange(self.target.shape[1]) == 0),
+            action_mask=(self.target < self.num_crews)[:, None, :].repeat(1, 9, 1)
+            | (torch.arange(self.target.shape[1]) == 0),
             num_uniforms=2,
             reward_range=(0.0, 1.0),
             private_actions=len(shared) == 0,
@@ -159,7 +160,7 @@ class SysAdmin(NetworkedMDP):
 
 
 def _targets(crews: list[list[int]], num_actions: np.ndarray, none: int) -> Tensor:
-    """Gives the crew that every action of a machine calls, [n, A]; `none` for waiting and for actions that are not there."""
+    """Gives the crew that every action of a machine calls, [n, A]; `none` for waiting and for padding."""
     target = np.full((len(crews), int(num_actions.max())), none, dtype=np.int64)
     action = np.arange(target.shape[1])
     target[(action > 0) & (action < num_actions[:, None])] = np.concatenate([np.array(reached) for reached in crews])

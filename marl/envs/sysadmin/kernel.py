@@ -41,8 +41,10 @@ def step(
         work[np.uint64(status + i)] = (np.int64(s[i] > 2) - dead) | (dead << 32)
     for i in range(n):
         beside = np.int64(0)
-        for k in range(ints[np.uint64(start + i)], ints[np.uint64(start + i + 1)]):
-            beside += work[np.uint64(status + ints[np.uint64(neighbors + k)])]
+        k, stop = np.uint64(neighbors + ints[np.uint64(start + i)]), np.uint64(neighbors + ints[np.uint64(start + i + 1)])
+        while k < stop:
+            beside += work[np.uint64(status + ints[k])]
+            k += np.uint64(1)
         own, now = 8 * i, s[i]
         faulty, dead = np.float64(beside & 0xFFFFFFFF), np.float64(beside >> 32)
         influence = faulty * floats[np.uint64(own + 5)] + dead * floats[np.uint64(own + 6)]

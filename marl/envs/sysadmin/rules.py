@@ -1,6 +1,6 @@
 """The rules that administrators go by are policies here; nothing in them is learned."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Bool
