@@ -41,13 +41,13 @@ def step(
         work[np.uint64(status + i)] = (np.int64(s[i] > 2) - dead) | (dead << 32)
     for i in range(n):
         beside = np.int64(0)
-        k, stop = np.uint64(neighbors + ints[np.uint64(start + i)]), np.uint64(neighbors + ints[np.uint64(start + i + 1)])
-        while k < stop:
-            beside += work[np.uint64(status + ints[k])]
-            k += np.uint64(1)
+        at, stop = np.uint64(neighbors + ints[np.uint64(start + i)]), np.uint64(neighbors + ints[np.uint64(start + i + 1)])
+        while at < stop:
+            beside += work[np.uint64(status + ints[at])]
+            at += np.uint64(1)
         own, now = 8 * i, s[i]
-        faulty, dead = np.float64(beside & 0xFFFFFFFF), np.float64(beside >> 32)
-        influence = faulty * floats[np.uint64(own + 5)] + dead * floats[np.uint64(own + 6)]
+        by_faulty, by_dead = floats[np.uint64(own + 5)], floats[np.uint64(own + 6)]
+        influence = np.float64(beside & 0xFFFFFFFF) * by_faulty + np.float64(beside >> 32) * by_dead
         level = np.int64(now > 2) + np.int64(now > 5)
         code = ints[np.uint64(2 + now)]
         worse = np.int64(u[i, 0] < floats[np.uint64(own + 3 + level)] + influence) & np.int64(level < 2)
