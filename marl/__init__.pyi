@@ -43,6 +43,7 @@ from .envs.firefighters import FightHigher as FightHigher
 from .envs.firefighters import FightLower as FightLower
 from .envs import Epidemic as Epidemic
 from .envs import LocalMDP as LocalMDP
+from .envs import SysAdmin as SysAdmin
 from .envs import WirelessAccess as WirelessAccess
 from .envs import random_local_mdp as random_local_mdp
 from .envs.epidemic import AlwaysShield as AlwaysShield
@@ -64,6 +65,9 @@ from .envs.scheduling import LongestQueueFirst as LongestQueueFirst
 from .envs.scheduling import MaxWeight as MaxWeight
 from .envs.scheduling import QueueBasedAccess as QueueBasedAccess
 from .envs.scheduling import SlottedAloha as SlottedAloha
+from .envs.sysadmin import RebootByTurns as RebootByTurns
+from .envs.sysadmin import RebootIfDead as RebootIfDead
+from .envs.sysadmin import RebootIfNotGood as RebootIfNotGood
 from .envs.wireless import Aloha as Aloha
 from .envs.wireless import DedicatedMatching as DedicatedMatching
 from .kernels.arguments import FusedStep as FusedStep

@@ -56,6 +56,7 @@ STEP = {  # what runs once per environment step
         *(f"Scheduling.{name}" for name in ("_step", "_reward", "_chance", "_paid")),
         "over_neighbors",
     ],
+    "envs/sysadmin/env.py": [f"SysAdmin.{name}" for name in ("_step", "_reward", "_rebooted", "_chances")],
     "policies/softmax.py": ["TabularSoftmax._logits"],
     "policies/state_independent.py": ["StateIndependentSoftmax._logits"],
     "policies/random_table.py": ["RandomTable._logits"],

@@ -1,8 +1,8 @@
 """Every system has its environment in a folder of its own.
 
 A folder has `env` (the law and the sampler), `kernel` (its compiled step) and, where there are some, `rules` (its own
-heuristics as policies) and `limits` (what can be had at most). `graph` makes networks from their names; `parallel` hands
-environments to other libraries.
+heuristics as policies) and `limits` (what can be had at most). `graph` makes networks from their names, `incidence` reads
+who reaches what is shared; `parallel` hands environments to other libraries.
 """
 
 from marl.envs.coloring import Coloring
@@ -18,3 +18,7 @@ __all__ = ["Coloring", "Firefighters", "LocalMDP", "WirelessAccess", "graph", "l
 __all__ = ["Coloring", "Epidemic", "LocalMDP", "WirelessAccess", "graph", "local_mdp_from_file", "random_local_mdp"]
 __all__ = ["Coloring", "LoadBalancing", "LocalMDP", "WirelessAccess", "graph", "local_mdp_from_file", "random_local_mdp"]
 __all__ = ["Coloring", "LocalMDP", "Scheduling", "WirelessAccess", "graph", "local_mdp_from_file", "random_local_mdp"]
+from marl.envs.sysadmin import SysAdmin
+from marl.envs.wireless import WirelessAccess
+
+__all__ = ["Coloring", "LocalMDP", "SysAdmin", "WirelessAccess", "graph", "local_mdp_from_file", "random_local_mdp"]
