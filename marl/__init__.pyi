@@ -34,9 +34,13 @@ from .critics import StateValue as StateValue
 from .critics import TabularCritic as TabularCritic
 from .envs import Coloring as Coloring
 from .envs import LocalMDP as LocalMDP
+from .envs import TrafficSignals as TrafficSignals
 from .envs import WirelessAccess as WirelessAccess
 from .envs import random_local_mdp as random_local_mdp
 from .envs.parallel import ParallelEnvironment as ParallelEnvironment
+from .envs.traffic import FixedTime as FixedTime
+from .envs.traffic import LongestQueue as LongestQueue
+from .envs.traffic import MaxPressure as MaxPressure
 from .envs.wireless import Aloha as Aloha
 from .envs.wireless import DedicatedMatching as DedicatedMatching
 from .kernels.arguments import FusedStep as FusedStep

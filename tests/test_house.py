@@ -50,6 +50,7 @@ STEP = {  # what runs once per environment step
     "envs/wireless/env.py": ["WirelessAccess._step", "WirelessAccess._attempt"],
     "envs/local_mdp/env.py": ["LocalMDP._transition", "LocalMDP._reward", "LocalMDP._rows"],
     "envs/coloring/env.py": ["Coloring._transition", "Coloring._reward", "Coloring._clash"],
+    "envs/traffic/env.py": [f"TrafficSignals.{name}" for name in ("_step", "_moves", "_signal", "_arriving", "_reward")],
     "policies/softmax.py": ["TabularSoftmax._logits"],
     "policies/state_independent.py": ["StateIndependentSoftmax._logits"],
     "policies/random_table.py": ["RandomTable._logits"],

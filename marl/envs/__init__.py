@@ -8,6 +8,7 @@ environments to other libraries.
 from marl.envs.coloring import Coloring
 from marl.envs.graph import graph
 from marl.envs.local_mdp import LocalMDP, local_mdp_from_file, random_local_mdp
+from marl.envs.traffic import TrafficSignals
 from marl.envs.wireless import WirelessAccess
 
-__all__ = ["Coloring", "LocalMDP", "WirelessAccess", "graph", "local_mdp_from_file", "random_local_mdp"]
+__all__ = ["Coloring", "LocalMDP", "TrafficSignals", "WirelessAccess", "graph", "local_mdp_from_file", "random_local_mdp"]

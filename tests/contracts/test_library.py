@@ -22,7 +22,8 @@ from marl.critics import (
     StateValue,
     TabularCritic,
 )
-from marl.envs import Coloring, LocalMDP, WirelessAccess, random_local_mdp
+from marl.envs import Coloring, LocalMDP, TrafficSignals, WirelessAccess, random_local_mdp
+from marl.envs.traffic import FixedTime, LongestQueue, MaxPressure
 from marl.envs.wireless import Aloha, DedicatedMatching
 from marl.policies import (
     NeighborhoodNeural,
@@ -40,6 +41,13 @@ from marl.testing import check_critic, check_environment, check_policy, check_sc
 
 USERS: dict[str, Any] = {"incidence": [[0], [0, 1], [1, 2], [2, 3], [3]], "deadline": [2, 1, 2, 1, 2]}
 """Five users on a line, of different numbers of states and actions."""
+CROSSINGS: dict[str, Any] = {
+    "rows": 2,
+    "cols": 2,
+    "capacity": 1,
+    "arrival": [0.1 * k for k in range(8)],
+    "left": [0.0, 0.2, 0.5, 1.0],
+}
 TABLES, REWARDS = random_local_mdp("line:3", [2, 3, 2], [2, 1, 3], private_actions=False, reward_low=-1.0).as_tables()
 
 CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are made with
@@ -51,6 +59,11 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
         {"incidence": [[0, 1], [2]], "deadline": 2, "arrival": [0.0, 1.0], "success": 1.0},
     ],
     Coloring: [{"graph": "grid:2x3", "colors": 2}, {"graph": "line:1"}],
+    TrafficSignals: [
+        {**CROSSINGS, "elapsed": 2},
+        {"rows": 1, "cols": 4, "capacity": 1, "elapsed": 3, "left": [0.0, 0.2, 0.5, 1.0]},
+        {"rows": 1, "cols": 1, "arrival": [0.0, 0.3, 0.6, 1.0]},
+    ],
     LocalMDP: [{"network": Network.line(3), "transition": TABLES, "reward": REWARDS}],
     TabularCritic: [
         {"kappa": 0},
@@ -67,6 +80,9 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
     StateValue: [{"kappa": kappa, "hidden": 3} for kappa in (0, 1, 2)],
     Aloha: [{"send_probability": 0.3}],
     DedicatedMatching: [{}],
+    FixedTime: [{"hold": 2}],
+    LongestQueue: [{}],
+    MaxPressure: [{}],
     NeighborhoodNeural: [{"kappa": 1, "hidden": 3}],
     NeighborhoodSoftmax: [{"kappa": 0}, {"kappa": 1}],
     NeighborhoodTable: [{"kappa": 1}],

@@ -1,4 +1,4 @@
-"""This is a grid of traffic signals on the cell transmission model: its law, and the rules that signals are known to follow."""
+"""This is a grid of traffic signals on the cell transmission model: its law, and the rules that they follow."""
 
 from marl.envs.traffic.env import TrafficSignals
 from marl.envs.traffic.rules import FixedTime, LongestQueue, MaxPressure

@@ -2,9 +2,8 @@
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from marl.core.checks import integer, size
@@ -20,7 +19,7 @@ MAX_MASK = 2**26
 
 
 class Signals(NamedTuple):
-    """This is a state taken apart: vehicles per cell, axis with the green (0 north-south), left turns or not, steps of it."""
+    """This is a state taken apart: vehicles per cell, axis with the green (0 north-south), left turns, steps so far."""
 
     vehicles: Int64[Tensor, "*X n 4"]
     axis: Int64[Tensor, "*X n"]
@@ -40,7 +39,7 @@ class TrafficSignals(NetworkedMDP):
 
     1. hold (a_i = 0): each served cell with a vehicle sends one, iff the cell where it goes to has k < C at the start of
        the step (outside the grid there is always room); advance (a_i = 1): all is red and nothing is sent;
-    2. a cell at the side of the grid with k < C at the start of the step takes in one more with probability p_d (`arrival`);
+    2. a cell at the side of the grid with k < C at the start of the step takes in one more with probability p_d;
     3. the next axis is the present one (hold, e + 1) or the other one (advance, e = 0), and the next slot is one of left
        turns with probability l_i (`left`), whatever was before.
 
@@ -48,8 +47,9 @@ class TrafficSignals(NetworkedMDP):
     of those that wanted to move and did not. No vehicle is lost or made but at the sides.
 
     Whether a vehicle moves and where to is certain given (s, a), so sender and receiver agree without sharing noise: left
-    turns are drawn a slot ahead, for a whole intersection at once, and stand in the state. Every departure turns left with
-    probability l_i, independently of earlier slots; the two of one slot turn together, and one that is held draws anew.
+    turns are drawn a slot ahead, for a whole intersection at once, and stand in the state. The two vehicles of one slot
+    turn together, and one that is held may turn otherwise in the next slot. Under signals that do not look at `left`, a
+    share l_i of departures turns left where no cell ahead is full.
 
     rows, cols: the grid, row-major. capacity: C. arrival p: one for all, or a list with one for each cell at the side, by
     intersections and then north, east, south, west. left l: one for all, or a list with one per intersection.
@@ -57,7 +57,7 @@ class TrafficSignals(NetworkedMDP):
     A run starts with one vehicle in a cell at the side with probability p, axis 0, e = 0.
 
     Attributes: arrival [n, 4] (0 in cells inside), left [n], near [n, 4] (intersections by side, n outside), capacity,
-    elapsed. Uniforms per agent and step: arrivals north, east, south, west; left turns. Source: Daganzo 1994, 1995 (cells
+    elapsed. Uniforms per agent and step: left turns, then one for each cell at the side. Source: Daganzo 1994, 1995 (cells
     that send what they have to where there is room); Varaiya 2013 (turning ratios). Errors: `ConfigError`.
     """
 
@@ -85,6 +85,7 @@ class TrafficSignals(NetworkedMDP):
         drawn = probabilities("env.arrival", arrival, int(sides.sum()), "cell at the side of the grid")
         self.arrival[sides] = torch.from_numpy(drawn)
         self.left = torch.from_numpy(probabilities("env.left", left, n, "intersection"))
+        self._column = sides.long().cumsum(dim=1)
         self._place = (self.capacity + 1) ** torch.arange(SIDES)
         self._onward = torch.from_numpy(onward(self.near.numpy()))
         network = Network.grid(rows, cols)
@@ -93,7 +94,7 @@ class TrafficSignals(NetworkedMDP):
             num_states=torch.full((n,), states),
             num_actions=torch.full((n,), 2),
             action_mask=torch.ones(n, states, 2, dtype=torch.bool),
-            num_uniforms=SIDES + 1,
+            num_uniforms=1 + int(self._column.max()),
             reward_range=(-self.capacity - float(self.arrival.sum(dim=1).max()) / SIDES, 0.0),
             private_actions=n == 1,
             private_rewards=n == 1,
@@ -115,13 +116,16 @@ class TrafficSignals(NetworkedMDP):
         from marl.envs.traffic import kernel  # numba takes its time: only where it is used
 
         vehicles, axis, left, _ = self.read(torch.arange(int(self.num_states[0])))
+        served = torch.stack([axis, axis + 2], dim=-1)
+        sends = ((vehicles.gather(-1, served) > 0) << torch.arange(2)).sum(dim=-1)
+        full = ((vehicles == self.capacity) << torch.arange(SIDES)).sum(dim=-1)
         exits = (axis + 2 - left) % SIDES
-        packed = (vehicles << 8 * torch.arange(SIDES)).sum(dim=-1) | axis << 32 | exits << 33 | vehicles.sum(dim=-1) << 35
+        facts = sends | full << 2 | axis << 6 | exits << 7 | vehicles.sum(dim=-1) << 9
         actions = torch.arange(2)[:, None]
-        base = self._signal(torch.arange(len(packed)).expand(2, -1), actions) + (vehicles * self._place).sum(dim=-1)
+        base = self._signal(torch.arange(len(facts)).expand(2, -1), actions) + (vehicles * self._place).sum(dim=-1)
         entries = self.arrival.flatten().nonzero().flatten()
-        head = torch.tensor([self.capacity, 2 * self.elapsed, self._contents, len(packed), len(entries)])
-        parts = (head, self._place, self.near, packed, base, entries)
+        head = torch.tensor([len(entries), self._contents, len(facts)])
+        parts = (head, self._place, self.near, facts, base, entries, self._column.flatten()[entries])
         floats = torch.cat([self.left, self.arrival.flatten()[entries]])
         return FusedStep(kernel.step, torch.cat([x.flatten() for x in parts]).numpy(), floats.numpy(), work=2 * self.n + 2)
 
@@ -144,15 +148,18 @@ class TrafficSignals(NetworkedMDP):
         received.scatter_add_(-1, target, sent.flatten(-2))
         return vehicles, sent, received[..., :-1].unflatten(-1, (self.n, SIDES))
 
+    def _arriving(self, u: Tensor) -> Tensor:
+        """Tells into which cells a vehicle wants to come from outside, [*X, n, 4]."""
+        return u.gather(-1, self._column.expand(*u.shape[:-1], SIDES)) < self.arrival
+
     def _reset(self, u: Tensor) -> Tensor:
-        vehicles = (u[..., :SIDES] < self.arrival).long()
-        return (vehicles * self._place).sum(dim=-1) + self._contents * (u[..., SIDES] < self.left)
+        return (self._arriving(u) * self._place).sum(dim=-1) + self._contents * (u[..., 0] < self.left)
 
     def _step(self, s: Tensor, a: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         vehicles, sent, received = self._moves(s, a)
-        arrived = (u[..., :SIDES] < self.arrival) & (vehicles < self.capacity)
+        arrived = self._arriving(u) & (vehicles < self.capacity)
         after = ((vehicles - sent + received + arrived) * self._place).sum(dim=-1)
-        return self._signal(s, a) + self._contents * (u[..., SIDES] < self.left) + after, self._held(vehicles, sent)
+        return self._signal(s, a) + self._contents * (u[..., 0] < self.left) + after, self._held(vehicles, sent)
 
     def _transition(self, s: Tensor, a: Tensor) -> Tensor:
         vehicles, sent, received = self._moves(s, a)

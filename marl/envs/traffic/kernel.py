@@ -19,42 +19,41 @@ def step(
 ) -> None:
     """Takes one step of all intersections.
 
-    ints: C, 2 * elapsed, (C+1)^4, S, m, (C+1)^d [4], then near [n, 4], per state what is in it [S], per action and state
-    the next one if no vehicle moves and no left turn is drawn [2, S], the cells 4 i + d where vehicles arrive [m].
-    floats: l_i [n], p [m].
-    What is in a state: vehicles of cell d in bits 8 d to 8 d + 7, axis in bit 32, in bits 33 and 34 the side by which the
-    cell `axis` is left, above them all vehicles. The cell `axis` + 2 is left by the opposite side.
+    ints: m, (C+1)^4, S, (C+1)^d [4], then near [n, 4], per state its facts [S], per action and state the next one if no
+    vehicle moves and no left turn is drawn [2, S], the cells 4 i + d where vehicles arrive [m] and the uniforms that they
+    take [m]. floats: l_i [n], p [m].
+    Facts: bits 0 and 1: the served cells `axis` and `axis` + 2 have vehicles; bits 2 to 5: cell d is full; bit 6: axis;
+    bits 7 and 8: the side by which the cell `axis` is left, the other one by the opposite; above: the number of vehicles.
 
-    work: what is in every state and nothing outside [n + 1], then next states [n + 1]. No branch depends on the state.
+    work: facts (a signal that advances serves no vehicle), none outside [n + 1], then next states [n + 1]. No branch
+    depends on the state.
     """
-    n, capacity, contents, states, entries = len(s), ints[0], ints[2], ints[3], ints[4]
-    near, after = 9, n + 1
-    packed = near + 4 * n
-    base, entry = packed + states, packed + 3 * states
+    n, entries, contents, states = len(s), ints[0], ints[1], ints[2]
+    place, near, facts, after = 3, 7, 7 + 4 * n, n + 1
+    base, entry = facts + states, facts + 3 * states
+    one_east, one_south = ints[4], ints[5]
     for i in range(n):
-        work[i] = ints[np.uint64(packed + s[i])]
-        work[np.uint64(after + i)] = ints[np.uint64(base + a[i] * states + s[i])]
-    work[n] = 0
+        work[i] = ints[np.uint64(facts + s[i])] & ~(3 * a[i])
+        turns = contents * np.int64(u[i, 0] < floats[i])
+        work[np.uint64(after + i)] = ints[np.uint64(base + a[i] * states + s[i])] + turns
+    work[np.uint64(n)] = 0
     work[np.uint64(after + n)] = 0
     for i in range(n):
-        inside, green = work[i], 1 - a[i]
-        axis, side = (inside >> 32) & 1, (inside >> 33) & 3
-        other = side ^ 2
-        there, back = ints[np.uint64(near + 4 * i + side)], ints[np.uint64(near + 4 * i + other)]
-        one = green & np.int64((inside >> (8 * axis)) & 255 > 0)
-        one &= np.int64((work[np.uint64(there)] >> (8 * other)) & 255 < capacity)
-        two = green & np.int64((inside >> (8 * axis + 16)) & 255 > 0)
-        two &= np.int64((work[np.uint64(back)] >> (8 * side)) & 255 < capacity)
-        work[np.uint64(after + i)] -= one * ints[np.uint64(5 + axis)] + two * ints[np.uint64(7 + axis)]
-        work[np.uint64(after + there)] += one * ints[np.uint64(5 + other)]
-        work[np.uint64(after + back)] += two * ints[np.uint64(5 + side)]
-        r[i] = -0.25 * np.float64((inside >> 35) - one - two)
+        inside = work[i]
+        axis, side = (inside >> 6) & 1, (inside >> 7) & 3
+        opposite = side ^ 2
+        ahead, behind = ints[np.uint64(near + 4 * i + side)], ints[np.uint64(near + 4 * i + opposite)]
+        one = inside & ~(work[np.uint64(ahead)] >> (2 + opposite)) & 1
+        two = (inside >> 1) & ~(work[np.uint64(behind)] >> (2 + side)) & 1
+        work[np.uint64(after + i)] -= (one + two * one_south) * (1 + axis * (one_east - 1))
+        work[np.uint64(after + ahead)] += one * ints[np.uint64(place + opposite)]
+        work[np.uint64(after + behind)] += two * ints[np.uint64(place + side)]
+        r[i] = -0.25 * np.float64((inside >> 9) - one - two)
     for i in range(n):
-        next_s[i] = work[np.uint64(after + i)] + contents * np.int64(u[i, 4] < floats[i])
+        next_s[i] = work[np.uint64(after + i)]
     for k in range(entries):
-        cell, p = ints[np.uint64(entry + k)], floats[np.uint64(n + k)]
-        i, d = cell >> 2, cell & 3
-        full = np.int64((work[np.uint64(i)] >> (8 * d)) & 255 == capacity)
-        arrived = (1 - full) & np.int64(u[np.uint64(i), np.uint64(d)] < p)
-        next_s[np.uint64(i)] += arrived * ints[np.uint64(5 + d)]
-        r[np.uint64(i)] -= 0.25 * p * full
+        cell, column, p = ints[np.uint64(entry + k)], ints[np.uint64(entry + entries + k)], floats[np.uint64(n + k)]
+        i, d = np.uint64(cell >> 2), cell & 3
+        full = (work[i] >> (2 + d)) & 1
+        next_s[i] += ((1 - full) & np.int64(u[i, np.uint64(column)] < p)) * ints[np.uint64(place + d)]
+        r[i] -= 0.25 * p * full

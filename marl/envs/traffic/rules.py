@@ -61,8 +61,8 @@ class MaxPressure(DeterministicRule):
     """A signal advances iff the pressure of the red axis is larger than that of the green one (Varaiya 2013).
 
     The pressure of a cell is its vehicles less those of the cells ahead, straight on with weight 1 - l_i and to the left
-    with l_i (0 outside the grid); that of an axis is the sum over its two cells. At a tie the signal holds. It knows the l_i,
-    and does not look at what the present slot serves.
+    with l_i (0 outside the grid); that of an axis is the sum over its two cells. At a tie the signal holds. It knows
+    the l_i, and does not look at what the present slot serves.
     Errors: `ConfigError` if the environment is no `TrafficSignals`.
     """
 
