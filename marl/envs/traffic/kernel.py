@@ -53,7 +53,7 @@ def step(
         next_s[i] = work[np.uint64(after + i)]
     for k in range(entries):
         cell, column, p = ints[np.uint64(entry + k)], ints[np.uint64(entry + entries + k)], floats[np.uint64(n + k)]
-        i, d = np.uint64(cell >> 2), cell & 3
-        full = (work[i] >> (2 + d)) & 1
-        next_s[i] += ((1 - full) & np.int64(u[i, np.uint64(column)] < p)) * ints[np.uint64(place + d)]
-        r[i] -= 0.25 * p * full
+        at, d = np.uint64(cell >> 2), cell & 3
+        full = (work[at] >> (2 + d)) & 1
+        next_s[at] += ((1 - full) & np.int64(u[at, np.uint64(column)] < p)) * ints[np.uint64(place + d)]
+        r[at] -= 0.25 * p * full
