@@ -53,6 +53,7 @@ from .envs.epidemic import ShieldByDegree as ShieldByDegree
 from .envs.epidemic import ShieldIfNeighborInfected as ShieldIfNeighborInfected
 from .envs import LoadBalancing as LoadBalancing
 from .envs import LocalMDP as LocalMDP
+from .envs import TrafficSignals as TrafficSignals
 from .envs import WirelessAccess as WirelessAccess
 from .envs import random_local_mdp as random_local_mdp
 from .envs.load_balancing import JoinShortestQueue as JoinShortestQueue
@@ -68,6 +69,9 @@ from .envs.scheduling import SlottedAloha as SlottedAloha
 from .envs.sysadmin import RebootByTurns as RebootByTurns
 from .envs.sysadmin import RebootIfDead as RebootIfDead
 from .envs.sysadmin import RebootIfNotGood as RebootIfNotGood
+from .envs.traffic import FixedTime as FixedTime
+from .envs.traffic import LongestQueue as LongestQueue
+from .envs.traffic import MaxPressure as MaxPressure
 from .envs.wireless import Aloha as Aloha
 from .envs.wireless import DedicatedMatching as DedicatedMatching
 from .kernels.arguments import FusedStep as FusedStep

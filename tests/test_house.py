@@ -57,6 +57,7 @@ STEP = {  # what runs once per environment step
         "over_neighbors",
     ],
     "envs/sysadmin/env.py": [f"SysAdmin.{name}" for name in ("_step", "_reward", "_rebooted", "_chances")],
+    "envs/traffic/env.py": [f"TrafficSignals.{name}" for name in ("_step", "_moves", "_signal", "_arriving", "_reward")],
     "policies/softmax.py": ["TabularSoftmax._logits"],
     "policies/state_independent.py": ["StateIndependentSoftmax._logits"],
     "policies/random_table.py": ["RandomTable._logits"],

@@ -22,3 +22,7 @@ from marl.envs.sysadmin import SysAdmin
 from marl.envs.wireless import WirelessAccess
 
 __all__ = ["Coloring", "LocalMDP", "SysAdmin", "WirelessAccess", "graph", "local_mdp_from_file", "random_local_mdp"]
+from marl.envs.traffic import TrafficSignals
+from marl.envs.wireless import WirelessAccess
+
+__all__ = ["Coloring", "LocalMDP", "TrafficSignals", "WirelessAccess", "graph", "local_mdp_from_file", "random_local_mdp"]

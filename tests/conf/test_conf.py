@@ -33,6 +33,7 @@ GIVEN |= {"loggers", "directory", "config", "purge_step", "critic_kappa"}
 
 NEEDED = {"local_mdp": ["env.path=tables.npz"], "state_value": ["trainer=independent_ppo"]}
 NEEDED |= {rule: ["env=firefighters"] for rule in ("fight_alternately", "fight_higher", "fight_lower")}
+NEEDED |= {rule: ["env=traffic", "env.elapsed=4"] for rule in ("fixed_time", "longest_queue", "max_pressure")}
 SMALL = {"wireless": ["env.rows=2", "env.cols=3"]}
 """Overrides of an option: what it cannot be composed or trained without, and what makes it quick to build."""
 

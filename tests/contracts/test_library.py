@@ -32,6 +32,8 @@ from marl.envs import Coloring, LocalMDP, Scheduling, WirelessAccess, random_loc
 from marl.envs.scheduling import LocalLongestQueueFirst, LongestQueueFirst, MaxWeight, QueueBasedAccess, SlottedAloha
 from marl.envs import Coloring, LocalMDP, SysAdmin, WirelessAccess, random_local_mdp
 from marl.envs.sysadmin import RebootByTurns, RebootIfDead, RebootIfNotGood
+from marl.envs import Coloring, LocalMDP, TrafficSignals, WirelessAccess, random_local_mdp
+from marl.envs.traffic import FixedTime, LongestQueue, MaxPressure
 from marl.envs.wireless import Aloha, DedicatedMatching
 from marl.policies import (
     NeighborhoodNeural,
@@ -49,6 +51,13 @@ from marl.testing import check_critic, check_environment, check_policy, check_sc
 
 USERS: dict[str, Any] = {"incidence": [[0], [0, 1], [1, 2], [2, 3], [3]], "deadline": [2, 1, 2, 1, 2]}
 """Five users on a line, of different numbers of states and actions."""
+CROSSINGS: dict[str, Any] = {
+    "rows": 2,
+    "cols": 2,
+    "capacity": 1,
+    "arrival": [0.1 * k for k in range(8)],
+    "left": [0.0, 0.2, 0.5, 1.0],
+}
 TABLES, REWARDS = random_local_mdp("line:3", [2, 3, 2], [2, 1, 3], private_actions=False, reward_low=-1.0).as_tables()
 RATES: dict[str, Any] = {"p_fail": [0.4, 0.9, 0.0, 0.5, 1.0], "p_load": [0.6, 0.3, 1.0, 0.0, 0.5]}
 
@@ -91,6 +100,10 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
         {"graph": Network.from_edges(5, [(0, 1), (1, 2), (2, 3)]), "crews": [[0], [0, 1], [1, 2], [0], [2]], **RATES},
         {"graph": "ring:4", "p_fail": [0.1, 0.2, 0.6, 0.4]},
         {"graph": "line:4", "crews": "own"},
+    TrafficSignals: [
+        {**CROSSINGS, "elapsed": 2},
+        {"rows": 1, "cols": 4, "capacity": 1, "elapsed": 3, "left": [0.0, 0.2, 0.5, 1.0]},
+        {"rows": 1, "cols": 1, "arrival": [0.0, 0.3, 0.6, 1.0]},
     ],
     LocalMDP: [{"network": Network.line(3), "transition": TABLES, "reward": REWARDS}],
     TabularCritic: [
@@ -128,6 +141,9 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
     RebootIfDead: [{}],
     RebootIfNotGood: [{}, {"spare_jobs": True}],
     RebootByTurns: [{}, {"need": "not_good", "spare_jobs": True}],
+    FixedTime: [{"hold": 2}],
+    LongestQueue: [{}],
+    MaxPressure: [{}],
     NeighborhoodNeural: [{"kappa": 1, "hidden": 3}],
     NeighborhoodSoftmax: [{"kappa": 0}, {"kappa": 1}],
     NeighborhoodTable: [{"kappa": 1}],
