@@ -11,18 +11,23 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
-import networkx as nx
 import numpy as np
 
 from marl.core.environment import Environment
+from marl.graphs import layout
 
-SPRING = 500
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class NoPictureError(Exception):
     """There is no picture; the message says why."""
+
+
+def positions(env: Environment) -> np.ndarray:
+    """Places the agents: at `env.positions` where the environment says so, else by its graph. Shapes: float64 [n, 2]."""
+    own = getattr(env, "positions", None)
+    return layout.positions(env.network.to_networkx()) if own is None else np.asarray(own, dtype=np.float64)
 
 
 def _or_no_picture(draw: Callable[P, T]) -> Callable[P, T]:
@@ -104,23 +109,18 @@ def learning_curves(curves: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarr
 def network_picture(env: Environment, values: np.ndarray, label: str) -> np.ndarray:
     """Draws the network with agent i colored by values[i]; uint8 [height, width, 3].
 
-    Agents stand at `env.positions` [n, 2] where the environment has them, else where a spring layout puts them (up to
-    500 agents; beyond, anywhere).
+    Agents stand where `positions` puts them.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
-    positions = getattr(env, "positions", None)
-    if positions is None:
-        place = nx.spring_layout if env.n < SPRING else nx.random_layout
-        layout = place(env.network.to_networkx(), seed=0)
-        positions = np.array([layout[i] for i in range(env.n)])
+    place = positions(env)
     figure = Figure(figsize=(5, 4), dpi=100, layout="constrained")
     axes = figure.add_subplot()
-    axes.add_collection(LineCollection(list(positions[env.network.edges]), colors="0.8", zorder=1))
+    axes.add_collection(LineCollection(list(place[env.network.edges]), colors="0.8", zorder=1))
     size = np.clip(6000 / env.n, 10, 300)
-    dots = axes.scatter(positions[:, 0], positions[:, 1], c=values, s=size, cmap="viridis", edgecolors="0.3", zorder=2)
+    dots = axes.scatter(place[:, 0], place[:, 1], c=values, s=size, cmap="viridis", edgecolors="0.3", zorder=2)
     figure.colorbar(dots, ax=axes, label=label)
     axes.set_aspect("equal")
     axes.set_axis_off()
