@@ -10,6 +10,7 @@ USAGE = """usage: marl COMMAND ...
   marl export RUN_DIR FILE              a trained policy as a plain json or npz file
   marl certify [RUN_DIR] [KEY=VALUE ...] bounds on how far influence reaches, and the kappa that is enough
   marl decay [RUN_DIR] [KEY=VALUE ...]  how far influence reaches under one policy, exactly
+  marl watch [RUN_DIR] [KEY=VALUE ...]  the network in motion, as a page for the browser or a GIF
 
 marl COMMAND --help says more."""
 
@@ -79,14 +80,26 @@ one, fits its rate, and says which kappa was enough.
 keys    accuracy agents samples seed memory out, env.* policy.*; for a RUN_DIR trust=true
 groups  """
 
+WATCH = """usage: marl watch [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...]
+
+  marl watch outputs/my_run/seed=0                the trained policy of a run
+  marl watch env=wireless policy=aloha            a rule, or an untrained policy
+  marl watch env=coloring env.graph=my_graph.txt steps=50 out=movie.gif
+
+Writes a page that needs no network: agents colored by state, marked by action, outlined by reward, the average reward
+below; play, pause, step. What it shows is what marl evaluate sees with the same seed and eval.burn_in=0.
+
+keys    steps seed replica out, env.* policy.*; for a RUN_DIR trust=true
+groups  """
+
 
 def of(command: str) -> str:
     """Gives the help of one command."""
     if command == "train":
         return TRAIN + "\n        ".join(_groups())
-    if command in ("certify", "decay"):
+    if command in ("certify", "decay", "watch"):
         shown = [line for line in _groups() if line.startswith(("env:", "policy:"))]
-        return (CERTIFY if command == "certify" else DECAY) + "\n        ".join(shown)
+        return {"certify": CERTIFY, "decay": DECAY, "watch": WATCH}[command] + "\n        ".join(shown)
     return {"evaluate": EVALUATE, "plot": PLOT, "export": EXPORT}[command]
 
 

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from marl.plotting import REWARDS
 from marl.watching.recording import Recording
 from marl.watching.scene import Scene
 
-MARKS = ("circle", "square", "diamond", "triangle", "inverted_triangle", "cross", "x", "star", "hex", "plus")
-LOSS, NOTHING, GAIN = "#d55e00", "#cfcfcf", "#009e73"
-"""Colors of rewards below, at and above 0, which the color-blind tell apart."""
+MARKS = (
+    "circle", "square", "diamond", "triangle", "inverted_triangle", "star", "hex", "plus", "square_pin", "triangle_pin",
+)  # fmt: skip
+"""What actions 0 to 9 look like: those that have an inside."""
 SHORT = 30
 """Most characters of a name in a legend."""
 AREA = 500_000
@@ -27,7 +29,7 @@ def network(scene: Scene, recording: Recording) -> Any:
     size = float(np.clip(0.35 * math.sqrt(AREA / len(x)), 6.0, 36.0))
     largest = float(np.abs(recording.r).max()) or 1.0
     padded = {name: DataRange1d(range_padding=0.2) for name in ("x_range", "y_range")}
-    drawn = figure(tools="pan,wheel_zoom,reset", active_scroll="wheel_zoom", match_aspect=True, **padded, **_STRETCHED)
+    drawn = figure(tools="pan,wheel_zoom,reset,tap", active_scroll="wheel_zoom", match_aspect=True, **padded, **_STRETCHED)
     drawn.axis.visible = drawn.grid.visible = False
     drawn.outline_line_color = drawn.toolbar.logo = None
     drawn.segment(
@@ -45,7 +47,7 @@ def network(scene: Scene, recording: Recording) -> Any:
         marker="mark",
         size=size,
         fill_color=fill,
-        line_color=linear_cmap("r", _between(LOSS, NOTHING, GAIN), -largest, largest),
+        line_color=linear_cmap("r", _between(*REWARDS), -largest, largest),
         line_width=size / 6,
     )
     agents.nonselection_glyph = agents.selection_glyph = None
@@ -123,12 +125,9 @@ def _explain(drawn: Any, scene: Scene, recording: Recording, states: Any) -> Non
             add(name, marker=mark, color="#777777")
     add("OUTLINE: REWARD")
     r = recording.r
-    for name, color, there in (
-        ("above 0", GAIN, r.max() > 0),
-        ("0", NOTHING, (r == 0).any()),
-        ("below 0", LOSS, r.min() < 0),
-    ):
-        if there:
+    occur = ((r < 0).any(), (r == 0).any(), (r > 0).any())
+    for name, color, occurs in reversed(list(zip(("below 0", "0", "above 0"), REWARDS, occur, strict=True))):
+        if occurs:
             add(name, line_color=color, fill_color="white", line_width=3)
     drawn.add_layout(Legend(items=items, border_line_color=None, padding=0, spacing=0), "right")
     if not scene.states:

@@ -15,8 +15,11 @@ from marl.watching.figures import averages, curve, marks_of, network
 from marl.watching.recording import Recording
 from marl.watching.scene import Scene, Words
 
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+"""What a browser may do with the page: nothing is fetched; but for the two scripts, told by their hashes, none is run."""
 
-def page(scene: Scene, recording: Recording) -> bytes:
+
+def html_page(scene: Scene, recording: Recording) -> bytes:
     """Writes the page, UTF-8. Errors: `ConfigError` if bokeh is not installed."""
     try:
         from bokeh.resources import Resources
@@ -27,7 +30,7 @@ def page(scene: Scene, recording: Recording) -> bytes:
     library = "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in (library, player))
     written = Template((here / "page.html").read_text(encoding="utf-8")).substitute(
-        policy=f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'",
+        policy=f"{POLICY}; script-src {hashes}",
         title=html.escape(scene.title),
         film=_json(_film(scene, recording)),
         library=library,

@@ -41,7 +41,9 @@ def record(env: FiniteEnvironment, policy: Policy, *, steps: int, seed: int = 0,
     if env.n > MAX_AGENTS:
         raise ConfigError(f"{env.n} agents are too many to watch; at most {MAX_AGENTS} can be shown")
     if env.n * steps > MAX_MOMENTS:
-        raise ConfigError(f"steps={steps} of {env.n} agents are too many to watch; at most {MAX_MOMENTS // env.n} can be shown")
+        raise ConfigError(
+            f"steps={steps} of {env.n} agents are too many to watch; at most {MAX_MOMENTS // env.n} can be shown"
+        )
     noise = Noise(seed, policy.replicas, env.n, env.num_uniforms + 1, Purpose.EVALUATION)
     u = noise(0)
     s = env.reset(u[..., :-1])

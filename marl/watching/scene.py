@@ -39,7 +39,7 @@ class Scene(NamedTuple):
     action_names: Words
 
 
-def scene(env: FiniteEnvironment, recording: Recording, title: str) -> Scene:
+def scene_of(env: FiniteEnvironment, recording: Recording, title: str) -> Scene:
     """Gathers what a network is drawn with. Errors: `ConfigError` if the environment's own positions are none."""
     places = positions(env)
     if places.shape != (env.n, 2) or not np.isfinite(places).all():

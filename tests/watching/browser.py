@@ -1,4 +1,4 @@
-"""A real browser, without a window, driven by its own protocol over a pipe: one JSON message after the other, NUL between."""
+"""A real browser, without a window, driven by its own protocol: JSON messages over two pipes, each ended by NUL."""
 
 import contextlib
 import fcntl
@@ -69,7 +69,7 @@ class Page:
             self.do("Input.dispatchMouseEvent", type=event, x=x, y=y, button=button, clickCount=1)
 
     def complaints(self) -> list[Any]:
-        """Lists errors, also refusals by the page's policy, and whatever it asked for over any protocol but its own file."""
+        """Lists errors, refusals by the page's policy among them, and whatever it asked for beside its own file."""
         self.evaluate("new Promise(resolve => setTimeout(resolve, 50))")
         found: list[Any] = []
         for event in self.events:
@@ -78,7 +78,11 @@ class Page:
                 found.append(parameters)
             elif method == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
                 found.append(parameters["entry"]["text"])
-            elif method == "Network.requestWillBeSent" and not parameters["request"]["url"].startswith(("file:", "data:")):
+            elif (
+                method == "Network.requestWillBeSent"
+                and parameters["type"] != "Document"
+                and (not parameters["request"]["url"].startswith("data:"))
+            ):
                 found.append(parameters["request"]["url"])
         return found
 
@@ -99,9 +103,14 @@ def browser(profile: Path) -> Iterator[Page]:
         pytest.skip("there is no browser")
     ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for pipe in (os.pipe(), os.pipe()) for end in pipe]
     theirs_in, ours_out, ours_in, theirs_out = ends
+
+    def place() -> None:
+        os.dup2(theirs_in, 3)
+        os.dup2(theirs_out, 4)
+
     process = subprocess.Popen(
         [program, *FLAGS, f"--user-data-dir={profile}"],
-        preexec_fn=lambda: (os.dup2(theirs_in, 3), os.dup2(theirs_out, 4)) and None,
+        preexec_fn=place,  # where the protocol wants them
         pass_fds=(3, 4),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
