@@ -147,6 +147,12 @@ def network_movie(places: np.ndarray, edges: np.ndarray, steps: Sequence[np.ndar
     return content.getvalue()
 
 
+def reward_shades(r: np.ndarray) -> np.ndarray:
+    """Puts rewards on the scale of `REWARDS`: -1 the largest loss that occurs, 1 the largest gain. Shapes: any, kept."""
+    gain, loss = max(float(r.max()), 0.0) or 1.0, max(float(-r.min()), 0.0) or 1.0
+    return np.where(r > 0, r / gain, r / loss)
+
+
 def _frames(
     places: np.ndarray,
     edges: np.ndarray,
@@ -175,8 +181,7 @@ def _frames(
     network.set_axis_off()
     marks = [MarkerStyle(mark) for mark in MARKS[: len(actions)] or MARKS[:1]]
     paths = [mark.get_path().transformed(mark.get_transform()) for mark in marks]
-    largest = np.abs(r).max() or 1.0
-    outline, scale = LinearSegmentedColormap.from_list("rewards", REWARDS), Normalize(-largest, largest)
+    outlines = LinearSegmentedColormap.from_list("rewards", REWARDS)(Normalize(-1.0, 1.0)(reward_shades(r)))
     for name, color in zip(states, dots.to_rgba(np.arange(len(states))), strict=True):
         network.scatter([], [], color=color, label=_plain(name))
     for name, mark in zip(actions, marks, strict=False):
@@ -192,7 +197,7 @@ def _frames(
     cursor = curve.axvline(1, color="black", linewidth=1)
     for k in range(len(r)):
         dots.set_array(s[k])
-        dots.set_edgecolors(outline(scale(r[k])))
+        dots.set_edgecolors(outlines[k])
         dots.set_paths([paths[action if actions else 0] for action in a[k]])
         cursor.set_xdata([k + 1, k + 1])
         network.set_title(f"step {k + 1} of {len(r)}")

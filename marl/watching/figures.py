@@ -27,7 +27,6 @@ def network(scene: Scene, recording: Recording) -> Any:
 
     (x, y), places = scene.places.T, scene.places[scene.edges]
     size = float(np.clip(0.35 * math.sqrt(AREA / len(x)), 6.0, 36.0))
-    largest = float(np.abs(recording.r).max()) or 1.0
     padded = {name: DataRange1d(range_padding=0.2) for name in ("x_range", "y_range")}
     drawn = figure(tools="pan,wheel_zoom,reset,tap", active_scroll="wheel_zoom", match_aspect=True, **padded, **_STRETCHED)
     drawn.axis.visible = drawn.grid.visible = False
@@ -37,7 +36,7 @@ def network(scene: Scene, recording: Recording) -> Any:
     )
     picked = ColumnDataSource({"x": [], "y": []}, name="picked")
     drawn.scatter("x", "y", source=picked, size=1.7 * size, fill_color=None, line_color="black", line_width=2.5)
-    columns = {"x": x, "y": y, "s": recording.s[0], "r": recording.r[0], "agent": scene.agents}
+    columns = {"x": x, "y": y, "s": recording.s[0], "r": recording.r[0], "shade": 0.0 * x, "agent": scene.agents}
     columns |= {name: [""] * len(x) for name in ("mark", "state", "action")}
     fill = linear_cmap("s", *_states(scene, recording))
     agents = drawn.scatter(
@@ -47,7 +46,7 @@ def network(scene: Scene, recording: Recording) -> Any:
         marker="mark",
         size=size,
         fill_color=fill,
-        line_color=linear_cmap("r", _between(*REWARDS), -largest, largest),
+        line_color=linear_cmap("shade", _between(*REWARDS), -1.0, 1.0),
         line_width=size / 6,
     )
     agents.nonselection_glyph = agents.selection_glyph = None

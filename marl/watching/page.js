@@ -14,6 +14,8 @@ let step = 0;
 let picked = -1;
 let playing = false;
 
+const largest = r.reduce(([loss, gain], x) => [Math.max(loss, -x), Math.max(gain, x)], [0, 0]);
+const shade = (x) => x / (largest[x > 0 ? 1 : 0] || 1); // as reward_shades of marl/plotting.py
 const short = (x) => String(Number(x.toPrecision(4)));
 
 function say() {
@@ -32,10 +34,12 @@ function show(k) {
   const [first, end] = [step * n, (step + 1) * n];
   const acts = Array.from(a.subarray(first, end));
   const states = Array.from(s.subarray(first, end), Number);
+  const rewards = Array.from(r.subarray(first, end));
   source.data = {
     ...source.data,
     s: states,
-    r: Array.from(r.subarray(first, end)),
+    r: rewards,
+    shade: rewards.map(shade),
     mark: acts.map((action) => marks[action] ?? marks[0]),
     state: states.map((state, i) => words[stateNames[i][state]]),
     action: acts.map((action, i) => words[actionNames[i][action]]),

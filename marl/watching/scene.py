@@ -13,6 +13,7 @@ from marl.watching.recording import Recording
 
 LONGEST = 80
 """Most characters of a name that are shown."""
+LONGEST_TITLE = 500
 KINDS = 10
 """Most states that have a color each, and most actions that have a mark each."""
 
@@ -47,7 +48,7 @@ def scene_of(env: FiniteEnvironment, recording: Recording, title: str) -> Scene:
             f"{type(env).__name__}.positions must be {env.n} pairs of finite numbers, got shape {list(places.shape)}"
         )
     return Scene(
-        title=_text(title),
+        title=_text(title, LONGEST_TITLE),
         agents=_agents(env),
         places=places,
         edges=env.network.edges,
@@ -58,10 +59,10 @@ def scene_of(env: FiniteEnvironment, recording: Recording, title: str) -> Scene:
     )
 
 
-def _text(name: object) -> str:
+def _text(name: object, longest: int = LONGEST) -> str:
     """Makes one short line of whatever a file or a class calls something."""
     line = " ".join(str(name).encode("utf-8", "replace").decode().split())
-    return line if len(line) <= LONGEST else line[: LONGEST - 3] + "..."
+    return line if len(line) <= longest else line[: longest - 3] + "..."
 
 
 def _agents(env: FiniteEnvironment) -> list[str]:

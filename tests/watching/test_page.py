@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from marl import Coloring, ConfigError, Network, Uniform, random_local_mdp
+from marl.plotting import reward_shades
 from marl.watching import Recording, html_page, record, scene_of
 from tests.watching.browser import Page, browser
 
@@ -257,7 +258,7 @@ def test_other_networks_open_too(opened: Page, hostile: bytes, tmp_path: Path, c
     env = {
         "one agent, one step": lambda: Coloring("line:1", 1),
         "many kinds": lambda: Coloring("ring:6", 12),
-        "losses": lambda: random_local_mdp("line:3", reward_low=-2.0),
+        "losses": lambda: random_local_mdp("line:3", reward_low=-2.0, num_actions=5),
     }[case]()
     recording = record(env, Uniform(env), steps=1 if "one" in case else 5)
     (tmp_path / "other.html").write_bytes(html_page(scene_of(env, recording, case), recording))
@@ -265,6 +266,10 @@ def test_other_networks_open_too(opened: Page, hostile: bytes, tmp_path: Path, c
     wait(opened)
     assert opened.complaints() == []
     assert ("below 0" in text_of(opened)) == (case == "losses")
+    shades = opened.evaluate("Array.from({length: steps * n}, (_, k) => shade(r[k]))")
+    np.testing.assert_allclose(shades, reward_shades(recording.r).flatten())
+    if case == "losses":
+        assert (min(shades), max(shades)) == (-1.0, 1.0)
     opened.evaluate("by(1)")
     assert at(opened) == min(1, len(recording.r) - 1)
 
