@@ -90,7 +90,7 @@ def test_what_a_command_names_exists(line: str) -> None:
     elif program == "marl" and first != "COMMAND":
         assert first in marl.cli.COMMANDS
         given = [word for word in words if re.match(r"[\w.]+=", word) and not word.startswith(("hydra", "resume="))]
-        if first in ("train", "certify", "decay"):
+        if first in ("train", "certify", "decay", "watch"):
             own = [f"hydra.searchpath=[file://{PROJECT}/conf]"] if "--config-dir" in words else []
             for overrides in itertools.product(*map(values, given)):
                 compose([*overrides, *own], first)

@@ -17,6 +17,7 @@ ONLY_IN = {  # third-party package -> where it may be imported, at any depth
     "tensorboard": ("loggers/tensorboard.py",),
     "torch.utils.tensorboard": ("loggers/tensorboard.py",),
     "matplotlib": ("plotting.py",),
+    "bokeh": ("watching/figures.py", "watching/page.py"),
     "numba": ("kernels/*",),
 }
 

@@ -59,8 +59,8 @@ def test_every_module_stub_and_yaml_is_in_it(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     inside = {name for name in names if ".dist-info/" not in name}
     package, conf = REPOSITORY / "marl", REPOSITORY / "conf"
-    typed = [package / "py.typed", package / "__init__.pyi"]
-    files = [*package.rglob("*.py"), *typed, *conf.rglob("*.yaml"), conf / "__init__.py"]
+    others = [package / name for name in ("py.typed", "__init__.pyi", "watching/page.html", "watching/page.js")]
+    files = [*package.rglob("*.py"), *others, *conf.rglob("*.yaml"), conf / "__init__.py"]
     relative = [str(path.relative_to(REPOSITORY)) for path in files]
     assert inside == {f"marl/{name}" if name.startswith("conf/") else name for name in relative}
     assert {"marl/py.typed", "marl/testing/__init__.py"} <= inside

@@ -39,6 +39,12 @@ class Epidemic(NetworkedMDP):
             private_rewards=True,
         )
 
+    def state_name(self, i: int, s: int) -> str:
+        return ("healthy", "infected")[s]
+
+    def action_name(self, i: int, a: int) -> str:
+        return ("nothing", "shields")[a]
+
     def _transition(self, s: Tensor, a: Tensor) -> Tensor:
         infected = (s[..., self._neighbors] * self._counts).sum(dim=-1)
         escaped = (1.0 - self.spontaneous) * (1.0 - self.infection * (1.0 - 0.8 * a.double())) ** infected

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from marl.cli.subject import picture, subject, written
+from marl.cli.exact_subject import exact_subject, picture, written
 from marl.exact import Certificate, Ergodicity, Measured, Survey, survey
 
 Columns = dict[str, list[float]]
@@ -12,7 +12,7 @@ Columns = dict[str, list[float]]
 
 def main(arguments: list[str]) -> int:
     """Prints what is promised and what was measured, kappa by kappa, and writes it with a picture."""
-    settings, env, policy, name = subject("certify", arguments)
+    settings, env, policy, name = exact_subject("certify", arguments)
     accuracy = settings["accuracy"]
     keys = ("gamma", "agents", "horizon", "samples", "seed", "memory")
     found = survey(env, policy, **{key: settings[key] for key in keys})

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from marl.cli.certify import Columns, table
-from marl.cli.subject import picture, subject, written
+from marl.cli.exact_subject import exact_subject, picture, written
 from marl.exact import Chain, LocalLaws, Measured, fit, measured
 
 SHOWN = 6
@@ -15,7 +15,7 @@ SHOWN = 6
 
 def main(arguments: list[str]) -> int:
     """Prints a table by kappa and the fitted rate, and writes both with a picture."""
-    settings, env, policy, name = subject("decay", arguments)
+    settings, env, policy, name = exact_subject("decay", arguments)
     accuracy, samples = settings["accuracy"], settings["samples"]
     laws = LocalLaws(env)
     agents = laws.checked(settings["agents"])

@@ -11,6 +11,7 @@ USAGE = """usage: marl COMMAND ...
   marl certify [RUN_DIR] [KEY=VALUE ...] bounds on how far influence reaches, and the kappa that is enough
   marl decay [RUN_DIR] [KEY=VALUE ...]  how far influence reaches under one policy, exactly
   marl graphs [NAME|FILE]               the graphs that have names, with their sizes, degrees and diameters
+  marl watch [RUN_DIR] [KEY=VALUE ...]  the network in motion, as a page for the browser or a GIF
 
 marl COMMAND --help says more."""
 
@@ -90,13 +91,26 @@ The graphs come with networkx and, for backbones, power grids and areas that tou
 pip install 'networked-marl[graphs]'"""
 
 
+WATCH = """usage: marl watch [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...]
+
+  marl watch outputs/my_run/seed=0                the trained policy of a run
+  marl watch env=wireless policy=aloha            a rule, or an untrained policy
+  marl watch env=coloring env.graph=my_graph.txt steps=50 out=movie.gif
+
+Writes a page that needs no network: agents colored by state, marked by action, outlined by reward, the average reward
+below; play, pause, step. What it shows is what marl evaluate sees with the same seed and eval.burn_in=0.
+
+keys    steps seed replica out, env.* policy.*; for a RUN_DIR trust=true
+groups  """
+
+
 def of(command: str) -> str:
     """Gives the help of one command."""
     if command == "train":
         return TRAIN + "\n        ".join(_groups())
-    if command in ("certify", "decay"):
+    if command in ("certify", "decay", "watch"):
         shown = [line for line in _groups() if line.startswith(("env:", "policy:"))]
-        return (CERTIFY if command == "certify" else DECAY) + "\n        ".join(shown)
+        return {"certify": CERTIFY, "decay": DECAY, "watch": WATCH}[command] + "\n        ".join(shown)
     return {"evaluate": EVALUATE, "plot": PLOT, "export": EXPORT, "graphs": GRAPHS}[command]
 
 

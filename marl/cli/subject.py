@@ -1,11 +1,11 @@
-"""`marl certify` and `marl decay` look at the environment and policy of a configuration or of a finished run."""
+"""Some commands look at the environment and policy of a configuration or of a finished run."""
 
 import contextlib
 import os
 import tempfile
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -13,21 +13,27 @@ from marl import build
 from marl.cli import words
 from marl.cli.search import own_directories, own_first
 from marl.cli.train import compose
-from marl.core.checks import integer, number
-from marl.core.environment import NetworkedMDP
+from marl.core.environment import Environment
 from marl.core.errors import ConfigError
-from marl.core.files import write_atomically
 from marl.core.policy import Policy
-from marl.exact.local_laws import stating_its_law
-from marl.plotting import NoPictureError, decay_picture
 from marl.runs import load_policy
 
 
-def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], NetworkedMDP, Policy, str]:
-    """Finds (checked settings, environment, policy, what to call them).
+class Subject(NamedTuple):
+    """This is what a command looks at: checked settings, what to call it, and the run that it is of, if any."""
 
-    Arguments: [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...], with a run also trust=true.
-    Errors: as everything that is asked for; `ConfigError` if nothing could be written to `out`, which is left as it is.
+    settings: dict[str, Any]
+    env: Environment
+    policy: Policy
+    name: str
+    run: Path | None
+
+
+def subject(command: str, arguments: list[str], checked: Callable[[dict[str, Any]], dict[str, Any]]) -> Subject:
+    """Finds what is looked at; a run's policy has all its replicas, any other has one.
+
+    Arguments: [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...], with a run also trust=true. checked: checks and cleans the
+    settings of conf/COMMAND.yaml, before anything is made. Errors: as everything that is asked for.
     """
     directories, others = own_directories(arguments)
     overrides: list[str] = []
@@ -48,65 +54,17 @@ def subject(command: str, arguments: list[str]) -> tuple[dict[str, Any], Network
     if run is not None and parts and (run / "checkpoint.pt").is_file():
         raise ConfigError(f"{run} is a run and has its own environment and policy, which {parts[0]} cannot change")
     with own_first(directories):
-        settings = _checked(compose([text for text in overrides if run is None or text not in parts], command))
-    if run is None:
-        env = stating_its_law(build.environment(settings))
-        policy = build.policy(settings, env, build.Replicas(1, settings["seed"], torch.float64))
-        name = " ".join(parts) or "default settings"
-    else:
+        settings = checked(compose([text for text in overrides if run is None or text not in parts], command))
+    if run is not None:
         policy = load_policy(run, trust=trust)
-        env = stating_its_law(policy.env)
-        name = f"the policy of {run} (replica 0)"
-    _check_writable(settings["out"])
-    return settings, env, policy, name
+        return Subject(settings, policy.env, policy, f"the policy of {run}", run)
+    env = build.environment(settings)
+    policy = build.policy(settings, env, build.Replicas(1, settings["seed"], torch.float64))
+    return Subject(settings, env, policy, " ".join(parts) or "default settings", None)
 
 
-def written(directory: str, files: dict[str, bytes | None]) -> list[str]:
-    """Writes every file into the directory, each whole or not at all, and returns the paths. None removes an older one."""
-    folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        if content is None:
-            (folder / name).unlink(missing_ok=True)
-        else:
-            write_atomically(folder / name, partial(_write, content))
-    return [str(folder / name) for name, content in files.items() if content is not None]
-
-
-def picture(columns: dict[str, list[float]], band: dict[str, list[float]], accuracy: float) -> bytes | None:
-    """Draws the curves as a PNG; gives None, and prints a line that says why, where that cannot be."""
-    try:
-        return decay_picture(columns, band, accuracy)
-    except NoPictureError as error:
-        print(error)
-        return None
-
-
-def _is_run(argument: str) -> bool:
-    """Says whether it means a directory, not KEY=VALUE: those of runs have equal signs in their names."""
-    key, equals, _ = argument.partition("=")
-    if "/" in key:
-        return not key.lstrip("+~").startswith("hydra/")
-    return not equals or ("/" in argument and os.path.isdir(argument))  # seed=0 is a setting, ./seed=0 a directory
-
-
-def _checked(settings: dict[str, Any]) -> dict[str, Any]:
-    """Checks and cleans what both commands have in common."""
-    agents = settings["agents"]
-    whole = isinstance(agents, list) and agents and all(type(i) is int for i in agents)
-    if agents is not None and not whole:
-        raise ConfigError(f"agents must be a list such as [0,3], or null for all, got {agents!r}")
-    return {
-        **settings,
-        "accuracy": number("accuracy", settings["accuracy"], 0.0),
-        "samples": integer("samples", settings["samples"], 1),
-        "seed": integer("seed", settings["seed"], 0),
-        "memory": number("memory", settings["memory"], 0.001),
-    }
-
-
-def _check_writable(directory: Any) -> None:
-    """Tries it before a long computation and takes back what it made."""
+def check_writable(directory: Any) -> None:
+    """Tries it before a long computation and takes back what it made. Errors: `ConfigError`."""
     if not isinstance(directory, str) or not directory:
         raise ConfigError(f"out must be a directory, got {directory!r}")
     folder = Path(directory)
@@ -123,5 +81,9 @@ def _check_writable(directory: Any) -> None:
                 path.rmdir()
 
 
-def _write(content: bytes, file: IO[bytes]) -> None:
-    file.write(content)
+def _is_run(argument: str) -> bool:
+    """Says whether it means a directory, not KEY=VALUE: those of runs have equal signs in their names."""
+    key, equals, _ = argument.partition("=")
+    if "/" in key:
+        return not key.lstrip("+~").startswith("hydra/")
+    return not equals or ("/" in argument and os.path.isdir(argument))  # seed=0 is a setting, ./seed=0 a directory

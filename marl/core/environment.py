@@ -146,6 +146,14 @@ class FiniteEnvironment(Environment):
         next_s, r = self._step(whole("states", s), whole("actions", a), u)
         return whole(f"the states of {type(self).__name__}", next_s), r
 
+    def state_name(self, i: int, s: int) -> str:
+        """Says what the state s of agent i is called, for people; an environment that has words for it says so."""
+        return f"state {s}"
+
+    def action_name(self, i: int, a: int) -> str:
+        """Says what the action a of agent i is called, for people; likewise."""
+        return f"action {a}"
+
     @property
     def pair_index(self) -> Int64[Tensor, "n S A"]:
         """Returns the number of every legal (s_i, a_i), compact per agent; -1 elsewhere."""

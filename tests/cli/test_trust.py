@@ -23,6 +23,7 @@ COMMANDS = {
     "export": ("export", "run", "out/policy.json"),
     "certify": ("certify", "run", "out=out"),
     "decay": ("decay", "run", "out=out", "agents=[0]"),
+    "watch": ("watch", "run", "out=out/watch.html", "steps=2"),
 }
 
 

@@ -49,6 +49,12 @@ class Coloring(NetworkedMDP):
         """Tells whether no two neighbors have the same color. Any leading axes."""
         return ~self._clash(colors_of).any(dim=-1)
 
+    def state_name(self, i: int, s: int) -> str:
+        return f"color {s >> 1}, {'alone' if s & 1 else 'clash'}"
+
+    def action_name(self, i: int, a: int) -> str:
+        return f"takes color {a}"
+
     def fused(self) -> FusedStep:
         """Gives the compiled step (see `marl.envs.coloring.kernel`) and its numbers."""
         from marl.envs.coloring import kernel  # numba takes its time: only where it is used

@@ -103,6 +103,16 @@ class WirelessAccess(NetworkedMDP):
         real = (states < 2 ** self.deadline[:, None])[:, :, None] & (actions < num_actions[:, None])[:, None, :]
         return real & (self.any_slot | (states > 0)[:, None] | (actions == 0))
 
+    def state_name(self, i: int, s: int) -> str:
+        due = [str(m + 1) for m in range(s.bit_length()) if s >> m & 1]
+        return f"packets due in {', '.join(due)}" if due else "no packet"
+
+    def action_name(self, i: int, a: int) -> str:
+        if a == 0:
+            return "silent"
+        slot = f"slot {int(self.slot_bit[i, a]).bit_length()} " if self.any_slot else ""
+        return f"sends {slot}to point {int(self.target[i, a])}"
+
     def fused(self) -> FusedStep:
         """Gives the compiled step (see `marl.envs.wireless.kernel`) and its numbers."""
         from marl.envs.wireless import kernel  # numba takes its time: only where it is used
