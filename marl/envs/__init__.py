@@ -6,23 +6,27 @@ who reaches what is shared; `parallel` hands environments to other libraries.
 """
 
 from marl.envs.coloring import Coloring
-from marl.envs.firefighters import Firefighters
 from marl.envs.epidemic import Epidemic
+from marl.envs.firefighters import Firefighters
 from marl.envs.graph import graph
 from marl.envs.load_balancing import LoadBalancing
 from marl.envs.local_mdp import LocalMDP, local_mdp_from_file, random_local_mdp
 from marl.envs.scheduling import Scheduling
-from marl.envs.wireless import WirelessAccess
-
-__all__ = ["Coloring", "Firefighters", "LocalMDP", "WirelessAccess", "graph", "local_mdp_from_file", "random_local_mdp"]
-__all__ = ["Coloring", "Epidemic", "LocalMDP", "WirelessAccess", "graph", "local_mdp_from_file", "random_local_mdp"]
-__all__ = ["Coloring", "LoadBalancing", "LocalMDP", "WirelessAccess", "graph", "local_mdp_from_file", "random_local_mdp"]
-__all__ = ["Coloring", "LocalMDP", "Scheduling", "WirelessAccess", "graph", "local_mdp_from_file", "random_local_mdp"]
 from marl.envs.sysadmin import SysAdmin
-from marl.envs.wireless import WirelessAccess
-
-__all__ = ["Coloring", "LocalMDP", "SysAdmin", "WirelessAccess", "graph", "local_mdp_from_file", "random_local_mdp"]
 from marl.envs.traffic import TrafficSignals
 from marl.envs.wireless import WirelessAccess
 
-__all__ = ["Coloring", "LocalMDP", "TrafficSignals", "WirelessAccess", "graph", "local_mdp_from_file", "random_local_mdp"]
+__all__ = [
+    "Coloring",
+    "Epidemic",
+    "Firefighters",
+    "LoadBalancing",
+    "LocalMDP",
+    "Scheduling",
+    "SysAdmin",
+    "TrafficSignals",
+    "WirelessAccess",
+    "graph",
+    "local_mdp_from_file",
+    "random_local_mdp",
+]

@@ -32,8 +32,7 @@ GIVEN |= {"loggers", "directory", "config", "purge_step", "critic_kappa"}
 
 
 NEEDED = {"local_mdp": ["env.path=tables.npz"], "state_value": ["trainer=independent_ppo"]}
-NEEDED |= {rule: ["env=firefighters"] for rule in ("fight_alternately", "fight_higher", "fight_lower")}
-NEEDED |= {rule: ["env=traffic", "env.elapsed=4"] for rule in ("fixed_time", "longest_queue", "max_pressure")}
+NEEDED |= {"fixed_time": ["env=traffic", "env.elapsed=4"]}
 SMALL = {"wireless": ["env.rows=2", "env.cols=3"]}
 """Overrides of an option: what it cannot be composed or trained without, and what makes it quick to build."""
 
@@ -47,13 +46,6 @@ def located(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def environment_for(group: str, option: str) -> str:
-    """The option of `env` that a part is built with: itself, that of a rule's system, or the wireless network."""
-    made = located(node_of(group, option).get("_target_", "marl.core.rule.Rule"))
-    if group == "env" or not (inspect.isclass(made) and issubclass(made, Rule) and hasattr(made, "system")):
-        return option if group == "env" else "wireless"
-    targets = {path.stem: yaml.safe_load(path.read_text())["_target_"] for path in (CONF / "env").glob("*.yaml")}
-    (system,) = [name for name, target in targets.items() if located(target) is made.system]
 def system_of(group: str, option: str) -> str:
     """The environment that an option is tried with: itself, that of a rule, or else the wireless network."""
     target = located(node_of(group, option).get("_target_", "builtins.dict"))
@@ -71,28 +63,13 @@ def test_every_group_is_looked_at() -> None:
     assert set(compose([])) == {*build.PARTS, *KEYS}
 
 
-def environment_for(group: str, option: str) -> str:
-    """The option of `env` that a part is built on: a rule's own system, the wireless network of all others."""
-    target = located(node_of(group, option)["_target_"])
-    if not (isinstance(target, type) and issubclass(target, Rule)):
-        return "wireless"
-    (env,) = [x for g, x in OPTIONS if g == "env" and located(node_of(g, x)["_target_"]) is target.system]
-    return env
-
-
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_builds(group: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     random_local_mdp("line:3").save("tables.npz")
-    chosen = environment_for(group, option)
-    more = NEEDED.get(chosen, []) + ([] if group == "env" else NEEDED.get(option, []))
-    config = compose([f"env={chosen}", f"{group}={option}", *more, *SMALL.get(chosen, [])])
     chosen = system_of(group, option)
     more = [f"env={chosen}", *NEEDED.get(chosen, []), *([] if group == "env" else NEEDED.get(option, []))]
     config = compose([f"{group}={option}", *more, *SMALL.get(chosen, [])])
-    chosen = option if group == "env" else environment_for(group, option)
-    more = NEEDED.get(chosen, []) + ([] if group == "env" else NEEDED.get(option, []))
-    config = compose([f"env={chosen}", f"{group}={option}", *more, *SMALL.get(chosen, [])])
     env = build.environment(config)
     trainer = build.trainer(config, env, build.replicas(config), log_every=10)
     assert isinstance(trainer, Trainer)

@@ -22,17 +22,23 @@ from marl.critics import (
     StateValue,
     TabularCritic,
 )
-from marl.envs import Coloring, Firefighters, LocalMDP, WirelessAccess, random_local_mdp
-from marl.envs.firefighters import FightAlternately, FightHigher, FightLower
-from marl.envs import Coloring, Epidemic, LocalMDP, WirelessAccess, random_local_mdp
+from marl.envs import (
+    Coloring,
+    Epidemic,
+    Firefighters,
+    LoadBalancing,
+    LocalMDP,
+    Scheduling,
+    SysAdmin,
+    TrafficSignals,
+    WirelessAccess,
+    random_local_mdp,
+)
 from marl.envs.epidemic import AlwaysShield, NeverShield, ShieldByCentrality, ShieldByDegree, ShieldIfNeighborInfected
-from marl.envs import Coloring, LoadBalancing, LocalMDP, WirelessAccess, random_local_mdp
+from marl.envs.firefighters import FightAlternately, FightHigher, FightLower
 from marl.envs.load_balancing import JoinShortestQueue, Keep, OverflowOnly, TwoChoices
-from marl.envs import Coloring, LocalMDP, Scheduling, WirelessAccess, random_local_mdp
 from marl.envs.scheduling import LocalLongestQueueFirst, LongestQueueFirst, MaxWeight, QueueBasedAccess, SlottedAloha
-from marl.envs import Coloring, LocalMDP, SysAdmin, WirelessAccess, random_local_mdp
 from marl.envs.sysadmin import RebootByTurns, RebootIfDead, RebootIfNotGood
-from marl.envs import Coloring, LocalMDP, TrafficSignals, WirelessAccess, random_local_mdp
 from marl.envs.traffic import FixedTime, LongestQueue, MaxPressure
 from marl.envs.wireless import Aloha, DedicatedMatching
 from marl.policies import (
@@ -74,6 +80,7 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
         {"agents": 3, "levels": [1, 2, 3, 2], "spontaneous": [0.0, 0.1, 0.2, 1.0], "dousing_beside": [0.6, 0.0, 1.0, 0.3]},
         {"rows": 1, "cols": 1},
         {"agents": 4},
+    ],
     Epidemic: [
         {
             "graph": Network.from_edges(5, [(0, 1), (1, 2), (1, 3)]),
@@ -83,10 +90,12 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
         {"graph": "line:4", "leak": 0.3, "cost": [0.0, 0.1, 0.2, 0.3], "mutual": True, "waning": [0.1, 0.2, 0.9, 0.0]},
         {"graph": "line:1", "waning": 0.5},
         {"graph": "ring:4", "infection": 1.0, "leak": 1.0, "import_rate": 0.0, "recovery": [0.0, 1.0, 0.5, 0.5]},
+    ],
     LoadBalancing: [
         {"buffer": [1, 2, 3, 2], "arrival": [0.3, 0.9, 0.0, 1.0], "service": [0.5, 1.0, 0.2, 0.7], "holding": 0.1},
         {"graph": Network.from_edges(5, [(0, 1), (0, 3), (0, 4)]), "buffer": 2},
         {"graph": "line:1", "arrival": 0.9},
+    ],
     Scheduling: [
         {
             "graph": "line:5",
@@ -96,10 +105,12 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
         },
         {"graph": "ring:4", "buffer": 2},
         {"graph": "line:1", "arrival": 1.0},
+    ],
     SysAdmin: [
         {"graph": Network.from_edges(5, [(0, 1), (1, 2), (2, 3)]), "crews": [[0], [0, 1], [1, 2], [0], [2]], **RATES},
         {"graph": "ring:4", "p_fail": [0.1, 0.2, 0.6, 0.4]},
         {"graph": "line:4", "crews": "own"},
+    ],
     TrafficSignals: [
         {**CROSSINGS, "elapsed": 2},
         {"rows": 1, "cols": 4, "capacity": 1, "elapsed": 3, "left": [0.0, 0.2, 0.5, 1.0]},
