@@ -53,7 +53,8 @@ def test_every_group_is_looked_at() -> None:
 
 def environment_for(group: str, option: str) -> str:
     """The option of `env` that a part is built on: a rule's own system, the wireless network of all others."""
-    target = located(node_of(group, option)["_target_"])
+    made = node_of(group, option).get("_target_")
+    target = located(made) if made else None
     if not (isinstance(target, type) and issubclass(target, Rule)):
         return "wireless"
     (env,) = [x for g, x in OPTIONS if g == "env" and located(node_of(g, x)["_target_"]) is target.system]
