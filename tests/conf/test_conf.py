@@ -63,6 +63,16 @@ def test_every_group_is_looked_at() -> None:
     assert set(compose([])) == {*build.PARTS, *KEYS}
 
 
+def environment_for(group: str, option: str) -> str:
+    """The option of `env` that a part is built on: a rule's own system, the wireless network of all others."""
+    made = node_of(group, option).get("_target_")
+    target = located(made) if made else None
+    if not (isinstance(target, type) and issubclass(target, Rule)):
+        return "wireless"
+    (env,) = [x for g, x in OPTIONS if g == "env" and located(node_of(g, x)["_target_"]) is target.system]
+    return env
+
+
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_builds(group: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
