@@ -48,12 +48,13 @@ def located(path: str) -> Any:
 
 def system_of(group: str, option: str) -> str:
     """The environment that an option is tried with: itself, that of a rule, or else the wireless network."""
-    target = located(node_of(group, option).get("_target_", "builtins.dict"))
-    if group == "env" or not (inspect.isclass(target) and issubclass(target, Rule)):
-        return option if group == "env" else "wireless"
-    (system,) = [
-        name for part, name in OPTIONS if part == "env" and located(node_of(part, name)["_target_"]) is target.system
-    ]
+    if group == "env":
+        return option
+    target = located(node_of(group, option)["_target_"]) if group == "policy" else None
+    if not (inspect.isclass(target) and issubclass(target, Rule)):
+        return "wireless"
+    environments = [name for part, name in OPTIONS if part == "env"]
+    (system,) = [name for name in environments if located(node_of("env", name)["_target_"]) is target.system]
     return system
 
 

@@ -21,7 +21,7 @@ def step(
 
     ints: levels, B_i [n], where the queues of agent i begin [n], queues in compressed rows. floats: mu_i [n], lam_i [n], h.
 
-    work, read as float64: probabilities of room 0, 1, ... in every queue, and one place for all that is beyond. No more
+    work, read as float64: probabilities of room 0, 1, ... in every queue, and one place for what is beyond. No more
     levels are kept than other agents can fill, since r_i asks for room 0 alone. No branch depends on the state.
     """
     n, levels, holding = len(s), ints[0], floats[-1]
@@ -31,17 +31,21 @@ def step(
     for i in range(n):
         busy = np.int64(s[i] > 0)
         room, finishes = ints[1 + i] - s[i], floats[i] * busy
+        room_of[np.uint64(i * row + min(room + 1, levels))] = finishes
         room_of[np.uint64(i * row + min(room, levels))] = 1.0 - finishes
-        room_of[np.uint64(i * row + min(room + 1, levels))] += finishes
         next_s[i] = s[i] - (busy & np.int64(u[i, 0] < floats[i]))
         r[i] = -holding * s[i]
     for i in range(n):
         j, p = ints[np.uint64(ints[1 + n + i] + a[i])], floats[n + i]
         next_s[np.uint64(j)] += np.int64(u[i, 1] < p)
         first = j * row
-        r[np.uint64(j)] -= p * room_of[np.uint64(first)]
-        room_of[np.uint64(first)] += p * room_of[np.uint64(first + 1)]
+        here = room_of[np.uint64(first)]
+        r[np.uint64(j)] -= p * here
         for k in range(first + 1, first + levels):
-            room_of[np.uint64(k)] = (1.0 - p) * room_of[np.uint64(k)] + p * room_of[np.uint64(k + 1)]
+            above = room_of[np.uint64(k)]
+            filled = p * above
+            room_of[np.uint64(k - 1)] = here + filled
+            here = above - filled
+        room_of[np.uint64(first + levels - 1)] = here
     for i in range(n):
         next_s[i] = min(next_s[i], ints[1 + i])
