@@ -106,7 +106,7 @@ class LooksAround(Plain):
 class LooksFarther(NeighborhoodSoftmax):
     def __init__(self, env: FiniteEnvironment, **run: Any):
         super().__init__(env, kappa=2, **run)
-        self.kappa = 1
+        self.hops = 1
 
 
 class TakesTheBest(Plain):
@@ -230,7 +230,7 @@ def test_a_right_one_passes(line: WirelessAccess) -> None:
         ),
         (HasATable, "HasATable sees states of others, so probability_table must be refused with a ConfigError"),
         (LooksAround, "zeta_0 of LooksAround changes with states of others|probability_table of LooksAround is not probs"),
-        (LooksFarther, "zeta_0 of LooksFarther changes with states of agents more than kappa = 1 hops away"),
+        (LooksFarther, "zeta_0 of LooksFarther changes with states of agents more than hops = 1 away"),
         (TakesTheBest, "sample of TakesTheBest is not the inverse CDF of a uniform at random: at step"),
         (StopsAtTheJump, "sample of StopsAtTheJump is not the inverse CDF of a uniform at a jump"),
         (FallsOffTheEnd, "sample of FallsOffTheEnd is not the inverse CDF of a uniform just below 1"),

@@ -20,8 +20,8 @@ class _RebootIf(Rule):
     hops = 0
     _chance: Tensor
 
-    def __init__(self, env: Environment, in_need: Bool[Tensor, "9"], **run: Any):
-        super().__init__(env, **run)
+    def _ask_in(self, in_need: Bool[Tensor, "9"]) -> None:
+        """Lays out what is requested in which state."""
         actions = self.env.action_mask.shape[2]
         calls = self.env.action_mask[:, :1] & (torch.arange(actions) > 0)
         waits = (torch.arange(actions) == 0).expand(self.env.n, 1, -1)
@@ -40,7 +40,8 @@ class RebootIfDead(_RebootIf):
     """
 
     def __init__(self, env: Environment, **run: Any):
-        super().__init__(env, needs("dead", False), **run)
+        super().__init__(env, **run)
+        self._ask_in(needs("dead", False))
 
 
 class RebootIfNotGood(_RebootIf):
@@ -51,7 +52,8 @@ class RebootIfNotGood(_RebootIf):
     """
 
     def __init__(self, env: Environment, *, spare_jobs: bool = False, **run: Any):
-        super().__init__(env, needs("not_good", spare_jobs), **run)
+        super().__init__(env, **run)
+        self._ask_in(needs("not_good", spare_jobs))
 
 
 class RebootByTurns(DeterministicRule):
