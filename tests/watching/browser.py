@@ -56,11 +56,15 @@ class Page:
         """Opens a file and waits until the page says that it is ready."""
         self.events.clear()
         self.do("Page.navigate", url=path.as_uri())
-        for _ in range(300):
-            if self.evaluate("document.body !== null && document.body.dataset.ready === 'true'"):
+        self.until("document.body !== null && document.body.dataset.ready === 'true'")
+
+    def until(self, condition: str) -> None:
+        """Waits until an expression is true in the page."""
+        for _ in range(600):
+            if self.evaluate(condition):
                 return
-            self.evaluate("new Promise(resolve => setTimeout(resolve, 100))")
-        raise AssertionError([event for event in self.events if "exception" in str(event)] or "the page is never ready")
+            self.evaluate("new Promise(resolve => setTimeout(resolve, 50))")
+        raise AssertionError(f"{condition} is never true", self.complaints())
 
     def mouse(self, kind: str, x: float, y: float) -> None:
         """Moves the mouse there, or presses and releases its button there."""

@@ -225,10 +225,10 @@ def test_play_goes_to_the_end_and_pause_stays(opened: Page) -> None:
     opened.evaluate("by(-100); speed.value = '60'")
     opened.mouse("click", *opened.evaluate("(({left, top}) => [left + 5, top + 5])(play.getBoundingClientRect())"))
     assert opened.evaluate("play.textContent") == "Pause"
-    opened.evaluate("new Promise(done => { const wait = () => playing ? setTimeout(wait, 20) : done(); wait(); })")
+    opened.until("!playing")
     assert (at(opened), opened.evaluate("play.textContent")) == (STEPS - 1, "Play")
     opened.evaluate("speed.value = '5'; play.click()")  # again from the start
-    opened.evaluate("new Promise(done => { const wait = () => step < 2 ? setTimeout(wait, 5) : done(); wait(); })")
+    opened.until("step >= 2")
     opened.evaluate("play.click()")
     paused = at(opened)
     opened.evaluate("new Promise(resolve => setTimeout(resolve, 600))")
