@@ -46,9 +46,9 @@ def _grid(n: int, edges: np.ndarray) -> np.ndarray | None:
         straight, diagonal = 2 * n - rows - cols, 2 * (rows - 1) * (cols - 1)
         for make, count in (topologies.grid, straight), (topologies.king, straight + diagonal):
             if len(edges) == count and np.array_equal(edges, _sorted(make(rows, cols), n)):
-                width = math.ceil(math.sqrt(n)) if n > STRAIGHT and 1 in (rows, cols) else max(cols, n * (rows == 1))
+                width = math.ceil(math.sqrt(n)) if rows == 1 and n > STRAIGHT else cols
                 row, column = np.divmod(np.arange(n), width)
-                back = (row % 2 == 1) & (1 in (rows, cols))  # a long line goes to and fro
+                back = (row % 2 == 1) & (rows == 1)  # a long line goes to and fro
                 return np.stack([np.where(back, width - 1 - column, column), -row], axis=1).astype(np.float64)
     return None
 

@@ -68,3 +68,11 @@ def test_a_ring_is_a_circle() -> None:
 def test_a_grid_that_lacks_an_edge_is_no_grid() -> None:
     edges = Network.grid(3, 3).edges
     assert not np.array_equal(np.rint(x := placed(Network.from_edges(9, edges[1:]))), x)
+
+
+def test_components_stay_together() -> None:
+    """They repel one another, and nothing but the middle holds them."""
+    network = GRAPHS["two components and a stray node"]
+    x = placed(network)
+    edges = np.linalg.norm(x[network.edges[:, 0]] - x[network.edges[:, 1]], axis=1)
+    assert np.ptp(x, axis=0).max() < 8 * edges.mean()
