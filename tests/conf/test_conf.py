@@ -47,8 +47,8 @@ def located(path: str) -> Any:
 
 def environment_for(group: str, option: str) -> str:
     """The option of `env` that a part is built with: itself, that of a rule's system, or the wireless network."""
-    made = located(node_of(group, option).get("_target_", "marl.core.rule.Rule"))
-    if group == "env" or not (inspect.isclass(made) and issubclass(made, Rule) and hasattr(made, "system")):
+    made = located(node_of(group, option)["_target_"]) if group == "policy" else None
+    if made is None or not issubclass(made, Rule):
         return option if group == "env" else "wireless"
     targets = {path.stem: yaml.safe_load(path.read_text())["_target_"] for path in (CONF / "env").glob("*.yaml")}
     (system,) = [name for name, target in targets.items() if located(target) is made.system]
