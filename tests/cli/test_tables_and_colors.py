@@ -56,7 +56,7 @@ def test_other_tables_in_the_same_file_are_another_environment(marl: Marl, tmp_p
         ("env=coloring env.graph=line:ten", ("env.graph='line:ten'", "line:N")),
         ("env=coloring env.graph=5", ("env.graph", "got 5")),
         ("env=coloring env.colors=0", ("env.colors", "got 0")),
-        ("env=coloring policy=aloha", ("policy=aloha", "Coloring")),
+        ("env=coloring policy=aloha", ("Aloha is a rule for WirelessAccess", "Coloring")),
         ("env=coloring policy=random_table policy.distribution=flat", ("policy.distribution", "dirichlet", "'flat'")),
         ("env=random_local_mdp env.num_states=[2,2]", ("env.num_states", "10", "got 2")),
         ("env=random_local_mdp env.graph=grid:9x9 env.num_states=99", ("entries", "134217728")),

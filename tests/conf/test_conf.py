@@ -55,13 +55,6 @@ def system_of(group: str, option: str) -> str:
         return "wireless"
     environments = [name for part, name in OPTIONS if part == "env"]
     (system,) = [name for name in environments if located(node_of("env", name)["_target_"]) is target.system]
-def environment_for(group: str, option: str) -> str:
-    """The option of `env` that a part is built with: itself, that of a rule's system, or the wireless network."""
-    made = located(node_of(group, option)["_target_"]) if group == "policy" else None
-    if made is None or not issubclass(made, Rule):
-        return option if group == "env" else "wireless"
-    targets = {path.stem: yaml.safe_load(path.read_text())["_target_"] for path in (CONF / "env").glob("*.yaml")}
-    (system,) = [name for name, target in targets.items() if located(target) is made.system]
     return system
 
 
