@@ -28,6 +28,8 @@ from marl.core.threads import survive_forks
 from marl.core.whole import truths, whole
 
 ALMOST_ONE = 1.0 - 2.0**-53
+MAX_MASK = 2**26
+"""Largest n * S * A that is laid out as the table of legal actions."""
 
 
 class Environment(ABC):

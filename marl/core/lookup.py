@@ -1,4 +1,7 @@
-"""Sums of table rows are the operation that tables, linear critics and first layers on one-hot inputs have in common."""
+"""Sums that many parts have in common are taken here: of table rows, and over neighbors.
+
+Rows are summed by tables, linear critics and first layers on one-hot inputs alike.
+"""
 
 from typing import Any
 
@@ -17,6 +20,16 @@ def summed_rows(
         return (table.view(-1).index_select(0, rows.flatten()).view(rows.shape) * weights).sum(dim=-1, keepdim=True)
     summed: Tensor = _SummedRows.apply(table, rows, weights)
     return summed
+
+
+def over_neighbors(ends: Int64[Tensor, "2 E"], x: Tensor) -> Tensor:
+    """Returns the sum of x over the neighbors of every agent, edge by edge: a hub widens nobody else's row.
+
+    ends: the two agents of every edge. Shapes: x [*X, n] -> [*X, n].
+    """
+    first, second = ends
+    total = torch.zeros_like(x)
+    return total.index_add_(-1, first, x[..., second]).index_add_(-1, second, x[..., first])
 
 
 class _SummedRows(torch.autograd.Function):

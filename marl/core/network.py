@@ -41,6 +41,11 @@ class Adjacency(NamedTuple):
     start: np.ndarray
     node: np.ndarray
 
+    @property
+    def degree(self) -> np.ndarray:
+        """Returns the number of neighbors of every node. Shapes: [n]."""
+        return np.diff(self.start)
+
 
 class Network:
     """A network is an undirected graph without self-loops on nodes 0..n-1, in compressed rows: nothing is n x n.

@@ -7,10 +7,9 @@ from torch import Tensor
 
 from marl.core.checks import integer
 from marl.core.environment import Environment
-from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
 from marl.core.together import check_together
-from marl.trainers.rollout import Collector
+from marl.trainers.rollout import from_a_fresh_start
 
 BATCHES = 20
 _T_QUANTILE = 2.093  # Student's t, 19 degrees of freedom, 97.5 %
@@ -47,19 +46,14 @@ def evaluate(env: Environment, policy: Policy, *, steps: int, burn_in: int | Non
     check_together(env, policy)
     steps = integer("eval.steps", steps, BATCHES)
     burn_in = steps // 10 if burn_in is None else integer("eval.burn_in", burn_in, 0)
-    noise = Noise(seed, policy.replicas, env.n, env.num_uniforms + 1, Purpose.EVALUATION)
-    u = noise(0)
-    s = env.reset(u[..., :-1])
-    a = policy.sample(s, u[..., -1])
     recorded = torch.arange(steps) * BATCHES // steps
     batch = torch.cat([torch.full((burn_in,), -1), recorded])
     sums = torch.zeros(BATCHES, policy.replicas, env.n, dtype=torch.float64)
-    collect, t = Collector(env, policy), 0
-    while t < len(batch):
-        to = batch[t : t + collect.longest]
-        rolled = collect(noise, s, a, t, len(to))
-        s, a, t = rolled.s[-1], rolled.a[-1], t + len(to)
+    t = 0
+    for rolled in from_a_fresh_start(env, policy, len(batch), seed):
+        to = batch[t : t + len(rolled.r)]
         sums.index_add_(0, to[to >= 0], rolled.r[to >= 0])
+        t += len(to)
     lengths = torch.bincount(recorded).double()
     batch_means = sums.mean(dim=2) / lengths[:, None]
     return Evaluation(

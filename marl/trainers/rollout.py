@@ -1,5 +1,6 @@
 """Rollouts are steps under a policy that stays as it is: compiled where it and the environment can be, eager where not."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from marl.core.environment import Environment, FiniteEnvironment, finite_environment
 from marl.core.indexing import last_actions
-from marl.core.noise import Noise
+from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
 from marl.core.shapes import Rewards
 from marl.core.threads import spread
@@ -108,3 +109,19 @@ class Collector:
         laid_out = torch.zeros(*table.shape[:-1], 2, table.shape[-1], dtype=table.dtype)
         laid_out[..., 1, :] = table
         return SoftmaxRows(laid_out.flatten(1).numpy())
+
+
+def from_a_fresh_start(env: Environment, policy: Policy, steps: int, seed: int) -> Iterator[Rollout]:
+    """Takes so many steps of a frozen policy, in rollouts that follow one another.
+
+    Replica b has the noise of the evaluation stream of seed + b. That they belong together has been checked.
+    """
+    noise = Noise(seed, policy.replicas, env.n, env.num_uniforms + 1, Purpose.EVALUATION)
+    u = noise(0)
+    s = env.reset(u[..., :-1])
+    a = policy.sample(s, u[..., -1])
+    collect, t = Collector(env, policy), 0
+    while t < steps:
+        rolled = collect(noise, s, a, t, min(collect.longest, steps - t))
+        yield rolled
+        s, a, t = rolled.s[-1], rolled.a[-1], t + len(rolled.r)

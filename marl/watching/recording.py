@@ -8,10 +8,9 @@ import torch
 from marl.core.checks import integer
 from marl.core.environment import FiniteEnvironment
 from marl.core.errors import ConfigError
-from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
 from marl.core.together import check_together
-from marl.trainers.rollout import Collector
+from marl.trainers.rollout import from_a_fresh_start
 
 MAX_AGENTS = 5000
 """Most agents that a browser moves."""
@@ -44,14 +43,8 @@ def record(env: FiniteEnvironment, policy: Policy, *, steps: int, seed: int = 0,
         raise ConfigError(
             f"steps={steps} of {env.n} agents are too many to watch; at most {MAX_MOMENTS // env.n} can be shown"
         )
-    noise = Noise(seed, policy.replicas, env.n, env.num_uniforms + 1, Purpose.EVALUATION)
-    u = noise(0)
-    s = env.reset(u[..., :-1])
-    a = policy.sample(s, u[..., -1])
-    kept: list[Recording] = []
-    collect, t = Collector(env, policy), 0
-    while t < steps:
-        rolled = collect(noise, s, a, t, min(collect.longest, steps - t))
-        kept.append(Recording(*(part[: len(rolled.r), replica].numpy() for part in rolled)))
-        s, a, t = rolled.s[-1], rolled.a[-1], t + len(rolled.r)
+    kept = [
+        Recording(*(part[: len(rolled.r), replica].numpy() for part in rolled))
+        for rolled in from_a_fresh_start(env, policy, steps, seed)
+    ]
     return Recording(*map(np.concatenate, zip(*kept, strict=True)))

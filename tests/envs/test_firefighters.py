@@ -17,7 +17,7 @@ from marl.policies import TabularSoftmax, Uniform
 from marl.schedulers import Constant, PowerLaw
 from marl.testing import check_environment, check_fused_step, random_inputs
 from marl.trainers import ScalableActorCritic
-from tests.envs.joint import average_reward, joint_states
+from tests.envs.joint import average_reward, optimal_reward
 from tests.trainers.test_fused import assert_equal
 
 OWN: dict[str, Any] = {
@@ -158,7 +158,7 @@ def test_values_of_four_agents(small: Firefighters) -> None:
     """Exact averages per house; the optimum is that of all deterministic policies of the joint state."""
     found = {name: average_reward(small, make(small)) for name, (make, _) in RULES.items()}
     assert {name: round(value, 4) for name, value in found.items()} == {name: value for name, (_, value) in RULES.items()}
-    best = optimum(small)
+    best = optimal_reward(small, 1e-9)
     assert round(best, 4) == -0.0100
     assert max(found.values()) < best
 
@@ -174,24 +174,7 @@ def test_values_of_a_cell() -> None:
     env = Firefighters(rows=1, cols=1)
     found = [average_reward(env, make(env)) for make in (FightHigher, Uniform, FightLower)]
     assert [round(value, 4) for value in found] == [-1.7856, -1.5416, -0.4787]
-    assert round(optimum(env), 4) == -0.3771
-
-
-def optimum(env: Firefighters) -> float:
-    """The best average reward per house, by value iteration over joint states until its bounds are 1e-9 apart."""
-    states = joint_states(env)
-    moves = []
-    for action in itertools.product(*(range(k) for k in env.num_actions.tolist())):
-        each, joint = env.transition(states, torch.tensor(action).expand_as(states)), torch.ones(1, dtype=torch.float64)
-        for i in range(env.n):
-            joint = joint * each[:, i][:, states[:, i]]
-        moves.append(joint)
-    moving, earned = torch.stack(moves), -states.double().mean(dim=1)
-    value, gain = torch.zeros_like(earned), earned
-    while gain.max() - gain.min() > 1e-9:
-        better = earned + (moving @ value).amax(dim=0)
-        value, gain = better - better.mean(), better - value
-    return float(gain.max() + gain.min()) / 2
+    assert round(optimal_reward(env, 1e-9), 4) == -0.3771
 
 
 def test_limiting_cases_in_a_row() -> None:

@@ -11,7 +11,7 @@ from marl import Network, Policy, Uniform, WirelessAccess, evaluate
 from marl.core.errors import ConfigError
 from marl.envs import LoadBalancing
 from marl.envs.load_balancing import JoinShortestQueue, Keep, OverflowOnly, TwoChoices, pooled_loss
-from tests.envs.joint import average_reward
+from tests.envs.joint import average_reward, optimal_reward
 
 SETTINGS = {"a": (4, 3, 0.5, 0.6), "b": (4, 3, 0.4, 0.5), "c": (4, 3, 0.6, 0.6), "d": (5, 2, 0.5, 0.6)}
 """n, B, lam, mu of a ring."""
@@ -36,38 +36,10 @@ def test_losses_on_a_ring(setting: str, kind: type[Policy]) -> None:
     assert average_reward(env, kind(env)) == pytest.approx(-LOSS[setting][kind], abs=5.1e-5)
 
 
-def optimal_loss(env: LoadBalancing) -> float:
-    """The least loss per agent and slot of all policies, between two bounds 1e-7 apart, by relative value iteration.
-
-    The law of a queue depends on its length and on how many dispatchers hand it their job; agents are alike.
-    """
-    n, top = env.n, int(env.buffer[0])
-    joint = torch.tensor(list(itertools.product(*(range(k) for k in env.num_actions.tolist()))))
-    targets = env.queues[torch.arange(n), joint]
-    counts, first = np.unique((targets[:, :, None] == torch.arange(n)).sum(1).numpy(), axis=0, return_index=True)
-    every = torch.arange(top + 1)[:, None, None].expand(-1, len(first), n)
-    a = joint[first].expand(top + 1, -1, -1)
-    law, loss = env.transition(every, a).numpy(), -env.reward(every, a).numpy()  # [S, actions, n(, S)]
-    value = np.zeros((top + 1,) * n)
-    while True:
-        best = np.full(value.shape, np.inf)
-        for k in range(len(counts)):
-            total = value
-            for i in range(n):
-                total = np.moveaxis(np.tensordot(law[:, k, i], total, axes=(1, i)), 0, i)
-            for i in range(n):
-                total = total + loss[:, k, i].reshape([-1 if j == i else 1 for j in range(n)]) / n
-            best = np.minimum(best, total)
-        change = best - value
-        if change.max() - change.min() < 1e-7:
-            return float(change.max() + change.min()) / 2
-        value = best - best.flat[0]
-
-
 @pytest.mark.parametrize("setting", ["a", "d"])
 def test_the_optimum_is_between_the_bound_and_the_rules(setting: str) -> None:
     env = ring(setting)
-    optimum = optimal_loss(env)
+    optimum = -optimal_reward(env, 1e-7)
     assert optimum == pytest.approx(OPTIMUM[setting], abs=5.1e-5)
     assert pooled_loss(env) < optimum < min(LOSS[setting].values())
 

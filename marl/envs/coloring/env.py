@@ -7,14 +7,11 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from marl.core.checks import integer
-from marl.core.environment import NetworkedMDP
+from marl.core.environment import MAX_MASK, NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs.graph import graph as named_graph
 from marl.kernels.arguments import FusedStep
-
-MAX_MASK = 2**26
-"""Largest n * S * A that is laid out as the table of legal actions."""
 
 
 class Coloring(NetworkedMDP):

@@ -61,8 +61,8 @@ class Epidemic(NetworkedMDP):
         moves = [self.import_rate, self.recovery] + ([] if self.waning is None else [self.waning])
         self._stay = 1.0 - torch.stack(moves, dim=1)  # [n, S], of a susceptible agent that no neighbor infects
         self._own = torch.arange(n) * len(moves)
-        start, node = network.adjacency
-        self._row, self._node = torch.from_numpy(np.repeat(np.arange(n), np.diff(start))), torch.from_numpy(node)
+        _, node = network.adjacency
+        self._row, self._node = torch.from_numpy(np.repeat(np.arange(n), network.adjacency.degree)), torch.from_numpy(node)
         self._rate = self.infection[self._row] * self.weights[_edge_of_entries(network)]  # b_i w_ij along the rows
         self._refuse_too_much()
         super().__init__(

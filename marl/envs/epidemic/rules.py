@@ -10,6 +10,7 @@ from torch import Tensor
 from marl.core.checks import number
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
+from marl.core.lookup import over_neighbors
 from marl.core.rule import DeterministicRule
 from marl.envs.epidemic.env import Epidemic
 
@@ -61,10 +62,7 @@ class ShieldIfNeighborInfected(DeterministicRule):
         self.register_buffer("_ends", torch.from_numpy(self.env.network.edges).T, persistent=False)
 
     def _choose(self, s: Tensor) -> Tensor:
-        infected, (i, j) = (s == 1).long(), self._ends
-        near = torch.zeros_like(s)  # by edges, not by padded neighbors: a hub would widen those of everybody
-        near.index_add_(-1, i, infected[..., j]).index_add_(-1, j, infected[..., i])
-        return (near > 0).long()
+        return (over_neighbors(self._ends, (s == 1).long()) > 0).long()
 
 
 class _ShieldSome(DeterministicRule):
@@ -91,7 +89,7 @@ class ShieldByDegree(_ShieldSome):
     def __init__(self, env: Environment, *, threshold: float = 2.0, **run: Any):
         super().__init__(env, **run)
         threshold = number("policy.threshold", threshold, 0.0)
-        self._let_shield(torch.from_numpy(np.diff(self.env.network.adjacency.start) > threshold))
+        self._let_shield(torch.from_numpy(self.env.network.adjacency.degree > threshold))
 
 
 class ShieldByCentrality(_ShieldSome):

@@ -4,14 +4,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marl.core.environment import NetworkedMDP
+from marl.core.environment import MAX_MASK, NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.envs.firefighters.houses import houses
 from marl.envs.per_agent import integers, probabilities
 from marl.kernels.arguments import FusedStep
-
-MAX_MASK = 2**26
-"""Largest n * S * A that is laid out as the table of legal actions."""
 
 
 class Firefighters(NetworkedMDP):

@@ -47,9 +47,9 @@ class Houses(NamedTuple):
 
     def beside(self) -> np.ndarray:
         """Returns the houses beside each, the last one repeated where there are fewer. Shapes: [n, 2], in a grid [n, 4]."""
-        start, node = Network.grid(self.height, self.width).adjacency
+        rows = Network.grid(self.height, self.width).adjacency
         sides = np.arange(4 if self.grid else 2)
-        return node[start[:-1, None] + np.minimum(sides, np.diff(start)[:, None] - 1)]
+        return rows.node[rows.start[:-1, None] + np.minimum(sides, rows.degree[:, None] - 1)]
 
     def network(self) -> Network:
         """Joins houses that are beside each other, and in a grid each to the one that its agent fights at, down right.

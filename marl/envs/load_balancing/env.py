@@ -7,15 +7,13 @@ import torch
 from torch import Tensor
 
 from marl.core.checks import number
-from marl.core.environment import NetworkedMDP
+from marl.core.environment import MAX_MASK, NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs.graph import graph as named_graph
 from marl.envs.per_agent import integers, probabilities
 from marl.kernels.arguments import FusedStep
 
-MAX_MASK = 2**26
-"""Largest n * S * A that is laid out as the table of legal actions."""
 MAX_HOLDING = 1e6
 
 
@@ -52,7 +50,7 @@ class LoadBalancing(NetworkedMDP):
         self.arrival = torch.from_numpy(probabilities("env.arrival", arrival, n, "agent"))
         self.service = torch.from_numpy(probabilities("env.service", service, n, "agent"))
         self.holding = number("env.holding", holding, 0.0, MAX_HOLDING)
-        num_actions = 1 + torch.from_numpy(np.diff(network.adjacency.start))
+        num_actions = 1 + torch.from_numpy(network.adjacency.degree)
         states, actions = 1 + int(self.buffer.max()), int(num_actions.max())
         if n * states * actions > MAX_MASK:
             raise ConfigError(
@@ -61,9 +59,7 @@ class LoadBalancing(NetworkedMDP):
             )
         self.queues = _queues(network, actions)
         self._row, self._me = torch.arange(n) * actions, torch.arange(n)
-        self._rooms = self.buffer[:, None] - torch.arange(
-            states
-        )  # room left in every state, negative if there is none such
+        self._rooms = self.buffer[:, None] - torch.arange(states)  # room left in every state; below 0: no such state
         self._near, mask, _ = network.neighborhood(1)
         self._arriving = self.arrival[self._near] * mask
         alone = len(network.edges) == 0
@@ -141,7 +137,7 @@ class LoadBalancing(NetworkedMDP):
 def _queues(network: Network, actions: int) -> Tensor:
     """Lists the queues in reach, [n, actions]: one's own, then the neighbors', then one's own again where there is none."""
     start, node = network.adjacency
-    agent = np.repeat(np.arange(network.n), np.diff(start))
+    agent = np.repeat(np.arange(network.n), network.adjacency.degree)
     queues = np.repeat(np.arange(network.n)[:, None], actions, axis=1)
     queues[agent, 1 + np.arange(len(node)) - start[agent]] = node
     return torch.from_numpy(queues)

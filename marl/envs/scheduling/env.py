@@ -4,15 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marl.core.environment import NetworkedMDP
+from marl.core.environment import MAX_MASK, NetworkedMDP
 from marl.core.errors import ConfigError
+from marl.core.lookup import over_neighbors
 from marl.core.network import Network
 from marl.envs.graph import graph as named_graph
 from marl.envs.per_agent import integers, probabilities
 from marl.kernels.arguments import FusedStep
-
-MAX_MASK = 2**26
-"""Largest n * S * A that is laid out as the table of legal actions."""
 
 
 class Scheduling(NetworkedMDP):
@@ -97,13 +95,3 @@ class Scheduling(NetworkedMDP):
 
     def _reward(self, s: Tensor, a: Tensor) -> Tensor:
         return self._paid(s, self._chance(a))
-
-
-def over_neighbors(ends: Tensor, x: Tensor) -> Tensor:
-    """Sums x over the neighbors of every link, edge by edge: a hub widens nobody else's row.
-
-    Shapes: ends [2, E], x [*X, n] int64 -> [*X, n].
-    """
-    first, second = ends
-    total = torch.zeros_like(x)
-    return total.index_add_(-1, first, x[..., second]).index_add_(-1, second, x[..., first])

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from marl.core.checks import number
 from marl.core.environment import Environment
+from marl.core.lookup import over_neighbors
 from marl.core.rule import DeterministicRule, Rule
 from marl.envs.per_agent import probabilities
-from marl.envs.scheduling.env import Scheduling, over_neighbors
+from marl.envs.scheduling.env import Scheduling
 from marl.envs.scheduling.limits import maximal_independent_sets
 
 _PARTS = 2**32
@@ -28,18 +29,10 @@ class SlottedAloha(Rule):
     env: Scheduling
     _send: Tensor
 
-    def __init__(
-        self,
-        env: Environment,
-        *,
-        send_probability: float | Sequence[float] = 0.5,
-        replicas: int = 1,
-        seed: int = 0,
-        dtype: torch.dtype = torch.float64,
-    ):
-        super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
+    def __init__(self, env: Environment, *, send_probability: float | Sequence[float] = 0.5, **run: Any):
+        super().__init__(env, **run)
         x = torch.from_numpy(probabilities("policy.send_probability", send_probability, self.replicas, "replica"))
-        self.register_buffer("_send", x.to(dtype)[:, None], persistent=False)
+        self.register_buffer("_send", x.to(self.dtype)[:, None], persistent=False)
 
     def _weights(self, s: Tensor) -> Tensor:
         send = self._send * (s > 0)

@@ -7,17 +7,15 @@ import torch
 from torch import Tensor
 
 from marl.core.checks import size
-from marl.core.environment import NetworkedMDP
+from marl.core.environment import MAX_MASK, NetworkedMDP
 from marl.core.errors import ConfigError
+from marl.core.lookup import over_neighbors
 from marl.core.network import Network
 from marl.envs.graph import graph as named_graph
 from marl.envs.incidence import sharing_edges
 from marl.envs.per_agent import probabilities
 from marl.envs.sysadmin.crews import WORDS, reached_crews
 from marl.kernels.arguments import FusedStep
-
-MAX_MASK = 2**26
-"""Largest n * S * A that is laid out as the table of legal actions."""
 
 GOOD, FAULTY, DEAD = range(3)
 IDLE, LOADED, DONE = range(3)
@@ -80,7 +78,7 @@ class SysAdmin(NetworkedMDP):
                 ("dead_neighbor", dead_neighbor),
             )
         )
-        degree, never = np.maximum(1, np.diff(self.graph.adjacency.start)), np.zeros(n)
+        degree, never = np.maximum(1, self.graph.adjacency.degree), np.zeros(n)
         self._floats = np.stack([load, good, faulty, fail, dead, by_faulty / degree, by_dead / degree, never], axis=1)
         self._worse = torch.from_numpy(np.stack([fail, dead, never], axis=1).ravel())
         self._on = torch.from_numpy(np.stack([load, good, never, load, faulty, *[never] * 4], axis=1).ravel())
@@ -127,11 +125,8 @@ class SysAdmin(NetworkedMDP):
     def _chances(self, s: Tensor) -> tuple[Tensor, Tensor]:
         """Gives the probabilities that the status gets worse (1 where it is more) and that the load moves on."""
         status = torch.div(s, 3, rounding_mode="floor")
-        left, right = self._ends
-        beside = torch.zeros(2, *s.shape, dtype=torch.float64)  # by edges, not by padded neighbors: for the sake of hubs
-        bad = torch.stack([status == FAULTY, status == DEAD]).double()
-        beside.index_add_(-1, left, bad[..., right]).index_add_(-1, right, bad[..., left])
-        influence = beside[0] * self._by_faulty + beside[1] * self._by_dead
+        faulty, dead = over_neighbors(self._ends, torch.stack([status == FAULTY, status == DEAD]).double())
+        influence = faulty * self._by_faulty + dead * self._by_dead
         worse = (torch.take(self._worse, 3 * self._machine + status) + influence) * (status < DEAD)
         return worse.clamp(max=1.0), torch.take(self._on, 9 * self._machine + s)
 

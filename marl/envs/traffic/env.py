@@ -7,15 +7,12 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from marl.core.checks import integer, size
-from marl.core.environment import NetworkedMDP
+from marl.core.environment import MAX_MASK, NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs.per_agent import probabilities
 from marl.envs.traffic.streets import SIDES, neighbors, onward
 from marl.kernels.arguments import FusedStep
-
-MAX_MASK = 2**26
-"""Largest n * S * A that is laid out as the table of legal actions."""
 
 
 class Signals(NamedTuple):

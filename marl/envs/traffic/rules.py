@@ -29,8 +29,8 @@ class FixedTime(DeterministicRule):
     env: TrafficSignals
     _hold: Tensor
 
-    def __init__(self, env: Environment, *, hold: int | Sequence[int] = 4, replicas: int = 1, **run: Any):
-        super().__init__(env, replicas=replicas, **run)
+    def __init__(self, env: Environment, *, hold: int | Sequence[int] = 4, **run: Any):
+        super().__init__(env, **run)
         holds = torch.from_numpy(integers("policy.hold", hold, self.replicas, "replica", 2))
         if int(holds.max()) > self.env.elapsed:
             raise ConfigError(

@@ -7,15 +7,12 @@ import torch
 from torch import Tensor
 
 from marl.core.checks import choice, integer
-from marl.core.environment import NetworkedMDP
+from marl.core.environment import MAX_MASK, NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs.per_agent import integers, probabilities
 from marl.envs.wireless.access import Access, conflict_edges, grid_access, grid_positions, listed_access
 from marl.kernels.arguments import FusedStep
-
-MAX_MASK = 2**26
-"""Largest n * S * A that is laid out as the table of legal actions."""
 
 
 class WirelessAccess(NetworkedMDP):

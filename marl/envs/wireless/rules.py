@@ -28,19 +28,11 @@ class Aloha(Rule):
     _send: Tensor
     _point: Tensor
 
-    def __init__(
-        self,
-        env: Environment,
-        *,
-        send_probability: float | Sequence[float] = 0.5,
-        replicas: int = 1,
-        seed: int = 0,
-        dtype: torch.dtype = torch.float64,
-    ):
-        super().__init__(env, replicas=replicas, seed=seed, dtype=dtype)
+    def __init__(self, env: Environment, *, send_probability: float | Sequence[float] = 0.5, **run: Any):
+        super().__init__(env, **run)
         x = torch.from_numpy(probabilities("policy.send_probability", send_probability, self.replicas, "replica"))
-        self.register_buffer("_send", x.to(dtype)[:, None, None], persistent=False)
-        self.register_buffer("_point", sending_weights(self.env).to(dtype).flatten(0, 1), persistent=False)
+        self.register_buffer("_send", x.to(self.dtype)[:, None, None], persistent=False)
+        self.register_buffer("_point", sending_weights(self.env).to(self.dtype).flatten(0, 1), persistent=False)
 
     def _weights(self, s: Tensor) -> Tensor:
         chance = self._send * self._point[self._row + s]
