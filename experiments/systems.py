@@ -28,6 +28,7 @@ import torch
 
 from marl import build
 from marl.cli.train import compose
+from marl.core.environment import Environment
 from marl.core.errors import MarlError
 from marl.core.policy import Policy
 from marl.trainers.evaluation import evaluate
@@ -50,8 +51,11 @@ SYSTEMS = {
         ["env=epidemic"],
         ["never_shield", "always_shield", "shield_if_neighbor_infected", "shield_by_degree", "shield_by_centrality"],
     ),
-    "firefighters": System(["env=firefighters"], ["fight_higher", "fight_alternately"]),
-    "scheduling": System(["env=scheduling"], ["slotted_aloha", "longest_queue_first", "max_weight", "queue_based_access"]),
+    "firefighters": System(["env=firefighters"], ["fight_higher", "fight_lower", "fight_alternately"]),
+    "scheduling": System(
+        ["env=scheduling"],
+        ["slotted_aloha", "queue_based_access", "local_longest_queue_first", "longest_queue_first", "max_weight"],
+    ),
     "sysadmin": System(["env=sysadmin"], ["reboot_if_dead", "reboot_if_not_good", "reboot_by_turns"]),
     "traffic": System(["env=traffic"], ["longest_queue", "max_pressure"]),
     "wireless": System(["env=wireless"], ["aloha", "dedicated"]),
@@ -80,16 +84,21 @@ def over_seeds(values: list[float]) -> tuple[float, float]:
     return mean, T_QUANTILE[len(values)] * statistics.stdev(values) / len(values) ** 0.5
 
 
+def made(overrides: list[str]) -> tuple[Environment, Policy]:
+    """The environment and the policy, untrained, that a command with these overrides has."""
+    config = compose(overrides)
+    env = build.environment(config)
+    return env, build.policy(config, env, build.replicas(config))
+
+
 def reference(system: str, policy: str, arguments: argparse.Namespace) -> Score:
     """Evaluates a policy in which nothing is learned."""
-    config = compose([*SYSTEMS[system].overrides, f"policy={policy}", f"replicas={arguments.seeds}"])
-    env = build.environment(config)
-    made = build.policy(config, env, build.replicas(config))
-    found = evaluate(env, made, steps=max(20, arguments.steps // 5))
-    return Score(*over_seeds(found.average_reward.tolist()), sees(made))
+    env, rule = made([*SYSTEMS[system].overrides, f"policy={policy}", f"replicas={arguments.seeds}"])
+    found = evaluate(env, rule, steps=max(20, arguments.steps // 5))
+    return Score(*over_seeds(found.average_reward.tolist()), sees(rule))
 
 
-def learned(system: str, method: str, arguments: argparse.Namespace) -> Score:
+def learned(system: str, method: str, seen: str, arguments: argparse.Namespace) -> Score:
     """Trains all seeds side by side, in a process of its own."""
     directory = arguments.out / system / method
     overrides = [f"method={method}", *SYSTEMS[system].overrides, f"steps={arguments.steps}", f"replicas={arguments.seeds}"]
@@ -106,10 +115,8 @@ def learned(system: str, method: str, arguments: argparse.Namespace) -> Score:
     if done.returncode:
         raise SystemExit(f"systems: {system}, {method}: {(done.stderr.splitlines() or ['no message'])[-1]}")
     summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
-    config = compose(overrides)
-    policy = build.policy({**config, "replicas": 1}, build.environment(config), build.replicas({**config, "replicas": 1}))
     print(f"{system}, {method}: done", file=sys.stderr, flush=True)
-    return Score(*over_seeds(summary["eval_average_reward"]), sees(policy), summary["env_steps_per_second"])
+    return Score(*over_seeds(summary["eval_average_reward"]), seen, summary["env_steps_per_second"])
 
 
 def table(results: dict[str, dict[str, dict[str, Score]]]) -> str:
@@ -159,7 +166,7 @@ def draw_figure(results: dict[str, dict[str, dict[str, Score]]], path: Path) -> 
         for color, text in (("tab:blue", "sees its own state"), ("tab:orange", "sees its neighbors' states too"))
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    figure.supxlabel("average reward per agent and step, evaluated", fontsize=8)
+    figure.suptitle("average reward per agent and step, evaluated", fontsize=9)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
@@ -178,8 +185,9 @@ def main() -> int:
     for what, named, known in (("system", systems, SYSTEMS), ("method", methods, METHODS)):
         if unknown := [name for name in named if name not in known]:
             parser.error(f"there is no {what} {unknown[0]!r}; there are {', '.join(known)}")
+    seen = {m: sees(made([f"method={m}", *SYSTEMS[systems[0]].overrides])[1]) for m in methods}
     with concurrent.futures.ThreadPoolExecutor(arguments.at_a_time) as pool:
-        jobs = {(s, m): pool.submit(learned, s, m, arguments) for s in systems for m in methods}
+        jobs = {(s, m): pool.submit(learned, s, m, seen[m], arguments) for s in systems for m in methods}
         results = {
             s: {
                 "references": {p: reference(s, p, arguments) for p in ("uniform", *SYSTEMS[s].rules)},

@@ -165,6 +165,40 @@ def test_the_gallery_in_short(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_systems_in_short(tmp_path: Path) -> None:
+    """Two systems, two methods that see differently: scores are those of the runs, beside uniform and every rule."""
+    program = str(REPOSITORY / "experiments" / "systems.py")
+    chosen = (
+        "--systems",
+        "epidemic,traffic",
+        "--methods",
+        "additive,pairwise",
+        "--seeds",
+        "2",
+        "--steps",
+        "200",
+        "--out",
+        "out",
+    )
+    done = script(program, *chosen, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    assert (out / "figure.png").read_bytes().startswith(b"\x89PNG")
+    results = json.loads((out / "results.json").read_text())["systems"]
+    assert {"uniform", "shield_if_neighbor_infected"} < set(results["epidemic"]["references"])
+    assert set(results["traffic"]["references"]) == {"uniform", "longest_queue", "max_pressure"}
+    for system, found in results.items():
+        assert {name: score["sees"] for name, score in found["methods"].items()} == {
+            "additive": "own state",
+            "pairwise": "1 hop",
+        }
+        for method, score in found["methods"].items():
+            summary = json.loads((out / system / method / "summary.json").read_text())
+            assert score["mean"] == pytest.approx(sum(summary["eval_average_reward"]) / 2)
+            assert f"`method={method}`" in done.stdout
+
+
+@pytest.mark.slow
 def test_start_tells_what_follows_what(tmp_path: Path) -> None:
     done = script(str(REPOSITORY / "benchmarks" / "start.py"), "--repeats", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
