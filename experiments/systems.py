@@ -4,8 +4,9 @@
                                   [--at-a-time 2] [--out outputs/systems]
 
 Every run is the command `marl train method=METHOD env=... steps=STEPS replicas=SEEDS`, which runs again by itself. Nothing
-is chosen per system. A score is the policy at the end, evaluated for a fifth as many steps: the mean over seeds with a 95 %
-interval over seeds (Student's t); references are evaluated alike. Rewards are per agent and step.
+is chosen per system but the number that a rule of `CHOICES` has: the best in a rollout of its own, as people tune them.
+A score is the policy at the end, evaluated for a fifth as many steps: the mean over seeds with a 95 % interval over seeds
+(Student's t); references are evaluated alike. Rewards are per agent and step.
 `sees` says what an agent knows when it acts: its own state, states within so many hops, or everything.
 Writes OUT/figure.png, OUT/table.md, OUT/results.json, OUT/SYSTEM/METHOD (run directories; finished ones are not run again).
 """
@@ -57,8 +58,23 @@ SYSTEMS = {
         ["slotted_aloha", "queue_based_access", "local_longest_queue_first", "longest_queue_first", "max_weight"],
     ),
     "sysadmin": System(["env=sysadmin"], ["reboot_if_dead", "reboot_if_not_good", "reboot_by_turns"]),
-    "traffic": System(["env=traffic"], ["longest_queue", "max_pressure"]),
+    "traffic": System(["env=traffic"], ["fixed_time", "longest_queue", "max_pressure"]),
     "wireless": System(["env=wireless"], ["aloha", "dedicated"]),
+}
+
+
+class Choice(NamedTuple):
+    """The number of a rule, the values among which the best is taken, and what the environment needs for them."""
+
+    option: str
+    values: list[float]
+    overrides: list[str]
+
+
+CHOICES = {
+    "aloha": Choice("policy.send_probability", [k / 20 for k in range(1, 21)], []),
+    "slotted_aloha": Choice("policy.send_probability", [k / 20 for k in range(1, 21)], []),
+    "fixed_time": Choice("policy.hold", list(range(2, 13)), ["env.elapsed=12"]),
 }
 
 
@@ -91,11 +107,20 @@ def made(overrides: list[str]) -> tuple[Environment, Policy]:
     return env, build.policy(config, env, build.replicas(config))
 
 
-def reference(system: str, policy: str, arguments: argparse.Namespace) -> Score:
-    """Evaluates a policy in which nothing is learned."""
-    env, rule = made([*SYSTEMS[system].overrides, f"policy={policy}", f"replicas={arguments.seeds}"])
-    found = evaluate(env, rule, steps=max(20, arguments.steps // 5))
-    return Score(*over_seeds(found.average_reward.tolist()), sees(rule))
+def reference(system: str, policy: str, arguments: argparse.Namespace) -> tuple[str, Score]:
+    """Evaluates a policy in which nothing is learned, and names it with what was chosen of it, on other noise."""
+    steps = max(20, arguments.steps // 5)
+    overrides, name = [*SYSTEMS[system].overrides, f"policy={policy}"], policy
+    if policy in CHOICES:
+        option, values, needed = CHOICES[policy]
+        overrides += needed
+        env, rules = made([*overrides, f"{option}={values}", f"replicas={len(values)}"])
+        best = int(evaluate(env, rules, steps=steps, seed=1000).average_reward.argmax())
+        overrides.append(f"{option}={values[best]}")
+        name += f", {option.partition('.')[2]}={values[best]}"
+    env, rule = made([*overrides, f"replicas={arguments.seeds}"])
+    found = evaluate(env, rule, steps=steps)
+    return name, Score(*over_seeds(found.average_reward.tolist()), sees(rule))
 
 
 def learned(system: str, method: str, seen: str, arguments: argparse.Namespace) -> Score:
@@ -190,7 +215,7 @@ def main() -> int:
         jobs = {(s, m): pool.submit(learned, s, m, seen[m], arguments) for s in systems for m in methods}
         results = {
             s: {
-                "references": {p: reference(s, p, arguments) for p in ("uniform", *SYSTEMS[s].rules)},
+                "references": dict(reference(s, p, arguments) for p in ("uniform", *SYSTEMS[s].rules)),
                 "methods": {m: jobs[s, m].result() for m in methods},
             }
             for s in systems

@@ -2,32 +2,53 @@
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-_in_place = ContextVar("_in_place", default=False)
+_uncopied = ContextVar("_uncopied", default=False)
+_leaving: ContextVar[contextlib.ExitStack | None] = ContextVar("_leaving", default=None)
+
+
+@contextlib.contextmanager
+def uncopied() -> Iterator[None]:
+    """Makes every `state_dict()` inside give what is there, for a state of which the outermost part makes the copy."""
+    before = _uncopied.set(True)
+    try:
+        yield
+    finally:
+        _uncopied.reset(before)
 
 
 @contextlib.contextmanager
 def in_place() -> Iterator[None]:
-    """Makes every `state_dict()` inside give what is there, uncopied, for a state that is written before anything goes on.
+    """Makes every `state_dict()` inside give what is there, for a state that is written, and let go, inside.
 
-    A large table is then held once, not twice.
+    A large table is then held once, not twice. A part may bring what it holds into the order in which it is written, if
+    it says with `put_back_later` how to undo that; nothing else may be done with the parts until then.
     """
-    before = _in_place.set(True)
-    try:
-        yield
-    finally:
-        _in_place.reset(before)
+    with uncopied(), contextlib.ExitStack() as leaving:
+        before = _leaving.set(leaving)
+        try:
+            yield
+        finally:
+            _leaving.reset(before)
+
+
+def put_back_later(undo: Callable[[], None]) -> bool:
+    """Has `undo` called at the end of `in_place`. False outside of it: nothing may be brought into another order."""
+    leaving = _leaving.get()
+    if leaving is not None:
+        leaving.callback(undo)
+    return leaving is not None
 
 
 def snapshot(state: Any) -> Any:
     """Copies a state, nested as it may be; inside `in_place` it is returned as it is."""
-    return state if _in_place.get() else _copied(state)
+    return state if _uncopied.get() else _copied(state)
 
 
 class SnapshotModule(nn.Module):
@@ -35,7 +56,7 @@ class SnapshotModule(nn.Module):
 
     def state_dict(self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
         """Returns parameters, buffers that are saved and extra state by name, copied unless `keep_vars` is set."""
-        with in_place():
+        with uncopied():
             state = super().state_dict(*args, destination=destination, prefix=prefix, keep_vars=keep_vars)
         if not keep_vars:
             state.update({name: snapshot(part) for name, part in state.items() if name.startswith(prefix)})

@@ -43,7 +43,7 @@ class Entries(Table):
     """There is one number per agent and joint pair of its neighborhood; see `TabularCritic`, whose arguments these are.
 
     Shapes: parameter `values` [slots + 1, 1], a view of what the storage holds; the last one stands for every missing or
-    dummy entry and stays 0. `state_dict` has the rows of the storage in its place.
+    dummy entry and stays 0. `state_dict` has what the storage saves in its place.
     """
 
     def __init__(
@@ -134,19 +134,21 @@ class Entries(Table):
         return {"entries": float(self.storage.used.mean()), "bytes": float(self.storage.bytes_held)}
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Returns what the numbers mean: kappa, their bytes, and the rows of the storage, as they stand."""
+        """Returns what the numbers mean, kappa and their bytes, and what the storage saves."""
         return {
             "kappa": torch.tensor(self.kappa),
             "value_bytes": torch.tensor(self.values.element_size()),
-            "rows": self.storage.rows(),
+            **self.storage.saved(),
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Takes over saved rows. Errors: ValueError if they are of another table."""
-        here = self.get_extra_state()
-        if here.keys() != state.keys() or any(here[key] != state[key] for key in ("kappa", "value_bytes")):
+        """Takes over a saved table. Errors: ValueError if it is another one."""
+        kept = dict(state)
+        if (kept.pop("kappa"), kept.pop("value_bytes")) != (self.kappa, self.values.element_size()):
             raise ValueError("the saved table has another kappa or dtype")
-        self.storage.use(state["rows"])
+        if kept.keys() != self.storage.parts:
+            raise ValueError("the saved table is of another kind of storage")
+        self.storage.load(**kept)
         self._renew()
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
@@ -154,7 +156,7 @@ class Entries(Table):
         del destination[prefix + "values"]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        state_dict[prefix + "values"] = self.values.detach()  # they come with the rows
+        state_dict[prefix + "values"] = self.values.detach()  # they come with the storage
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def __setstate__(self, state: dict[str, Any]) -> None:

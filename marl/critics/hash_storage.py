@@ -11,6 +11,7 @@ from marl.core.checks import gib
 from marl.core.errors import NotEnoughMemoryError
 from marl.core.memory import free, require
 from marl.core.shapes import Pairs
+from marl.core.snapshot import put_back_later
 from marl.core.threads import spread
 from marl.critics.storage import Storage
 
@@ -28,6 +29,7 @@ class HashStorage(Storage):
     Rows grow in place: behind what is in use they have room that is zero and was never written, which takes no memory yet.
     """
 
+    parts = frozenset({"entries", "filled"})
     grows = True
     cells: Tensor
 
@@ -62,8 +64,40 @@ class HashStorage(Storage):
         """Returns those of replica b that are in use, [width, 2]."""
         return self.cells_by_replica()[b, : self.width[b]]
 
-    def rows(self) -> list[Tensor]:
-        return [torch.from_numpy(self.row(b)) for b in range(self.replicas)]
+    def saved(self) -> dict[str, list[Tensor]]:
+        """Returns the `entries` of every row [used, 2] in the order of their slots, and which slots are `filled` [width].
+
+        Half of the slots are empty, or more: they cost a byte each.
+        """
+        filled = [np.empty(width, dtype=np.bool_) for width in self.width]
+        rows = [self.row(b) for b in range(self.replicas)]
+        if put_back_later(lambda: self._unpack(rows, filled)):
+            packed = rows
+        else:
+            packed = [np.empty((used, 2), dtype=np.int64) for used in self.used]
+        for b, row in enumerate(rows):
+            self._kernel.pack(row, filled[b], packed[b])
+        entries = [torch.from_numpy(packed[b][: self.used[b]]) for b in range(self.replicas)]
+        return {"entries": entries, "filled": [torch.from_numpy(row) for row in filled]}
+
+    def load(self, *, entries: Sequence[Tensor], filled: Sequence[Tensor]) -> None:  # type: ignore[override]
+        if not len(entries) == len(filled) == self.replicas:
+            raise ValueError("the saved table is of another number of replicas")
+        if any(part.shape[1:] != (2,) or part.dtype != torch.int64 or (part[:, 0] < 0).any() for part in entries):
+            raise ValueError("the saved table has entries that no table has")
+        if any(part.dtype != torch.bool or part.dim() != 1 or len(part).bit_count() != 1 for part in filled):
+            raise ValueError("the saved table has rows of a length that no table has")
+        if any(int(part.sum()) != len(listed) for part, listed in zip(filled, entries, strict=True)):
+            raise ValueError("the saved table has fewer entries, or more, than slots that are filled")
+        self._make_rows(max(len(part) for part in filled))
+        self.width = np.array([len(part) for part in filled])
+        self.used = np.array([len(part) for part in entries])
+        self._unpack([part.numpy() for part in entries], [part.numpy() for part in filled])
+
+    def _unpack(self, packed: list[np.ndarray], filled: list[np.ndarray]) -> None:
+        """Fills the rows with what was packed, which may stand at their beginnings."""
+        for b in range(self.replicas):
+            self._kernel.unpack(packed[b][: self.used[b]], filled[b], self.row(b))
 
     def find(self, keys: Pairs) -> Pairs:
         slots = torch.empty(keys.shape, dtype=torch.int64)
@@ -96,7 +130,10 @@ class HashStorage(Storage):
     def grow(self, wider: np.ndarray) -> None:
         """Widens the rows to the widths given [B], at least those of now, moving entries along."""
         if wider.max() > self.stride:
-            self.use(self.rows(), int(wider.max()))
+            rows = [self.row(b) for b in range(self.replicas)]
+            self._make_rows(int(wider.max()))
+            for b, row in enumerate(rows):
+                self.row(b)[:] = row
         with spread(self.replicas) as threaded:
             if threaded:
                 self._kernel.widen(self.cells_by_replica(), self.width, wider)
@@ -104,21 +141,6 @@ class HashStorage(Storage):
                 for b, row in enumerate(self.cells_by_replica()):
                     self._kernel.widen_one(row, self.width[b], wider[b])
         self.width = wider
-
-    def use(self, rows: Sequence[Tensor], room: int = 0) -> None:
-        """Takes over rows [width, 2], with room for as many as `room` each. Errors: ValueError if they do not fit."""
-        widths = [len(row) for row in rows]
-        if len(rows) != self.replicas or any(row.shape[1:] != (2,) or row.dtype != torch.int64 for row in rows):
-            raise ValueError("the saved table is of another number of replicas")
-        if any(width == 0 or width & (width - 1) for width in widths):
-            raise ValueError("the saved table has rows of a length that no table has")
-        missing = self.cells[-1]
-        self._make_rows(max(room, *widths))
-        self.width = np.array(widths)
-        self.cells[-1] = missing
-        for b, row in enumerate(rows):
-            self.row(b)[:] = row.numpy()
-        self.used = np.array([(row[:, 0] >= 0).sum() for row in rows])
 
     def fused(self, **keys: Any) -> Any:
         from marl.kernels.critic_tables import HashTable  # numba takes its time: only where it is used
@@ -147,9 +169,8 @@ class HashStorage(Storage):
 
     def __getstate__(self) -> dict[str, Any]:
         """Gives a copy what is in use."""
-        rows = [row.clone() for row in self.rows()]
-        return {"replicas": self.replicas, "dtype": self.dtype, "cells": self.cells[-1:].clone(), "rows": rows}
+        return {"replicas": self.replicas, "dtype": self.dtype, "saved": self.saved()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.replicas, self.dtype, self.cells = state["replicas"], state["dtype"], state["cells"]
-        self.use(state["rows"])
+        self.replicas, self.dtype = state["replicas"], state["dtype"]
+        self.load(**state["saved"])

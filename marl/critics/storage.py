@@ -17,10 +17,12 @@ from marl.core.shapes import Pairs
 class Storage(ABC):
     """A storage is a row of `stride` slots per replica, of which the first `width` [B] are in use.
 
+    parts: the names of what is saved of it.
     grows: whether slots are made for what is met, or all are there from the start.
     used: how many entries a replica has, [B].
     """
 
+    parts: frozenset[str]
     grows: bool
     stride: int
     width: np.ndarray
@@ -60,12 +62,12 @@ class Storage(ABC):
         """Makes room for so many entries [B], and says whether anything moved. Errors: `NotEnoughMemoryError`."""
 
     @abstractmethod
-    def rows(self) -> list[Tensor]:
-        """Returns what is in use of every replica, as it stands in memory: B tensors, which `use` takes."""
+    def saved(self) -> dict[str, list[Tensor]]:
+        """Returns what is to be written of it, by name B tensors, one per replica; see `marl.core.snapshot.in_place`."""
 
     @abstractmethod
-    def use(self, rows: Sequence[Tensor]) -> None:
-        """Takes over rows. Errors: ValueError if they do not fit."""
+    def load(self, **saved: Sequence[Tensor]) -> None:
+        """Takes over what was `saved`. Errors: ValueError, TypeError if it does not fit."""
 
     @abstractmethod
     def fused(self, **keys: Any) -> Any:
@@ -78,6 +80,7 @@ class Storage(ABC):
 class DenseStorage(Storage):
     """Keeps a slot for every joint pair; good while all fit. `stride` is a multiple of a power of two near its root."""
 
+    parts = frozenset({"rows"})
     grows = False
 
     def __init__(self, replicas: int, dtype: torch.dtype, total: int):
@@ -108,10 +111,10 @@ class DenseStorage(Storage):
     def make_room(self, entries: np.ndarray) -> bool:
         return False
 
-    def rows(self) -> list[Tensor]:
-        return list(self._slot_values[:-1].view(self.replicas, self.stride))
+    def saved(self) -> dict[str, list[Tensor]]:
+        return {"rows": list(self._slot_values[:-1].view(self.replicas, self.stride))}
 
-    def use(self, rows: Sequence[Tensor]) -> None:
+    def load(self, *, rows: Sequence[Tensor]) -> None:  # type: ignore[override]
         if len(rows) != self.replicas or any(row.shape != (self.stride,) or row.dtype != self.dtype for row in rows):
             raise ValueError("the saved table is of another number of replicas, size or precision")
         torch.stack(list(rows), out=self._slot_values[:-1].view(self.replicas, self.stride))

@@ -103,6 +103,35 @@ def widen_one(row: np.ndarray, width: int, wider: int) -> None:
 
 
 @cached_njit()
+def pack(row: np.ndarray, filled: np.ndarray, packed: np.ndarray) -> None:
+    """Lists the entries of a row in the order of their slots, and which slots have one.
+
+    Shapes: row [width, 2], filled [width], packed [entries or more, 2], which may be the row itself.
+    """
+    count = 0
+    for k in range(len(row)):
+        filled[k] = row[k, 0] != EMPTY
+        if filled[k]:
+            packed[count, 0], packed[count, 1] = row[k, 0], row[k, 1]
+            count += 1
+
+
+@cached_njit()
+def unpack(packed: np.ndarray, filled: np.ndarray, row: np.ndarray) -> None:
+    """Undoes `pack`, from the last slot on: where `packed` is the row itself, no entry is written over before it is read.
+
+    Shapes: packed [entries, 2], filled [width], with as many entries, row [width, 2].
+    """
+    count = len(packed)
+    for k in range(len(row) - 1, -1, -1):
+        if filled[k]:
+            count -= 1
+            row[k, 0], row[k, 1] = packed[count, 0], packed[count, 1]
+        else:
+            row[k, 0], row[k, 1] = EMPTY, 0
+
+
+@cached_njit()
 def clear(row: np.ndarray) -> None:
     """Leaves no entry in a row."""
     for k in range(len(row)):

@@ -11,7 +11,7 @@ from marl.core.errors import CheckpointError
 from marl.core.files import write_atomically
 from marl.runs import plan
 
-FORMAT = 4
+FORMAT = 5
 PARTS = ("environment", "trainer", "arrays", "last_tenth", "log_every")
 """What the state of a run consists of."""
 

@@ -160,7 +160,7 @@ class _Run:
                 "last_tenth": self.tail.state_dict(),
                 "log_every": self.trainer.log_every,
             }
-        self.folder.save(self.config, state)
+            self.folder.save(self.config, state)
 
     def _evaluate(self) -> Evaluation | None:
         if not self.settings.eval_steps:

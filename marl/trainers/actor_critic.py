@@ -17,7 +17,7 @@ from marl.core.objective import Average, Discounted
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
 from marl.core.shapes import Actions, States
-from marl.core.snapshot import in_place
+from marl.core.snapshot import uncopied
 from marl.core.together import check_together
 from marl.trainers.optimizers import is_plain_sgd, make, makes_plain_sgd
 from marl.trainers.trainer import Trainer
@@ -106,7 +106,7 @@ class ActorCritic(Trainer):
 
         Errors: `CheckpointError` also where a part of the state would be passed over.
         """
-        with in_place():  # its names alone are of interest: no copy of a large table
+        with uncopied():  # its names alone are of interest: no copy of a large table
             known = self.state_dict().keys() | set(OPTIMIZERS)
         if unknown := state.keys() - known:
             raise CheckpointError(

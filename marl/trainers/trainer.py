@@ -19,7 +19,7 @@ from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
 from marl.core.processes import send_copies
 from marl.core.shapes import PerReplica
-from marl.core.snapshot import in_place, snapshot
+from marl.core.snapshot import snapshot, uncopied
 from marl.core.together import check_together
 from marl.trainers.evaluation import Evaluation, evaluate
 
@@ -127,7 +127,7 @@ class Trainer(ABC):
 
         A class that has more adds `snapshot(more)`, see `marl.core.snapshot`.
         """
-        with in_place():
+        with uncopied():
             learned = {name: module.state_dict() for name, module in self._modules().items()}
         return snapshot(
             {

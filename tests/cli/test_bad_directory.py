@@ -123,7 +123,7 @@ def test_a_checkpoint_of_another_format_is_named(marl: Marl, monkeypatch: pytest
     monkeypatch.setattr(checkpoint, "FORMAT", 99)
     train(marl, "run")
     monkeypatch.undo()
-    assert_refused(marl("evaluate", "run"), "format 99", "format 4", "the version that wrote it")
+    assert_refused(marl("evaluate", "run"), "format 99", "format 5", "the version that wrote it")
 
 
 def changed(*keys: str, to: Any = None) -> Callable[[Any], None]:

@@ -147,6 +147,25 @@ def test_a_crowded_row_is_widened_in_place(width: int) -> None:
         assert (table[0, wider[0] :] == 99).all()
 
 
+@pytest.mark.parametrize("width", [1, 2, 8, 64])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_packed_row_is_unpacked_as_it_was(width: int, in_place: bool) -> None:
+    """From an empty row to a full one, with clusters that wrap around."""
+    draw = np.random.default_rng(width)
+    for count in range(width + 1):
+        table, used, widths = empty(1, width)
+        hash_table.insert(table, widths, draw.choice(2**40, (count, 1), replace=False), used)
+        row = table[0, :width]
+        row[row[:, 0] >= 0, 1] = draw.integers(1, 2**60, count)
+        before, filled = row.copy(), np.empty(width, dtype=np.bool_)
+        packed = row if in_place else np.empty((count, 2), dtype=np.int64)
+        hash_table.pack(row, filled, packed)
+        assert (filled == (before[:, 0] >= 0)).all()
+        assert (packed[:count] == before[filled]).all()
+        hash_table.unpack(packed[:count], filled, row)
+        assert (row == before).all()
+
+
 def test_a_repeated_key_takes_one_slot() -> None:
     table, used, width = empty(2, 8)
     hash_table.insert(table, width, np.array([[5, 5, 5], [5, 6, 5]]), used)
