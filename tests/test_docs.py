@@ -16,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import marl.cli.help
 import marl.exact
+from marl.cli.subject import names_part
 from marl.cli.train import compose
 from tests.cli.command import command_in
 
@@ -90,7 +91,7 @@ def test_what_a_command_names_exists(line: str) -> None:
     elif program == "marl" and first != "COMMAND":
         assert first in marl.cli.COMMANDS
         given = [word for word in words if re.match(r"[\w.]+=", word) and not word.startswith(("hydra", "resume="))]
-        if first in ("train", "certify", "decay", "watch"):
+        if first in ("train", "certify", "decay", "watch") or (first == "evaluate" and any(map(names_part, words))):
             own = [f"hydra.searchpath=[file://{PROJECT}/conf]"] if "--config-dir" in words else []
             for overrides in itertools.product(*map(values, given)):
                 compose([*overrides, *own], first)

@@ -5,7 +5,7 @@ from pathlib import Path
 USAGE = """usage: marl COMMAND ...
 
   marl train [KEY=VALUE ...]            train as configured; -m sweeps over comma-separated values
-  marl evaluate RUN_DIR [KEY=VALUE ...] long-run average reward of a trained policy
+  marl evaluate RUN_DIR [KEY=VALUE ...] long-run average reward of a trained policy, or env=... policy=... of a rule
   marl plot DIR ...                     learning curves and a table of runs and sweeps
   marl export RUN_DIR FILE              a trained policy as a plain json or npz file
   marl certify [RUN_DIR] [KEY=VALUE ...] bounds on how far influence reaches, and the kappa that is enough
@@ -31,6 +31,10 @@ keys    steps replicas seed dtype log_every threads eval.steps eval.burn_in chec
 groups  """
 
 EVALUATE = """usage: marl evaluate RUN_DIR [eval.steps=20000] [eval.burn_in=STEPS] [seed=SEED] [trust=true]
+       marl evaluate [--config-dir DIR] env=... policy=... [replicas=1] [KEY=VALUE ...]
+
+  marl evaluate outputs/my_run/seed=0                                  the trained policy of a run
+  marl evaluate env=epidemic env.graph=karate policy=never_shield      a rule, or an untrained policy
 
 Runs the policy of RUN_DIR's checkpoint, frozen, on noise of its own, and prints the long-run average reward per
 agent and step of every replica with a 95 % confidence interval (20 batch means). A run with classes of your own, or of

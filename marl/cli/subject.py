@@ -30,7 +30,7 @@ class Subject(NamedTuple):
 
 
 def subject(command: str, arguments: list[str], checked: Callable[[dict[str, Any]], dict[str, Any]]) -> Subject:
-    """Finds what is looked at; a run's policy has all its replicas, any other has one.
+    """Finds what is looked at; a run's policy has all its replicas, any other one unless `replicas` is set.
 
     Arguments: [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...], with a run also trust=true. checked: checks and cleans the
     settings of conf/COMMAND.yaml, before anything is made. Errors: as everything that is asked for.
@@ -50,7 +50,7 @@ def subject(command: str, arguments: list[str], checked: Callable[[dict[str, Any
         raise ConfigError("trust=true is for a RUN_DIR: what you name yourself is not asked about")
     if trust or run is None:
         words.look_here()
-    parts = [text for text in overrides if text.lstrip("+~").partition("=")[0].partition(".")[0] in ("env", "policy")]
+    parts = [text for text in overrides if names_part(text)]
     if run is not None and parts and (run / "checkpoint.pt").is_file():
         raise ConfigError(f"{run} is a run and has its own environment and policy, which {parts[0]} cannot change")
     with own_first(directories):
@@ -59,8 +59,13 @@ def subject(command: str, arguments: list[str], checked: Callable[[dict[str, Any
         policy = load_policy(run, trust=trust)
         return Subject(settings, policy.env, policy, f"the policy of {run}", run)
     env = build.environment(settings)
-    policy = build.policy(settings, env, build.Replicas(1, settings["seed"], torch.float64))
+    policy = build.policy(settings, env, build.Replicas(settings.get("replicas", 1), settings["seed"], torch.float64))
     return Subject(settings, env, policy, " ".join(parts) or "default settings", None)
+
+
+def names_part(override: str) -> bool:
+    """Says whether an override is of the environment or the policy."""
+    return override.lstrip("+~").partition("=")[0].partition(".")[0] in ("env", "policy")
 
 
 def check_writable(directory: Any) -> None:

@@ -23,8 +23,8 @@ class Rule(Policy):
     def __init__(self, env: Environment, **run: Any):
         if not isinstance(env, self.system):
             raise ConfigError(
-                f"{type(self).__name__} is a rule for {self.system.__name__}, and this environment is a "
-                f"{type(env).__name__}; use a policy that fits it"
+                f"{type(self).__name__} is a rule for {self.system.__name__}, not for {type(env).__name__}; "
+                "use a policy that fits the environment"
             )
         super().__init__(env, **run)
 

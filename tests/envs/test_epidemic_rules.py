@@ -123,7 +123,7 @@ def test_centrality_that_does_not_settle_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", RULES)
 def test_another_system_is_refused(kind: type[DeterministicRule]) -> None:
-    with pytest.raises(ConfigError, match=f"{kind.__name__} is a rule for Epidemic, and this environment is a Coloring"):
+    with pytest.raises(ConfigError, match=f"{kind.__name__} is a rule for Epidemic, not for Coloring"):
         kind(Coloring())
 
 

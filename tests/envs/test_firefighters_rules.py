@@ -73,7 +73,7 @@ def test_surely_doused_and_never_lit() -> None:
 
 @pytest.mark.parametrize("rule", [FightHigher, FightLower, FightAlternately])
 def test_rules_need_houses(rule: type[Policy]) -> None:
-    with pytest.raises(ConfigError, match=f"{rule.__name__} is a rule for Firefighters, and this environment is a Rumor"):
+    with pytest.raises(ConfigError, match=f"{rule.__name__} is a rule for Firefighters, not for Rumor"):
         rule(Rumor())
 
 

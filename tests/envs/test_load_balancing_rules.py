@@ -102,9 +102,7 @@ def test_two_choices_draw_pairs_of_different_queues() -> None:
 def test_without_neighbors_jobs_are_kept_and_other_systems_are_refused(kind: type[Policy]) -> None:
     env = LoadBalancing(Network.from_edges(3, []), buffer=2)
     assert kind(env).probs(torch.tensor([[0, 1, 2]])).tolist() == [[[1.0]] * 3]
-    with pytest.raises(
-        ConfigError, match=f"{kind.__name__} is a rule for LoadBalancing, and this environment is a Wireless"
-    ):
+    with pytest.raises(ConfigError, match=f"{kind.__name__} is a rule for LoadBalancing, not for Wireless"):
         kind(WirelessAccess(rows=2, cols=2))
 
 

@@ -133,9 +133,7 @@ def test_a_long_ring_of_links() -> None:
 
 @pytest.mark.parametrize("rule", [SlottedAloha, QueueBasedAccess, *DETERMINISTIC])
 def test_rules_refuse_another_environment(rule: Callable[..., Policy]) -> None:
-    with pytest.raises(
-        ConfigError, match="is a rule for Scheduling, and this environment is a Coloring; use a policy that"
-    ):
+    with pytest.raises(ConfigError, match="is a rule for Scheduling, not for Coloring; use a policy that"):
         rule(Coloring())
 
 

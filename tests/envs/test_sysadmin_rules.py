@@ -150,7 +150,7 @@ def test_two_dead_machines_with_one_crew_block_each_other() -> None:
 
 @pytest.mark.parametrize("rule", [RebootIfDead, RebootIfNotGood, RebootByTurns])
 def test_another_system_is_refused(rule: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"{rule.__name__} is a rule for SysAdmin, and this environment is a Coloring"):
+    with pytest.raises(ConfigError, match=rf"{rule.__name__} is a rule for SysAdmin, not for Coloring"):
         rule(Coloring())
 
 

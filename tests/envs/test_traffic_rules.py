@@ -155,5 +155,5 @@ def test_fixed_time_refuses(monkeypatch: pytest.MonkeyPatch, given: dict[str, An
 
 @pytest.mark.parametrize("kind", [FixedTime, LongestQueue, MaxPressure])
 def test_a_rule_needs_traffic_signals(kind: type) -> None:
-    with pytest.raises(ConfigError, match=f"{kind.__name__} is a rule for TrafficSignals, and this environment is a Rumor"):
+    with pytest.raises(ConfigError, match=f"{kind.__name__} is a rule for TrafficSignals, not for Rumor"):
         kind(Rumor())
