@@ -145,25 +145,30 @@ def learned(system: str, method: str, seen: str, arguments: argparse.Namespace) 
 
 
 def table(results: dict[str, dict[str, dict[str, Score]]]) -> str:
-    """One table per system in Markdown, best first; methods stand in `code`."""
-    lines = []
-    for system, kinds in results.items():
-        lines += [
-            f"### {system}",
-            "",
-            "| policy | average reward | an agent sees | steps/s |",
-            "| --- | ---: | --- | ---: |",
-        ]
-        rows = [
-            (name if kind == "references" else f"`method={name}`", score)
-            for kind in kinds
-            for name, score in kinds[kind].items()
-        ]
-        for name, score in sorted(rows, key=lambda row: -row[1].mean):
-            rate = "" if score.steps_per_second is None else f"{score.steps_per_second:,.0f}"
-            lines.append(f"| {name} | {score.mean:.4f} ± {score.half_width:.4f} | {score.sees} | {rate} |")
-        lines.append("")
-    return "\n".join(lines)
+    """Methods by systems in Markdown, below uniform and the best rule; then all rules of every system, best first."""
+    systems = list(results)
+    lines = [f"| policy | an agent sees | {' | '.join(systems)} |", "| --- | --- |" + " ---: |" * len(systems)]
+    uniform = [results[s]["references"]["uniform"] for s in systems]
+    best = [max(rules_of(results[s]).values(), key=lambda score: score.mean) for s in systems]
+    rows = [("uniform", "nothing", uniform), ("best rule", "see below", best)]
+    for method, first in results[systems[0]]["methods"].items():
+        rows.append((f"`method={method}`", first.sees, [results[s]["methods"][method] for s in systems]))
+    lines += [f"| {name} | {seen} | {' | '.join(map(cell, scores))} |" for name, seen, scores in rows]
+    lines += ["", "| system | rule | average reward | an agent sees |", "| --- | --- | ---: | --- |"]
+    for system in systems:
+        for name, score in sorted(rules_of(results[system]).items(), key=lambda row: -row[1].mean):
+            lines.append(f"| {system} | `{name.replace(', ', ' policy.')}` | {cell(score)} | {score.sees} |")
+    return "\n".join(lines) + "\n"
+
+
+def rules_of(found: dict[str, dict[str, Score]]) -> dict[str, Score]:
+    """All references of a system but uniform."""
+    return {name: score for name, score in found["references"].items() if name != "uniform"}
+
+
+def cell(score: Score) -> str:
+    """A mean and its interval, as a cell of a table."""
+    return f"{score.mean:.4f} ± {score.half_width:.4f}"
 
 
 def draw_figure(results: dict[str, dict[str, dict[str, Score]]], path: Path) -> None:
@@ -179,7 +184,7 @@ def draw_figure(results: dict[str, dict[str, dict[str, Score]]], path: Path) -> 
             color = "tab:blue" if score.sees == "own state" else "tab:orange"
             axes.errorbar(score.mean, k, xerr=score.half_width, fmt="o", color=color, markersize=4, capsize=2)
             axes.text(-0.02, k, name, transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=7)
-        best = max((name for name in references if name != "uniform"), key=lambda name: references[name].mean)
+        best = max(rules_of(kinds), key=lambda name: references[name].mean)
         for name, style in (("uniform", ":"), (best, "--")):
             axes.axvline(references[name].mean, color="0.3", linestyle=style, linewidth=1)
             axes.annotate(name, (references[name].mean, 1.0), xycoords=("data", "axes fraction"), fontsize=6.5, rotation=20)

@@ -77,7 +77,7 @@ def decay_picture(columns: dict[str, list[float]], band: dict[str, list[float]],
     axes = figure.add_subplot()
     for heading, column in columns.items():
         shown = np.where(np.array(column) > 0, column, np.nan)
-        axes.plot(shown, marker="o", markersize=4, label=heading)
+        axes.plot(shown, marker="o", markersize=4, label=_plain(heading))
     if band:
         (low, high) = band.values()
         axes.fill_between(range(len(low)), low, high, alpha=0.2, linewidth=0, label=" to ".join(band))
@@ -99,7 +99,7 @@ def learning_curves(curves: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarr
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     for label, steps, middle, low, high in curves:
-        (line,) = axes.plot(steps, middle, label=label)
+        (line,) = axes.plot(steps, middle, label=_plain(label))
         axes.fill_between(steps, low, high, alpha=0.2, linewidth=0, color=line.get_color())
     axes.set(xlabel="environment steps", ylabel="average reward per agent and step")
     axes.set_title("interquartile mean over replicas, 95 % bootstrap interval", fontsize=9)

@@ -33,8 +33,9 @@ def locate(key: str, path: Any, kinds: tuple[type[Any], ...]) -> Any:
     module, _, name = str(path).rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ConfigError(f"{key}._target_={path} cannot be found: {error}") from None
+    except (ImportError, AttributeError, ValueError, TypeError, RuntimeError) as error:
+        without = "; logger=none runs without it" if key == "logger" else ""
+        raise ConfigError(f"{key}._target_={path} cannot be found: {error}{without}") from None
     makes = found if isinstance(found, type) else MAKERS.get(f"{_of(found, '__module__')}.{_of(found, '__qualname__')}")
     if makes is None or not issubclass(makes, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)

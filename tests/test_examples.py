@@ -40,7 +40,7 @@ def test_the_sweep_of_the_readme(tmp_path: Path) -> None:
     parts = {(summary["config"]["env"]["_target_"], summary["config"]["critic"]["_target_"]) for summary in summaries}
     assert parts == {
         (env, critic)
-        for env in ("marl.envs.WirelessAccess", "epidemic.Epidemic")
+        for env in ("marl.envs.WirelessAccess", "flu.Flu")
         for critic in ("marl.critics.TabularCritic", "marl.critics.NeuralCritic", "pooled_critic.PooledCritic")
     }
     assert len(list((tmp_path / "mine" / "outputs").rglob("events.out.tfevents.*"))) == 12
@@ -70,22 +70,24 @@ def test_every_part_keeps_its_contract(tmp_path: Path, monkeypatch: pytest.Monke
     """The environment on its ring, and on a star, where one agent has many neighbors and the others one."""
     monkeypatch.syspath_prepend(PROJECT)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    from epidemic import Epidemic  # type: ignore[import-not-found]
-    from fast_epidemic import FastEpidemic  # type: ignore[import-not-found]
+    from fast_flu import FastFlu  # type: ignore[import-not-found]
+    from flu import Flu  # type: ignore[import-not-found]
     from halving import Halving  # type: ignore[import-not-found]
+    from keep_away import KeepAway  # type: ignore[import-not-found]
     from pooled_critic import PooledCritic  # type: ignore[import-not-found]
     from shared_softmax import SharedSoftmax  # type: ignore[import-not-found]
 
     (tmp_path / "star.txt").write_text("0 1\n0 2\n0 3\n0 4\n")
     try:
-        for kind in Epidemic, FastEpidemic:
+        for kind in Flu, FastFlu:
             for env in (kind(), kind(graph=str(tmp_path / "star.txt"), spontaneous=0.3, cost=0.5)):
                 check_environment(env)
-        check_critic(PooledCritic, Epidemic(n=5), kappa=1)
-        check_policy(SharedSoftmax, Epidemic(n=5))
+        check_critic(PooledCritic, Flu(graph="ring:5"), kappa=1)
+        check_policy(SharedSoftmax, Flu(graph="ring:5"))
+        check_policy(KeepAway, Flu(graph="ring:5"), sick=2)
         check_scheduler(Halving(0.1, period=500))
     finally:
-        for name in ("epidemic", "fast_epidemic", "halving", "pooled_critic", "shared_softmax"):
+        for name in ("flu", "fast_flu", "halving", "keep_away", "pooled_critic", "shared_softmax"):
             sys.modules.pop(name, None)
 
 

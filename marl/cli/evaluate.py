@@ -7,6 +7,7 @@ from marl.cli import words
 from marl.cli.subject import names_part, subject
 from marl.core.checks import integer
 from marl.runs import evaluate_run
+from marl.runs.settings import threads_put_back, use_threads
 from marl.trainers.evaluation import Evaluation, evaluate
 
 KEYS = {
@@ -36,8 +37,10 @@ def _of_run(arguments: list[str]) -> Evaluation:
     return evaluate_run(Path(places[0]), *asked, trust=given["trust"])
 
 
+@threads_put_back()
 def _of_parts(arguments: list[str]) -> Evaluation:
     settings, env, policy, _, _ = subject("evaluate", arguments, _checked)
+    use_threads(None)
     steps, burn_in = settings["eval"]["steps"], settings["eval"]["burn_in"]
     return evaluate(env, policy, steps=steps, burn_in=burn_in, seed=settings["seed"])
 

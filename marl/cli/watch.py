@@ -8,17 +8,20 @@ from marl.core.checks import integer
 from marl.core.environment import finite_environment
 from marl.core.errors import ConfigError
 from marl.core.files import write_atomically
+from marl.runs.settings import threads_put_back, use_threads
 from marl.watching import gif_movie, html_page, record, scene_of
 
 KINDS = {".html": html_page, ".gif": gif_movie}
 
 
+@threads_put_back()
 def main(arguments: list[str]) -> int:
     """Writes the file and prints where it is."""
     settings, env, policy, name, run = subject("watch", arguments, _checked)
     env = finite_environment(env, "marl watch")
     out = Path(settings["out"] or (run or Path()) / "watch.html")
     check_writable(str(out.parent))
+    use_threads(None)
     recording = record(env, policy, **{key: settings[key] for key in ("steps", "seed", "replica")})
     which = f"{name} (replica {settings['replica']})" if run else name
     title = f"{type(env).__name__}, {env.n} agents; {type(policy).__name__} policy; {which}"

@@ -52,7 +52,16 @@ def snapshot(state: Any) -> Any:
 
 
 class SnapshotModule(nn.Module):
-    """This is a torch module whose `state_dict()` is a snapshot; `keep_vars=True` gives the parameters themselves."""
+    """This is a torch module whose `state_dict()` is a snapshot; `keep_vars=True` gives the parameters themselves.
+
+    What is not a tensor, extra state, is copied when it is loaded, too.
+    """
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **options: Any) -> Any:
+        """Loads a state as any torch module does."""
+        kept: Any = copy.copy(state_dict)  # an OrderedDict of torch keeps its metadata
+        kept.update({name: snapshot(part) for name, part in state_dict.items() if not isinstance(part, Tensor)})
+        return super().load_state_dict(kept, *args, **options)
 
     def state_dict(self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
         """Returns parameters, buffers that are saved and extra state by name, copied unless `keep_vars` is set."""

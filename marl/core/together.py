@@ -1,5 +1,6 @@
 """A policy, a critic and an environment belong together where they have the same network, sizes and legal actions."""
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,18 @@ import torch
 
 from marl.core.environment import Environment, FiniteEnvironment
 from marl.core.errors import ConfigError
+
+
+def fingerprint(env: Environment) -> str:
+    """Digests what has to be the same where something learned is used: network, sizes and legal actions."""
+    finite = isinstance(env, FiniteEnvironment)
+    tables = (env.num_states, env.num_actions, env.action_mask) if isinstance(env, FiniteEnvironment) else ()
+    whole = hashlib.sha256(f"{env.n} {finite}".encode())
+    for array in (env.network.edges, *tables):
+        numbers = np.ascontiguousarray(array)
+        whole.update(f"{numbers.shape} {numbers.dtype}".encode())
+        whole.update(numbers.view(np.uint8).data if numbers.size else b"")
+    return whole.hexdigest()
 
 
 def check_together(env: Environment, *parts: Any) -> None:

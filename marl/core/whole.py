@@ -17,7 +17,7 @@ def whole(name: str, given: Any) -> Tensor:
     if isinstance(given, Tensor) and given.dtype is torch.int64:
         return given
     try:
-        found = torch.as_tensor(np.array(given) if isinstance(given, np.ndarray) else given)
+        found = torch.as_tensor(_of_this_machine(given) if isinstance(given, np.ndarray) else given)
     except (TypeError, ValueError, RuntimeError):  # words, rows of several lengths, numbers beyond 64 bits
         raise ConfigError(f"{name} must be whole numbers, got {_shown(given)}") from None
     if found.is_floating_point() or found.is_complex():
@@ -37,6 +37,11 @@ def truths(name: str, given: Any) -> Tensor:
         other = int(found[(found != 0) & (found != 1)][0])
         raise ConfigError(f"{name} must be true and false, or 1 and 0, got {other}")
     return found.bool()
+
+
+def _of_this_machine(given: np.ndarray) -> np.ndarray:
+    """Copies an array in the byte order that torch knows."""
+    return np.array(given, dtype=given.dtype.newbyteorder("="))
 
 
 def _shown(given: Any) -> str:

@@ -35,7 +35,7 @@ def listed(source: Any, words: Words) -> Incidence:
     if isinstance(source, (str, Path)):
         try:
             source = json.loads(located(source).read_text(encoding="utf-8-sig"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{setting} file {source!r} cannot be read as JSON: {error}") from None
     if not isinstance(source, Iterable) or isinstance(source, dict):
         raise ConfigError(f"{setting} must be a list with one list of {thing}s per {agent}, got {source!r}")

@@ -1,6 +1,7 @@
 """Any finite environment becomes a PettingZoo `ParallelEnv`, so that other libraries can train on it."""
 
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,12 @@ class ParallelEnvironment(ParallelEnv):  # type: ignore[misc]
 
     def step(self, actions: dict[str, Any]) -> tuple[dict[str, Any], ...]:
         """Takes one action of every agent; gives (observations, rewards, terminations, truncations, infos)."""
+        if not isinstance(actions, Mapping) or not self.agents:
+            raise ConfigError(
+                f"step takes a dictionary with an action of every agent, got {actions!r}"
+                if self.agents
+                else "there is no episode to take a step in; call reset first"
+            )
         a = self._legal_actions(torch.tensor([_number(agent, actions) for agent in self.agents]))[None]
         self._s, r = self.env.step(self._s, a, self._uniforms())
         self._t += 1

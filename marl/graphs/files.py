@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,10 @@ import networkx as nx
 
 HEADERS = ("source", "target"), ("from", "to"), ("src", "dst"), ("node1", "node2"), ("i", "j"), ("u", "v")
 """What the first line of a table of edges calls the two columns that matter, wherever they are, in any case."""
+
+
+_DICTIONARY = re.compile(r"""\{(\}|['"\d(-])""")
+"""How the data of an edge begin, as networkx writes them."""
 
 
 class FormatError(ValueError):
@@ -70,9 +75,10 @@ def _adjacency_list(path: Path) -> "nx.Graph[Any]":
 
 def _edge_list(path: Path) -> "nx.Graph[Any]":
     """Two node names a line, and then perhaps a weight, or a dictionary as networkx writes it: both are left out."""
-    pairs = []
-    for number, words in _lines(path):
-        if len(words) != 2 and not (len(words) > 2 and (words[2].startswith("{") or _is_number(words[-1]))):
+    pairs, lines = [], list(_lines(path))
+    _refuse_matrix([words for _, words in lines])
+    for number, words in lines:
+        if len(words) != 2 and not (len(words) > 2 and (_DICTIONARY.match("".join(words[2:])) or _is_number(words[-1]))):
             raise FormatError(
                 f"line {number} has {len(words)} words, an edge list has two node names a line, and perhaps a weight "
                 "(the name of a table ends in .csv or .tsv, that of an adjacency list in .adjlist)"
@@ -92,6 +98,8 @@ def _table(path: Path) -> "nx.Graph[Any]":
     heads = [cell.lower() for cell in rows[0][1]] if rows else []
     named = next(([heads.index(head) for head in pair] for pair in HEADERS if set(pair) <= set(heads)), None)
     columns = named or [0, 1]
+    if not named:
+        _refuse_matrix([row for _, row in rows])
     pairs = []
     for number, row in rows[1:] if named else rows:
         pair = [row[column] for column in columns if column < len(row) and row[column]]
@@ -179,6 +187,15 @@ def _renamed(graph: "nx.Graph[Any]") -> "nx.Graph[Any]":
     words = list(map(str, graph))
     whole = all(word.isascii() and word.isdecimal() and str(int(word)) == word for word in words)
     return nx.relabel_nodes(graph, dict(zip(graph, map(int, words), strict=True))) if whole else graph
+
+
+def _refuse_matrix(rows: list[list[str]]) -> None:
+    """Does not take the rows of an adjacency matrix for edges."""
+    if len(rows) > 2 and all(len(row) == len(rows) and {*row} <= {"0", "1"} for row in rows):
+        raise FormatError(
+            f"it looks like an adjacency matrix of {len(rows)} nodes; write it as edges, for one with "
+            "networkx.write_edgelist(networkx.from_numpy_array(matrix), file)"
+        )
 
 
 def _is_number(word: str) -> bool:

@@ -7,7 +7,7 @@ from typing import IO, Any
 
 import torch
 
-from marl.core.errors import CheckpointError
+from marl.core.errors import CheckpointError, ConfigError
 from marl.core.files import write_atomically
 from marl.runs import plan
 
@@ -23,6 +23,18 @@ def save(path: Path, config: dict[str, Any], state: dict[str, Any]) -> None:
     """
     payload = {"format": FORMAT, "config": json.dumps(config), "state": state}
     write_atomically(path, lambda file: _Writer(file).save(payload))
+
+
+def check_savable(name: str, state: Any) -> None:
+    """Checks that `load` will read what `save` writes. Errors: `ConfigError` that names what no checkpoint can hold."""
+    if isinstance(state, (dict, list, tuple)):
+        for key, part in state.items() if isinstance(state, dict) else enumerate(state):
+            check_savable(f"{name}[{key!r}]", part)
+    elif not isinstance(state, torch.Tensor) and type(state) not in (bool, int, float, str, type(None)):
+        raise ConfigError(
+            f"{name} is a {type(state).__module__}.{type(state).__qualname__}, and a checkpoint holds tensors, numbers "
+            "and strings, in dictionaries, lists and tuples; give such from state_dict or get_extra_state"
+        )
 
 
 class _Writer:

@@ -3,12 +3,16 @@
 import contextlib
 import functools
 import hashlib
+import io
 import multiprocessing.process
 import os
 import random
+import re
 import subprocess
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType, NoneType
 from typing import Any
@@ -27,6 +31,7 @@ AT_WORK = (
 DEEPEST = 100
 """Levels of nesting that are looked into."""
 LONGEST_PATH = 4096
+_MANGLED = re.compile(rb"[./]?___torch_mangle_\d+")
 _MODULE = vars(torch.nn.Module())
 _OF_A_MODULE = ("training", "_parameters", "_buffers", "_modules")
 
@@ -78,7 +83,7 @@ class _Reader:
         return found
 
     def _digest(self, x: Any, kind: type[Any]) -> bytes:
-        if kind is str or isinstance(x, PurePath):
+        if isinstance(x, (str, PurePath)):
             return _text(str(x))
         if kind in (bytes, bytearray):
             return _hash(kind.__name__, x)
@@ -123,6 +128,8 @@ class _Reader:
         return _hash("function", _name(x), self._source(x), *held)
 
     def _object(self, x: Any, kind: type[Any]) -> bytes:
+        if isinstance(x, torch.jit.ScriptModule):  # its attributes are elsewhere
+            return _hash("script", *_saved_script(x))
         if isinstance(x, torch.nn.Module):  # without what this version of torch happens to note about it
             kept = {key: value for key, value in vars(x).items() if key not in _MODULE or key in _OF_A_MODULE}
             return _hash("module", _name(kind), self.digest(_without_caches(x, kept)))
@@ -150,6 +157,17 @@ class _Reader:
 
     def _pairs(self, pairs: Iterable[tuple[Any, Any]]) -> list[bytes]:
         return sorted(_hash(self.digest(key), self.digest(value)) for key, value in pairs)
+
+
+def _saved_script(x: torch.jit.ScriptModule) -> Iterator[bytes]:
+    """Yields code and numbers of a compiled module, but for the numbers that torch tells classes of one name apart by."""
+    content = io.BytesIO()
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        torch.jit.save(x, content)
+    with zipfile.ZipFile(content) as archive:
+        for name in sorted(archive.namelist()):
+            if not any(part in name for part in ("debug_pkl", "serialization_id", "traced_inputs", "version")):
+                yield from (_MANGLED.sub(b"", part) for part in (name.encode(), archive.read(name)))
 
 
 def _without_caches(x: Any, state: Any) -> Any:

@@ -12,8 +12,9 @@ from typing import Any
 from marl import build
 from marl.core.errors import CheckpointError, ConfigError, DivergedError, MarlError, NotEnoughMemoryError, RunFailedError
 from marl.core.logger import Logger
-from marl.core.snapshot import in_place
+from marl.core.snapshot import in_place, uncopied
 from marl.loggers import ArrayLogger, ProgressLogger
+from marl.runs import checkpoint
 from marl.runs.code import code_of
 from marl.runs.directory import RunDirectory, what_it_depends_on
 from marl.runs.interruption import postponed
@@ -55,10 +56,12 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
     board = build.logger(config, env, directory / "tb", saved["trainer"]["t"] if saved else 0)
     with _memory_is_asked_for():
         trainer = build.trainer(config, env, settings.replicas, log_every)
+    with uncopied():
+        checkpoint.check_savable("the state of the trainer", trainer.state_dict())
     depends["code"] = code_of(config) | depends["code"]  # of all parts, now that they are imported
     arrays, tail = ArrayLogger(), LastTenth(settings.steps)
     if saved is not None:
-        with _parts_of(directory / "checkpoint.pt"):
+        with _parts_of(directory / "checkpoint.pt"), uncopied():  # it is let go: no second copy of a large table
             trainer.load_state_dict(saved["trainer"])
             arrays.load_state_dict(saved["arrays"])
             tail.load_state_dict(saved["last_tenth"])

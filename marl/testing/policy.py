@@ -30,10 +30,11 @@ def check_policy(kind: Callable[..., Policy], env: Environment, **arguments: Any
     """
     env = finite_environment(env, "check_policy")
     make = functools.partial(kind, env, **arguments)
-    _check_replicas(make, env)
     policy = shaken(make(replicas=REPLICAS, seed=SEED))
-    check_probabilities(policy)
+    _check_legal(policy)
     _check_locality(policy)
+    _check_replicas(make, env)
+    check_probabilities(policy)
     _check_axes(policy)
     s, a = random_pairs(env, 20, REPLICAS, seed=8)
     check_saved(policy, make(replicas=REPLICAS, seed=SEED + 50), lambda part: part.probs(s))
@@ -46,12 +47,20 @@ def check_policy(kind: Callable[..., Policy], env: Environment, **arguments: Any
         check_compiled_policy(env, make)
 
 
+def _check_legal(policy: Policy) -> None:
+    """Checks that there is something to do everywhere, of which anything else would be a riddle."""
+    s, _ = random_pairs(policy.env, 20, REPLICAS, seed=1)
+    for k, b, i in policy.probs(s).isnan().any(dim=-1).nonzero().tolist():
+        broken = f"{type(policy).__name__} leaves agent {i} no legal action in its state {s[k, b, i]}"
+        demand(False, f"{broken}, at states {s[k, b].tolist()}")
+
+
 def _check_locality(policy: Policy) -> None:
     """Checks what a policy sees."""
     kappa = policy.env.n if policy.hops is None else policy.hops
     s, _ = random_pairs(policy.env, 20, REPLICAS, seed=3)
     probs, (index, mask, _) = policy.probs(s), policy.env.network.neighborhood(kappa)
-    seen = "others" if policy.localized else f"agents more than hops = {kappa} away"
+    seen = "others, and hops is 0" if policy.localized else f"agents more than hops = {kappa} away"
     for i in range(policy.env.n):
         other, near = random_pairs(policy.env, 20, REPLICAS, seed=100 + i)[0], index[i, mask[i]]
         other[..., near] = s[..., near]

@@ -20,7 +20,7 @@ from marl.core.policy import Policy
 from marl.core.processes import send_copies
 from marl.core.shapes import PerReplica
 from marl.core.snapshot import snapshot, uncopied
-from marl.core.together import check_together
+from marl.core.together import check_together, fingerprint
 from marl.trainers.evaluation import Evaluation, evaluate
 
 
@@ -133,6 +133,7 @@ class Trainer(ABC):
             {
                 "t": self.t,
                 "seed": self.seed,
+                "network": fingerprint(self.env),
                 "s": self.s,
                 "a": self.a,
                 "logged_reward": self._logged_reward,
@@ -182,7 +183,7 @@ class Trainer(ABC):
 
     def _check_belongs(self, state: dict[str, Any]) -> None:
         """Checks before anything is taken over, as a compiled loop does not look whether a state exists."""
-        lacks = {"t", "seed", "s", "a", "logged_reward", "interval"} - state.keys()
+        lacks = {"t", "seed", "network", "s", "a", "logged_reward", "interval"} - state.keys()
         if lacks or vars(self.interval).keys() != state["interval"].keys():
             raise CheckpointError(f"the checkpoint is no trainer's: it lacks {', '.join(sorted(lacks)) or 'sums'}")
         s, a, env = state["s"], state["a"], self.env
@@ -190,6 +191,11 @@ class Trainer(ABC):
             raise CheckpointError(
                 f"the checkpoint is of another configuration: seed {state['seed']} and [replicas, agents] "
                 f"{list(s.shape)}, this run has seed {self.seed} and {list(self.s.shape)}"
+            )
+        if state["network"] != fingerprint(env):
+            raise CheckpointError(
+                "the checkpoint is of another configuration: its network, its numbers of states and actions, or its legal "
+                f"actions are not those of this {type(env).__name__}"
             )
         if not env.contains(s, a):
             raise CheckpointError(

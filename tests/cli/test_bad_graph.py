@@ -9,7 +9,7 @@ import pytest
 from tests.cli.command import Marl, assert_refused, contents
 
 PROJECT = Path(__file__).parents[2] / "examples" / "my_project"
-TRAIN = ("train", "--config-dir", "conf", "env=epidemic", "steps=40", "eval.steps=0", "logger=none")
+TRAIN = ("train", "--config-dir", "conf", "env=flu", "steps=40", "eval.steps=0", "logger=none")
 
 GRAPHS = [  # (file, text, what the message must say)
     ("two_parts.txt", "0 1\n2 3\n", ["not connected", "2 parts"]),
@@ -42,7 +42,7 @@ def test_a_malformed_graph(marl: Marl, project: Path, name: str, text: str, frag
 
 def test_a_graph_that_is_not_there(marl: Marl, project: Path) -> None:
     before = contents(project)
-    assert_refused(marl(*TRAIN, "env.graph=none.txt"), "graph file none.txt")
+    assert_refused(marl(*TRAIN, "env.graph=none.txt"), "env.graph='none.txt' is no file")
     assert contents(project) == before
 
 
@@ -56,4 +56,4 @@ def test_a_good_graph_is_trained_on(marl: Marl, project: Path, name: str, text: 
 
 
 def test_the_users_own_argument_checks_reach_the_user(marl: Marl, project: Path) -> None:
-    assert_refused(marl(*TRAIN, "env.n=2"), "n must be", "at least 3")
+    assert_refused(marl(*TRAIN, "env.infection=[0.1,0.2]"), "env.infection needs 12 values, one for each agent, got 2")

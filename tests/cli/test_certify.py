@@ -321,18 +321,18 @@ def test_a_run_keeps_its_parts(marl: Marl, trained: Path, tmp_path: Path, comman
 def test_own_parts(marl: Marl, tmp_path: Path, command: str) -> None:
     """An environment beside the user, its yaml in a folder with an awkward name."""
     (tmp_path / "it's, a=b").mkdir()
-    shutil.copy(PROJECT / "epidemic.py", tmp_path)
+    shutil.copy(PROJECT / "flu.py", tmp_path)
     shutil.copytree(PROJECT / "conf", tmp_path / "it's, a=b" / "conf")
     conf = "it's, a=b/conf"
-    epidemic = ("env=epidemic", "env.n=3", "env.infection=0.1")
+    own = ("env=flu", "env.graph=ring:3", "env.infection=0.1")
     tables = [
-        printed(marl(command, *options, *epidemic))
+        printed(marl(command, *options, *own))
         for options in (["--config-dir", conf], [f"--config-dir={conf}"], ["-cd", str(tmp_path / conf)])
     ]
-    assert tables[0].lines[0].startswith("Epidemic, 3 agents; Uniform policy; env=epidemic")
+    assert tables[0].lines[0].startswith("Flu, 3 agents; Uniform policy; env=flu")
     assert tables[0].cells == tables[1].cells == tables[2].cells
     assert float(next(iter(tables[0].cells.values()))[0]) > 0.0
-    assert_refused(marl(command, *epidemic), "there is no key 'env.n'")  # that of the library
+    assert_refused(marl(command, *own), "env/flu", "--config-dir")
 
 
 @pytest.mark.parametrize("command", ["certify", "decay"])

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from marl import load_policy
 from tests.cli.command import SMALL, Marl, assert_same_numbers, contents, summary_of
 
 PROJECT = Path(__file__).parents[2] / "examples" / "my_project"
-OWN = ("--config-dir", "conf", "env=epidemic", "critic=pooled", "critic.kappa=1", "eval.steps=0", "logger=none")
+OWN = ("--config-dir", "conf", "env=flu", "critic=pooled", "critic.kappa=1", "eval.steps=0", "logger=none")
 
 
 @pytest.fixture
@@ -34,6 +35,36 @@ def test_a_run_of_own_parts_is_resumed_and_evaluated(marl: Marl, project: Path) 
     measured, same = (marl("evaluate", run, "eval.steps=20", "trust=true") for run in ("run", "whole"))
     assert measured.code == 0, measured
     assert measured.out == same.out
+
+
+NOTING = """import numpy as np
+from marl.policies import Uniform
+
+
+class Noting(Uniform):
+    def get_extra_state(self):
+        return {"seen": %s}
+
+    def set_extra_state(self, state):
+        self.seen = state["seen"]
+"""
+
+
+@pytest.mark.parametrize("kept", ["np.zeros(2)", "[np.float64(1.0)]", "(1, {2, 3})"])
+def test_a_state_that_no_checkpoint_can_hold_is_refused_before_it_is_learned(marl: Marl, tmp_path: Path, kept: str) -> None:
+    (tmp_path / "noting.py").write_text(NOTING % kept)
+    outcome = marl("train", *SMALL, "policy=uniform", "policy._target_=noting.Noting", "hydra.run.dir=run")
+    assert outcome.code == 2
+    told = outcome.err.splitlines()[-1]
+    assert told.startswith("marl: the state of the trainer['policy']['_extra_state']['seen']")
+    assert "a checkpoint holds tensors, numbers and strings" in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_state_of_numbers_and_texts_is_kept(marl: Marl, tmp_path: Path) -> None:
+    (tmp_path / "noting.py").write_text(NOTING % "[1, 2.5, 'x', (None, True)]")
+    assert marl("train", *SMALL, "policy=uniform", "policy._target_=noting.Noting", "hydra.run.dir=run").code == 0
+    assert load_policy(tmp_path / "run", trust=True).seen == [1, 2.5, "x", (None, True)]
 
 
 def test_force_takes_the_same_directory(marl: Marl, tmp_path: Path) -> None:

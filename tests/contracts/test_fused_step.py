@@ -38,11 +38,11 @@ def test_the_example(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.syspath_prepend(PROJECT)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     (tmp_path / "star.txt").write_text("0 1\n0 2\n0 3\n0 4\n")
-    from fast_epidemic import FastEpidemic  # type: ignore[import-not-found]
+    from fast_flu import FastFlu  # type: ignore[import-not-found]
 
-    check_fused_step(FastEpidemic())
-    check_fused_step(FastEpidemic(graph=str(tmp_path / "star.txt"), spontaneous=0.3, cost=0.5))
-    fused, autograd = (trainer(FastEpidemic(), engine, 1) for engine in ("auto", "autograd"))
+    check_fused_step(FastFlu())
+    check_fused_step(FastFlu(graph=str(tmp_path / "star.txt"), spontaneous=0.3, cost=0.5))
+    fused, autograd = (trainer(FastFlu(), engine, 1) for engine in ("auto", "autograd"))
     assert fused.engine == "fused"
     for run in (fused, autograd):
         run.run(300)

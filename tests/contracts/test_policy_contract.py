@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from marl.core.environment import FiniteEnvironment
 from marl.core.errors import ConfigError, ContractError
 from marl.core.policy import Policy
+from marl.core.rule import DeterministicRule
 from marl.envs import WirelessAccess
 from marl.policies import NeighborhoodSoftmax, NeuralPolicy, SharedPolicy, TabularSoftmax
 from marl.testing import check_policy
@@ -101,6 +102,13 @@ class HasATable(NeighborhoodSoftmax):
 class LooksAround(Plain):
     def _logits(self, s: Tensor) -> Tensor:
         return super()._logits(s) + s.sum(dim=-1)[..., None, None] * torch.arange(self.env.action_mask.shape[2])
+
+
+class NothingLegal(DeterministicRule):
+    system = FiniteEnvironment
+
+    def _choose(self, s: Tensor) -> Tensor:
+        return torch.full_like(s, self.env.action_mask.shape[2] - 1)
 
 
 class LooksFarther(NeighborhoodSoftmax):
@@ -229,7 +237,8 @@ def test_a_right_one_passes(line: WirelessAccess) -> None:
             r"probability_table of FillsThePadding is not 0 where \(s, a\) is illegal: at replica",
         ),
         (HasATable, "HasATable sees states of others, so probability_table must be refused with a ConfigError"),
-        (LooksAround, "zeta_0 of LooksAround changes with states of others|probability_table of LooksAround is not probs"),
+        (LooksAround, "zeta_0 of LooksAround changes with states of others, and hops is 0"),
+        (NothingLegal, "NothingLegal leaves agent . no legal action in its state 0, at states"),
         (LooksFarther, "zeta_0 of LooksFarther changes with states of agents more than hops = 1 away"),
         (TakesTheBest, "sample of TakesTheBest is not the inverse CDF of a uniform at random: at step"),
         (StopsAtTheJump, "sample of StopsAtTheJump is not the inverse CDF of a uniform at a jump"),

@@ -38,6 +38,7 @@ KINDS: dict[str, Callable[[Tensor], Any]] = {
     "numpy int32": lambda x: x.numpy().astype(np.int32),
     "numpy uint8": lambda x: x.numpy().astype(np.uint8),
     "numpy uint64": lambda x: x.numpy().astype(np.uint64),
+    "numpy big endian": lambda x: x.numpy().astype(">i4"),
     "lists": Tensor.tolist,
 }
 ENVIRONMENTS = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -56,11 +57,16 @@ def test_actions_are_whole_numbers_of_any_kind(kind: Callable[[int], object]) ->
     assert wrapped.step(dict.fromkeys(wrapped.agents, 1))[:2] == one[:2]
 
 
-def test_what_is_no_action_is_refused() -> None:
+def test_what_is_no_action_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # what a user sees
     wrapped = ParallelEnvironment(WirelessAccess(rows=2, cols=2))
+    with pytest.raises(ConfigError, match="no episode to take a step in; call reset first"):
+        wrapped.step({})
     wrapped.reset(seed=0)
     with pytest.raises(ConfigError, match=r"the action of agent_0 must be a whole number, got 1\.7"):
         wrapped.step(dict.fromkeys(wrapped.agents, 1.7))
+    with pytest.raises(ConfigError, match=r"a dictionary with an action of every agent, got \[0, 0, 0, 0\]"):
+        wrapped.step([0, 0, 0, 0])  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="the actions lack agent_3"):
         wrapped.step(dict.fromkeys(wrapped.agents[:3], 0))
 

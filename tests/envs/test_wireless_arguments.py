@@ -87,6 +87,9 @@ def test_refusals_name_the_argument(unchecked: None, arguments: dict[str, object
 
 def test_a_file_that_is_not_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "reach.json").write_text("[[0], [1]")
+    (tmp_path / "deep.json").write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(ConfigError, match=r"env.incidence file .*deep.json' cannot be read as JSON"):
+        WirelessAccess(incidence=str(tmp_path / "deep.json"))
     with pytest.raises(ConfigError, match=r"env.incidence file .*reach.json' cannot be read as JSON"):
         WirelessAccess(incidence=str(tmp_path / "reach.json"))
 

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import enum
 import functools
+import io
 import os
 import random
 import subprocess
@@ -90,6 +91,24 @@ def by_default(x: float) -> Callable[..., float]:
     return held
 
 
+class Scaled(torch.nn.Module):
+    """A module whose number is an attribute, no parameter."""
+
+    def __init__(self, by: float):
+        super().__init__()
+        self.by = by
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.by
+
+
+def loaded(x: float) -> Any:
+    content = io.BytesIO()
+    torch.jit.save(torch.jit.script(Scaled(x)), content)
+    content.seek(0)
+    return torch.jit.load(content)
+
+
 def ring(x: float) -> SimpleNamespace:
     """Something that holds itself."""
     made = SimpleNamespace(x=x, inner=[])
@@ -142,10 +161,14 @@ MAKERS: dict[str, Callable[[float], Any]] = {  # of things that hold a number, 1
     "method": lambda x: Price(x, []).__repr__,
     "cache": lambda x: functools.cache(around(x)),
     "itself": ring,
+    "script": lambda x: torch.jit.script(Scaled(x)),
+    "trace": lambda x: torch.jit.trace(Scaled(x), torch.ones(2)),
+    "loaded": loaded,
+    "text of a kind": lambda x: np.str_(x),
 }
 
 
-@pytest.mark.filterwarnings("ignore:Sparse CSR")
+@pytest.mark.filterwarnings("ignore:Sparse CSR", "ignore:`torch.jit")
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_what_a_thing_holds_is_in_its_digest(make: Callable[[float], Any]) -> None:
     assert digest_of(make(1.0)) == digest_of(make(1.0))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from marl import (
+    CheckpointError,
     Coloring,
     ConfigError,
     Constant,
@@ -89,6 +90,22 @@ def test_parts_of_two_environments_are_refused(name: str) -> None:
             make(other, TabularSoftmax(one), critic(other), **STEPS)
     with pytest.raises(ConfigError, match=what):
         evaluate(other, TabularSoftmax(one), steps=20)
+
+
+@pytest.mark.parametrize("name", [name for name in APART if name not in ("smaller", "larger")])
+def test_the_state_of_another_environment_is_refused_as_a_whole(name: str) -> None:
+    one, other = APART[name][0](), APART[name][1]()
+    there, here = (ScalableActorCritic(env, TabularSoftmax(env), TabularCritic(env), **STEPS) for env in (one, other))
+    there.run(50)
+    before = here.state_dict()
+    with pytest.raises(CheckpointError, match="another configuration: its network, its numbers of states"):
+        here.load_state_dict(there.state_dict())
+    after = here.state_dict()
+    assert torch.equal(after["policy"]["theta"], before["policy"]["theta"])
+    assert after["t"] == 0
+    again = ScalableActorCritic(one, TabularSoftmax(one), TabularCritic(one), **STEPS)
+    again.load_state_dict(there.state_dict())
+    assert again.t == 50
 
 
 @pytest.mark.parametrize("name", ["smaller", "fewer states", "neighbors"])

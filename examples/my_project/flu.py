@@ -1,31 +1,35 @@
-"""An environment of one's own: an epidemic (SIS) on any graph, each agent choosing whether to shield itself."""
+"""An environment of one's own: a flu (SIS) on any graph, each agent choosing whether to shield itself."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from marl import Network, NetworkedMDP
+from marl import NetworkedMDP
+from marl.envs import graph as network_of
+from marl.envs.per_agent import probabilities
 
 
-class Epidemic(NetworkedMDP):
+class Flu(NetworkedMDP):
     """State 0 healthy, 1 infected; action 0 nothing, 1 shield at a cost.
 
     A healthy agent falls ill by itself with probability `spontaneous` and from each infected neighbor with probability
     `infection`, which a shield cuts to a fifth; an infected one recovers with probability `recovery`.
     Reward: 1 if healthy, minus `cost` if shielding.
-    graph: a graph file (see `Network.from_file`), or None for a ring of `n` agents.
+    graph: ring:12, karate, a file, or a `Network` (see `marl.envs.graph`). infection: one for all agents, or a list.
     """
 
     def __init__(
         self,
-        n: int = 12,
-        graph: str | None = None,
-        infection: float = 0.6,
+        graph: str = "ring:12",
+        infection: float | Sequence[float] = 0.6,
         spontaneous: float = 0.02,
         recovery: float = 0.3,
         cost: float = 0.2,
     ):
-        network = Network.ring(n) if graph is None else Network.from_file(graph)
-        self.infection, self.spontaneous, self.recovery, self.cost = infection, spontaneous, recovery, cost
+        network = network_of(graph)
+        self.infection = torch.from_numpy(probabilities("env.infection", infection, network.n, "agent"))
+        self.spontaneous, self.recovery, self.cost = spontaneous, recovery, cost
         index, mask, _ = network.neighborhood(1)
         self._neighbors, self._counts = index, mask & (index != torch.arange(network.n)[:, None])
         super().__init__(
