@@ -4,9 +4,11 @@ import os
 import sys
 
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from marl.core.errors import DivergedError, MarlError, RunFailedError
+from marl.graphs.named import suggestion
 
 
 def report(error: Exception) -> int:
@@ -33,12 +35,18 @@ def sentence(error: Exception) -> str:
     if isinstance(error, MarlError):
         return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    quoted = lines[0].partition("'")[2].partition("'")[0]
     if "Could not override" in lines[0]:
-        key = lines[0].split("'")[1]
-        return f"there is no key {key!r} to set; marl COMMAND --help lists the keys"
+        return f"there is no key {quoted!r} to set{_beside(quoted, error.__cause__)}"
+    if lines[0].startswith("Could not delete"):
+        return f"there is no key {quoted!r} to remove"
+    if lines[0].startswith("Ambiguous value"):
+        key, _, values = lines[0].partition("'")[2].rpartition("'")[0].partition("=")
+        return f"{key} takes one value, got {values}; marl train -m sweeps over several, and {key}=[{values}] is a list"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} must be given: it has no default"
     if lines[0].startswith("Cannot find primary config"):
-        name = lines[0].split("'")[1]
-        return f"there is no configuration {name!r}; --config-dir DIR says in which directory {name}.yaml is"
+        return f"there is no configuration {quoted!r}; --config-dir DIR says in which directory {quoted}.yaml is"
     if isinstance(error, OverrideParseException) and not error.override.isascii():
         key, _, value = error.override.partition("=")
         strange = " ".join(dict.fromkeys(letter for letter in error.override if not letter.isascii()))
@@ -47,11 +55,25 @@ def sentence(error: Exception) -> str:
                 f"cannot read {error.override!r}: keys and options are written in ASCII characters, which {strange} is not"
             )
         return f"cannot read {error.override!r}: a value with {strange} in it needs quotes, {key}=\\'{value}\\' in a shell"
+    if isinstance(error, OverrideParseException) and "=" not in error.override:
+        return f"cannot read {error.override!r}: settings are written KEY=VALUE"
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}: {lines[0]}"
     noise = ("Config search path", "provider=", "full_key", "object_type")
     listed = [k for k, line in enumerate(lines) if line.startswith("Available options in")]
     if listed:
         options = [line for line in lines[listed[0] + 1 :] if not line.startswith(noise)]
-        return f"{lines[0].partition(': ')[2]}; there are: {', '.join(options)}"
+        missing = lines[0].partition(": ")[2]
+        like = suggestion(missing.rpartition("/")[2].rstrip("'"), options)
+        return f"{missing}{like}; there are: {', '.join(options)}"
     return " ".join(line for line in lines if not line.startswith(noise))
+
+
+def _beside(key: str, cause: BaseException | None) -> str:
+    """Says which keys there are in the place of one that is not."""
+    place, _, name = key.rpartition(".")
+    node = getattr(cause, "parent_node", None)
+    if not isinstance(node, DictConfig):
+        return "; marl COMMAND --help lists the keys"
+    names = [str(known) for known in node if known not in ("_target_", "hydra")]
+    return f"{suggestion(name, names)}; there are: {', '.join(names)}" if names else f"; {place} has none"

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from marl.cli import jobs, resume, words
+from marl.cli.choices import check_choices
 from marl.cli.help import conf_dir
 from marl.cli.report import sentence
 from marl.cli.search import OPTIONS, own_directories, own_first
@@ -49,6 +50,7 @@ def main(arguments: list[str]) -> int:
     """Runs or sweeps; 0, or the error of the (first failed) run is raised."""
     directories, (flags, overrides) = _own(*_split(arguments))
     trust, overrides = words.trusted(overrides)
+    check_choices(overrides)
     overrides, saved = _with_resume(overrides, flags)
     if trust and saved is None:
         raise ConfigError("trust=true is for resume=RUN_DIR: what you name yourself is not asked about")
@@ -94,6 +96,7 @@ def main(arguments: list[str]) -> int:
 
 def compose(overrides: list[str], command: str = "train") -> dict[str, Any]:
     """Composes the configuration of `marl COMMAND` with `overrides`, as plain values. For scripts and tests."""
+    check_choices(overrides)
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return _plain(hydra_compose(command, overrides))
 

@@ -21,7 +21,8 @@ def integer(name: str, value: Any, low: int) -> int:
 def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
     """Returns `value` as a finite float in [low, high]."""
     if not _is_real(value) or not low <= value <= high:
-        raise ConfigError(f"{name} must be a finite number in [{low:g}, {high:g}], got {value!r}")
+        span = "" if math.isinf(low) and math.isinf(high) else f" in [{low:g}, {high:g}]"
+        raise ConfigError(f"{name} must be a finite number{span}, got {value!r}")
     return float(value)
 
 

@@ -1,5 +1,6 @@
 """A network is the interaction graph G = (N, E) with its kappa-hop neighborhoods N_i^kappa."""
 
+import math
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ from marl.graphs import files, named, positions, topologies
 
 MAX_PADDED = 2**28
 """Largest n * width that `neighborhood` will lay out (2 GiB of indices)."""
+MAX_DRAWN = 2**26
+"""Most pairs of nodes that a radius may join, about (1 GiB)."""
 MANY = 10**6
 """So many stray nodes in a file are not laid out to be counted."""
 
@@ -160,6 +163,11 @@ class Network:
         n, radius = integer("n", n, 1), number("radius", radius, 0.0)
         if radius == 0.0:
             raise NetworkError("radius must be positive, got 0")
+        if (pairs := n * (n - 1) / 2 * min(1.0, math.pi * min(1.0, radius) ** 2)) > MAX_DRAWN:
+            raise NetworkError(
+                f"radius {radius:g} joins about {pairs:.1e} pairs of {n} nodes, at most {MAX_DRAWN} can be held; "
+                "choose a smaller radius or fewer nodes"
+            )
         return cls(n, topologies.random_geometric(n, radius, integer("seed", seed, 0)))
 
     def neighborhood(self, kappa: int) -> Neighborhood:

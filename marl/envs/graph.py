@@ -51,7 +51,7 @@ def graph(spec: str | Path | Network, *, connected: bool = True) -> Network:
             raise NetworkError(f"env.graph: {error}") from None
     file = located(spec)
     if not str(spec) or not os.path.exists(file):  # not Path.exists, which raises on names that no file can have
-        raise ConfigError(f"env.graph={str(spec)!r} is no file{named.suggestion(str(spec))}; it must be {_allowed()}")
+        raise ConfigError(f"env.graph={str(spec)!r} is no file{_like(str(spec))}; it must be {_allowed()}")
     return Network.from_file(file, connected=connected)
 
 
@@ -74,6 +74,11 @@ def _formed(spec: str, name: str, rest: str) -> Network:
         return make(*values)
     except ConfigError as error:
         raise NetworkError(f"env.graph={spec!r}: {error}") from None
+
+
+def _like(spec: str) -> str:
+    """Returns a clause with the names and forms that are like this one, or nothing."""
+    return named.suggestion(spec.partition(":")[0], [*named.NAMES, *WRITTEN], WRITTEN)
 
 
 def _allowed() -> str:

@@ -13,6 +13,8 @@ from marl.core.errors import ConfigError
 from marl.core.files import located
 
 MAX_THINGS = 2**26
+MAX_UNUSED = 2**10
+"""Numbers of things that nobody reaches may be so many: a step takes time for all numbers up to the highest."""
 MAX_PAIRS = 2**26
 """Largest number of pairs of agents that share a thing, a pair counted at every thing (1 GiB)."""
 
@@ -47,10 +49,12 @@ def listed(source: Any, words: Words) -> Incidence:
         if len(set(numbers)) != len(numbers):
             raise ConfigError(f"{setting}[{i}] names {a_thing} twice: {numbers}")
         incidence.append(sorted(numbers))
-        if max(numbers, default=0) >= MAX_THINGS:
-            raise ConfigError(f"{setting}[{i}] names {thing} {max(numbers)}; number them from 0 without gaps")
     if not incidence:
         raise ConfigError(f"{setting} must list at least one {agent}")
+    most = min(MAX_THINGS, MAX_UNUSED + len(set(itertools.chain.from_iterable(incidence))))
+    for i, numbers in enumerate(incidence):
+        if max(numbers, default=0) >= most:
+            raise ConfigError(f"{setting}[{i}] names {thing} {max(numbers)}; number them from 0 without gaps")
     refuse_idle(incidence, words)
     return incidence
 

@@ -8,7 +8,7 @@ import csv
 import difflib
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +43,7 @@ def read(name: str) -> "nx.Graph[Any]":
     """
     if name not in NAMES:
         known = "; ".join(f"{source}: {', '.join(SOURCES[source].graphs)}" for source in SOURCES)
-        raise NoGraphError(f"there is no graph {name!r}{suggestion(name)}; there are, by package, {known}")
+        raise NoGraphError(f"there is no graph {name!r}{suggestion(name, NAMES)}; there are, by package, {known}")
     source = SOURCES[NAMES[name]]
     try:
         graph = source.read(source.graphs[name])
@@ -59,10 +59,11 @@ def missing(package: str) -> str:
     return f"{package}, which is installed in a version without it: {INSTALL.replace('install', 'install -U')}"
 
 
-def suggestion(name: str) -> str:
-    """Returns a clause with the names that are like this one, or nothing."""
-    close = difflib.get_close_matches(name.lower(), NAMES, cutoff=0.65)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
+def suggestion(name: str, known: Iterable[str], written: Mapping[str, str] | None = None) -> str:
+    """Returns a clause with the known names that are like this one, or nothing. written: how some of them are shown."""
+    names = list(known)
+    close = [name.lower()] if name.lower() in names else difflib.get_close_matches(name.lower(), names, cutoff=0.65)
+    return f" (did you mean {' or '.join((written or {}).get(like, like) for like in close)}?)" if close else ""
 
 
 def _networkx(function: str) -> "nx.Graph[Any]":

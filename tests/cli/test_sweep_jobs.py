@@ -50,7 +50,7 @@ def test_a_job_whose_settings_are_incomplete_is_named(marl: Marl, tmp_path: Path
     head, line = outcome.err.splitlines()[-2:]
     assert head == "2 jobs: 1 finished, 1 not"
     assert line.startswith("marl: env=local_mdp ")
-    assert "refused: Missing mandatory value: path" in line
+    assert "refused: env.path must be given" in line
     assert "Traceback" not in outcome.err
     (run,) = (path.parent for path in tmp_path.rglob("summary.json"))
     assert "env=coloring," in str(run)

@@ -85,6 +85,12 @@ class Epidemic(NetworkedMDP):
                 f"{float(self._rate[k]):g}, but a probability is at most 1; make one of them smaller"
             )
 
+    def state_name(self, i: int, s: int) -> str:
+        return ("susceptible", "infected", "recovered")[s]
+
+    def action_name(self, i: int, a: int) -> str:
+        return ("open", "shield")[a]
+
     def fused(self) -> FusedStep:
         """Gives the compiled step (see `marl.envs.epidemic.kernel`) and its numbers."""
         from marl.envs.epidemic import kernel  # numba takes its time: only where it is used

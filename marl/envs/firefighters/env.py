@@ -10,6 +10,9 @@ from marl.envs.firefighters.houses import houses
 from marl.envs.per_agent import integers, probabilities
 from marl.kernels.arguments import FusedStep
 
+SIDES = "left", "right"
+CORNERS = "upper left", "upper right", "lower left", "lower right"
+
 
 class Firefighters(NetworkedMDP):
     """Every agent visits one of the houses around it, and fire spreads from house to house.
@@ -87,6 +90,14 @@ class Firefighters(NetworkedMDP):
             private_actions=False,
             private_rewards=True,
         )
+
+    def state_name(self, i: int, s: int) -> str:
+        return f"level {s}"
+
+    def action_name(self, i: int, a: int) -> str:
+        if self.num_actions[i] == 1:
+            return "no agent"
+        return SIDES[a] if len(self.visited[i]) == len(SIDES) else CORNERS[a]
 
     def fused(self) -> FusedStep:
         """Gives the compiled step (see `marl.envs.firefighters.kernel`) and its numbers."""

@@ -74,6 +74,13 @@ class LoadBalancing(NetworkedMDP):
             private_rewards=alone,
         )
 
+    def state_name(self, i: int, s: int) -> str:
+        return f"{s or 'no'} job{'s' if s > 1 else ''}"
+
+    def action_name(self, i: int, a: int) -> str:
+        queue, labels = int(self.queues[i, a]), self.network.labels
+        return "keep" if a == 0 else f"to {labels[queue] if labels else queue}"
+
     def fused(self) -> FusedStep:
         """Gives the compiled step (see `marl.envs.load_balancing.kernel`) and its numbers."""
         from marl.envs.load_balancing import kernel  # numba takes its time: only where it is used

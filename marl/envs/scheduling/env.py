@@ -60,6 +60,12 @@ class Scheduling(NetworkedMDP):
             private_rewards=len(network.edges) == 0,
         )
 
+    def state_name(self, i: int, s: int) -> str:
+        return f"{s or 'no'} packet{'s' if s > 1 else ''}"
+
+    def action_name(self, i: int, a: int) -> str:
+        return ("idle", "send")[a]
+
     def fused(self) -> FusedStep:
         """Gives the compiled step (see `marl.envs.scheduling.kernel`) and its numbers."""
         from marl.envs.scheduling import kernel  # numba takes its time: only where it is used

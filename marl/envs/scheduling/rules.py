@@ -56,7 +56,7 @@ class QueueBasedAccess(Rule):
         self.weight, self.offset = number("policy.weight", weight), number("policy.offset", offset)
 
     def _weights(self, s: Tensor) -> Tensor:
-        w = self.weight * s.to(self.dtype) + self.offset
+        w = self.weight * s.double() + self.offset  # in float32 a large weight is inf, and inf * 0 no number
         return torch.stack([torch.sigmoid(-w), torch.sigmoid(w)], dim=-1)
 
 

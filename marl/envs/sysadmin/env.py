@@ -107,6 +107,13 @@ class SysAdmin(NetworkedMDP):
             private_rewards=True,
         )
 
+    def state_name(self, i: int, s: int) -> str:
+        status, load = divmod(s, 3)
+        return f"{('good', 'faulty', 'dead')[status]}, {('idle', 'loaded', 'done')[load]}"
+
+    def action_name(self, i: int, a: int) -> str:
+        return "wait" if a == 0 else f"request crew {self.crews[i][a - 1]}"
+
     def fused(self) -> FusedStep:
         """Gives the compiled step (see `marl.envs.sysadmin.kernel`) and its numbers."""
         from marl.envs.sysadmin import kernel  # numba takes its time: only where it is used

@@ -108,6 +108,15 @@ class TrafficSignals(NetworkedMDP):
         counts = torch.cat([vehicles.flatten(-2), torch.zeros_like(vehicles[..., 0, :1])], dim=-1)
         return torch.stack([counts[..., self._onward[0]], counts[..., self._onward[1]]])
 
+    def state_name(self, i: int, s: int) -> str:
+        (vehicles,), (axis,), (left,), (elapsed,) = (part.tolist() for part in self.read(torch.tensor([s])))
+        cells = " ".join(f"{side}{count}" for side, count in zip("nesw", vehicles, strict=True))
+        green = ("north-south", "east-west")[axis] + " left" * left
+        return f"{cells}, {green}" + f", step {elapsed}" * (self.elapsed > 1)
+
+    def action_name(self, i: int, a: int) -> str:
+        return ("hold", "advance")[a]
+
     def fused(self) -> FusedStep:
         """Gives the compiled step (see `marl.envs.traffic.kernel`) and its numbers."""
         from marl.envs.traffic import kernel  # numba takes its time: only where it is used
