@@ -8,7 +8,7 @@ as the compiled loops call it: no noise, no draw of actions, no learning. States
 random legal actions, four of 10,000 agents or 1,600 of 25, stepped in turn.
 
 In the wireless network (5x5, 100x100, interior points) a user shares points with up to 8 others; graphs are king:5x5 and
-king:100x100, the same neighbors: 5.8 and 7.9 on average. A firefighter's house has 4.6 and 5.9 neighbors, an intersection
+king:100x100, the same neighbors: 5.8 and 7.9 on average. A firefighter's house has 4.5 and 5.9 neighbors, an intersection
 3.2 and 4.0: their grids are what they are, and are compared all the same.
 """
 
