@@ -219,3 +219,16 @@ def test_batches_prints_one_json_line_per_setting(tmp_path: Path) -> None:
     assert len({(line["rollout"], line["replicas"]) for line in lines}) == len(lines) >= 5
     for line in lines:
         assert line["replica_ratio"] == pytest.approx(line["ratio"] * line["replicas"], rel=0.1, abs=0.1)
+
+
+@pytest.mark.slow
+def test_systems_are_timed_beside_wireless(tmp_path: Path) -> None:
+    program = str(REPOSITORY / "benchmarks" / "systems.py")
+    done = script(program, "--repeats", "1", "--agent-steps", "40000", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len({(line["system"], line["agents"]) for line in lines}) == len(lines) == 22
+    assert {line["agents"] for line in lines} == {25, 10_000}
+    for line in lines:
+        assert 0.0 < line["ratio"] == line["lowest"] == line["highest"]
+        assert line["ratio"] == pytest.approx(line["nanoseconds"] / line["wireless"], rel=0.05, abs=0.05)

@@ -10,6 +10,7 @@ from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs.graph import graph as named_graph
+from marl.envs.pairs import in_pairs
 from marl.envs.per_agent import numbers, probabilities
 from marl.kernels.arguments import FusedStep
 
@@ -98,10 +99,15 @@ class Epidemic(NetworkedMDP):
         start, node = self.network.adjacency
         first = torch.cat([self._rate, torch.zeros(1, dtype=torch.float64)])[torch.from_numpy(start[:-1])]
         even = torch.equal(self._rate, first[self._row])
-        own = torch.cat([self._stay, torch.stack([self.cost, self.leak], dim=1)], dim=1)
-        floats = torch.cat([own.flatten(), first if even else self._rate]).numpy()
-        ints = np.concatenate(((self._stay.shape[1], self.mutual), start, node))
-        return FusedStep(kernel.even_step if even else kernel.step, ints, floats, work=self.n)
+        own = torch.cat([self._stay, self.cost[:, None]], dim=1)
+        rows, pairs, place = in_pairs(start, node, self.n)
+        rates = np.zeros(2 * len(pairs))
+        rates[place] = self._rate
+        floats = np.concatenate((self.leak.numpy(), own.flatten().numpy(), first.numpy() if even else rates))
+        ints = np.concatenate(((self._stay.shape[1],), 1 + self.n + rows[1:], pairs))
+        alone = kernel.even_step if even else kernel.step
+        both = kernel.even_mutual_step if even else kernel.mutual_step
+        return FusedStep(both if self.mutual else alone, ints, floats, work=self.n + 1)
 
     def _stays(self, s: Tensor, a: Tensor) -> Tensor:
         """Gives the probability that s_i stays what it is, products in the order of the rows, as in the kernel."""

@@ -1,12 +1,18 @@
-"""The compiled step of the epidemic gives the numbers of `Epidemic.step`, every probability to the last bit."""
+"""The compiled step of the epidemic gives the numbers of `Epidemic.step`: every probability to the last bit."""
+
+from typing import Any
 
 import numpy as np
 
+from marl.envs.pairs import LOW
 from marl.kernels.compiled import cached_njit
-from marl.kernels.steps import STEP
+from marl.kernels.steps import PLAIN, STEP
+
+FMA: dict[str, Any] = {"fastmath": {"contract"}}
+"""1 - x y is rounded once, which saves a step and changes nothing where y is 0 or 1; 1 - |x y| is rounded twice."""
 
 
-@cached_njit(forceinline=True)
+@cached_njit(forceinline=True, **FMA)
 def _advance(
     ints: np.ndarray,
     floats: np.ndarray,
@@ -17,35 +23,44 @@ def _advance(
     next_s: np.ndarray,
     r: np.ndarray,
     even: bool,
+    mutual: bool,
 ) -> None:
-    """Takes one step of all agents. even: b_i w_ij is the same for all j, which is known when this is compiled.
+    """Takes one step of all agents. even: b_i w_ij is the same for all j. even and mutual are known when this is compiled.
 
-    ints: states S, mutual, then the compressed rows, start [n + 1] and node [2 E]. floats: per agent the probability to
-    stay in every state (in 0: if no neighbor infects), cost and leak, [n, S + 2]; then b_i w_ij, [n] if even, else [2 E].
+    ints: states S, then the rows of neighbors in pairs (see `in_pairs`), end [n] and pairs. floats: leak [n], then per
+    agent the probability to stay in every state (in 0: if no neighbor infects) and cost, [n, S + 1]; then b_i w_ij, [n] if
+    even, else two for each pair.
 
-    work: what comes out of every agent, the bits of a float. No branch depends on the state: a number is loaded before it
-    is known whether it is wanted, or choosing it would be one.
+    work: what comes out of every agent, the bits of a float, and out of nobody. No branch depends on the state: a number is
+    loaded before it is known whether it is wanted, or choosing it would be one.
     """
-    n, states, mutual = len(s), ints[0], ints[1]
-    node, own, rates = 3 + n, states + 2, n * (states + 2)
+    n, states = len(s), ints[0]
+    own, rates = states + 1, n * (states + 2)
+    pair, along = np.uint64(1 + n), np.uint64(rates)
     for i in range(n):
-        leak = floats[np.uint64(i * own + states + 1)]
-        source = np.float64(np.float64(s[i] == 1) * (leak if a[i] & mutual else 1.0))
+        source = np.float64(np.float64(s[i] == 1) * (floats[i] if mutual and a[i] else 1.0))
         work[i] = source.view(np.int64)
+    work[np.uint64(n)] = 0
     for i in range(n):
-        at, state, escaped = i * own, s[i], 1.0
-        leak, stays = floats[np.uint64(at + states + 1)], floats[np.uint64(at + state)]
+        at, state, escaped = n + i * own, s[i], 1.0
+        leak, stays = floats[i], floats[np.uint64(at + state)]
         through = leak if a[i] else 1.0
         rate = floats[np.uint64(rates + i)] if even else 0.0
-        for k in range(ints[np.uint64(2 + i)], ints[np.uint64(3 + i)]):
-            source = np.int64(work[np.uint64(ints[np.uint64(node + k)])]).view(np.float64)
-            escaped *= 1.0 - (rate if even else floats[np.uint64(rates + k)]) * through * source
+        end = np.uint64(ints[np.uint64(1 + i)])
+        while pair < end:
+            source = np.int64(work[np.uint64(ints[pair] & LOW)]).view(np.float64)
+            other = np.int64(work[np.uint64(ints[pair] >> 32)]).view(np.float64)
+            one = (rate if even else floats[along]) * through * source
+            two = (rate if even else floats[along + np.uint64(1)]) * through * other
+            escaped *= 1.0 - (abs(one) if mutual else one)
+            escaped *= 1.0 - (abs(two) if mutual else two)
+            pair, along = pair + np.uint64(1), along + np.uint64(2)
         moved = state + np.int64(u[i, 0] >= stays * (1.0 if state else escaped))
         next_s[i] = moved * np.int64(moved < states)
         r[i] = -np.float64(state == 1) - floats[np.uint64(at + states)] * a[i]
 
 
-@cached_njit(STEP)
+@cached_njit(STEP, **PLAIN, **FMA)
 def even_step(
     ints: np.ndarray,
     floats: np.ndarray,
@@ -57,10 +72,10 @@ def even_step(
     r: np.ndarray,
 ) -> None:
     """Takes one step where all edges weigh the same, which is faster: there is less to read."""
-    _advance(ints, floats, work, s, a, u, next_s, r, True)
+    _advance(ints, floats, work, s, a, u, next_s, r, True, False)
 
 
-@cached_njit(STEP)
+@cached_njit(STEP, **PLAIN, **FMA)
 def step(
     ints: np.ndarray,
     floats: np.ndarray,
@@ -72,4 +87,34 @@ def step(
     r: np.ndarray,
 ) -> None:
     """Takes one step where edges have weights of their own."""
-    _advance(ints, floats, work, s, a, u, next_s, r, False)
+    _advance(ints, floats, work, s, a, u, next_s, r, False, False)
+
+
+@cached_njit(STEP, **PLAIN, **FMA)
+def even_mutual_step(
+    ints: np.ndarray,
+    floats: np.ndarray,
+    work: np.ndarray,
+    s: np.ndarray,
+    a: np.ndarray,
+    u: np.ndarray,
+    next_s: np.ndarray,
+    r: np.ndarray,
+) -> None:
+    """Takes one step where all edges weigh the same and shields protect both."""
+    _advance(ints, floats, work, s, a, u, next_s, r, True, True)
+
+
+@cached_njit(STEP, **PLAIN, **FMA)
+def mutual_step(
+    ints: np.ndarray,
+    floats: np.ndarray,
+    work: np.ndarray,
+    s: np.ndarray,
+    a: np.ndarray,
+    u: np.ndarray,
+    next_s: np.ndarray,
+    r: np.ndarray,
+) -> None:
+    """Takes one step where edges have weights of their own and shields protect both."""
+    _advance(ints, floats, work, s, a, u, next_s, r, False, True)

@@ -11,6 +11,7 @@ from marl.core.environment import MAX_MASK, NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs.graph import graph as named_graph
+from marl.envs.pairs import in_pairs
 from marl.envs.per_agent import integers, probabilities
 from marl.kernels.arguments import FusedStep
 
@@ -86,9 +87,10 @@ class LoadBalancing(NetworkedMDP):
         from marl.envs.load_balancing import kernel  # numba takes its time: only where it is used
 
         levels = 1 + min(int(self.buffer.max()), int(self.num_actions.max()) - 1)
-        first = self.num_actions.cumsum(0) - self.num_actions
         handed = self.queues[torch.arange(self.queues.shape[1]) < self.num_actions[:, None]]
-        ints = np.concatenate(((levels,), self.buffer.numpy(), first.numpy() + 1 + 2 * self.n, handed.numpy()))
+        start = np.concatenate(([0], self.num_actions.numpy().cumsum()))
+        first, pairs, _ = in_pairs(start, handed.numpy(), 0)
+        ints = np.concatenate(((levels,), self.buffer.numpy(), first[:-1] + 1 + 2 * self.n, pairs))
         floats = np.concatenate((self.service.numpy(), self.arrival.numpy(), (self.holding,)))
         return FusedStep(kernel.step, ints, floats, work=self.n * (levels + 1))
 

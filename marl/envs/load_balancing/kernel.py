@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from marl.envs.pairs import LOW
 from marl.kernels.compiled import cached_njit
-from marl.kernels.steps import STEP
+from marl.kernels.steps import PLAIN, STEP
 
 
-@cached_njit(STEP)
+@cached_njit(STEP, **PLAIN)
 def step(
     ints: np.ndarray,
     floats: np.ndarray,
@@ -19,7 +20,8 @@ def step(
 ) -> None:
     """Takes one step of all agents.
 
-    ints: levels, B_i [n], where the queues of agent i begin [n], queues in compressed rows. floats: mu_i [n], lam_i [n], h.
+    ints: levels, B_i [n], where the queues of agent i begin [n], queues in pairs (see `in_pairs`). floats: mu_i [n],
+    lam_i [n], h.
 
     work, read as float64: probabilities of room 0, 1, ... in every queue, and one place for what is beyond. No more
     levels are kept than other agents can fill, since r_i asks for room 0 alone. No branch depends on the state.
@@ -36,7 +38,8 @@ def step(
         next_s[i] = s[i] - (busy & np.int64(u[i, 0] < floats[i]))
         r[i] = -holding * s[i]
     for i in range(n):
-        j, p = ints[np.uint64(ints[1 + n + i] + a[i])], floats[n + i]
+        pair, p = ints[np.uint64(ints[1 + n + i] + (a[i] >> 1))], floats[n + i]
+        j = pair >> ((a[i] & 1) << 5) & LOW
         next_s[np.uint64(j)] += np.int64(u[i, 1] < p)
         first = j * row
         here = room_of[np.uint64(first)]

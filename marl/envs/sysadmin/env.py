@@ -13,6 +13,7 @@ from marl.core.lookup import over_neighbors
 from marl.core.network import Network
 from marl.envs.graph import graph as named_graph
 from marl.envs.incidence import sharing_edges
+from marl.envs.pairs import in_pairs
 from marl.envs.per_agent import probabilities
 from marl.envs.sysadmin.crews import WORDS, reached_crews
 from marl.kernels.arguments import FusedStep
@@ -79,7 +80,8 @@ class SysAdmin(NetworkedMDP):
             )
         )
         degree, never = np.maximum(1, self.graph.adjacency.degree), np.zeros(n)
-        self._floats = np.stack([load, good, faulty, fail, dead, by_faulty / degree, by_dead / degree, never], axis=1)
+        no_chance = np.full(n, -np.inf)
+        self._floats = np.stack([load, good, faulty, fail, dead, by_faulty / degree, by_dead / degree, no_chance], axis=1)
         self._worse = torch.from_numpy(np.stack([fail, dead, never], axis=1).ravel())
         self._on = torch.from_numpy(np.stack([load, good, never, load, faulty, *[never] * 4], axis=1).ravel())
         self._by_faulty, self._by_dead = (torch.from_numpy(self._floats[:, k].copy()) for k in (5, 6))
@@ -118,9 +120,13 @@ class SysAdmin(NetworkedMDP):
         """Gives the compiled step (see `marl.envs.sysadmin.kernel`) and its numbers."""
         from marl.envs.sysadmin import kernel  # numba takes its time: only where it is used
 
-        head, (start, neighbor) = (self.num_crews, self.target.shape[1]), self.graph.adjacency
-        ints = np.concatenate((head, kernel.CODES, start, self.target.numpy().ravel(), neighbor))
-        return FusedStep(kernel.step, ints, self._floats.ravel(), work=self.num_crews + 1 + 2 * self.n)
+        called = np.arange(self.n + 1) * self.target.shape[1]
+        width, targets, _ = in_pairs(called, self.target.numpy().ravel(), self.num_crews)
+        rows, neighbors, _ = in_pairs(*self.graph.adjacency[:2], self.n)
+        head = (self.num_crews, width[1], *kernel.FACTS, *kernel.STATUS)
+        ends = len(head) + len(targets) + self.n + rows[1:]
+        ints = np.concatenate((head, targets, ends, neighbors))
+        return FusedStep(kernel.step, ints, self._floats.ravel(), work=self.num_crews // 2 + 2 + 2 * self.n)
 
     def _rebooted(self, a: Tensor) -> Tensor:
         """Tells which machines have a crew for themselves. Any leading axes."""

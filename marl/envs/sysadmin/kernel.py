@@ -2,14 +2,22 @@
 
 import numpy as np
 
+from marl.envs.pairs import LOW
 from marl.kernels.compiled import cached_njit
-from marl.kernels.steps import STEP
+from marl.kernels.steps import PLAIN, STEP
 
-CODES = (0, 9, 7, 0, 10, 7, 7, 7, 7)
-"""Per state: 8 times the load that is kept, plus which of the eight floats is the chance that the load moves on."""
+ON, WORSE = (0, 1, 7, 0, 2, 7, 7, 7, 7), (3, 3, 3, 4, 4, 4, 7, 7, 7)
+"""Per state: which of the eight floats is the chance that the load moves on, and that the status gets worse."""
+STAYS = (0, 1, 0, 3, 4, 3, 6, 6, 6)
+"""Per state: the next one if neither happens."""
+FACTS = tuple(
+    on | worse << 3 | (s % 3 == 2) << 6 | STAYS[s] << 7 for s, (on, worse) in enumerate(zip(ON, WORSE, strict=True))
+)
+STATUS = (0, 0, 0, 1, 1, 1, 1 << 32, 1 << 32, 1 << 32)
+"""Per state: 1 for faulty and 2^32 for dead, so that one sum counts both."""
 
 
-@cached_njit(STEP)
+@cached_njit(STEP, **PLAIN)
 def step(
     ints: np.ndarray,
     floats: np.ndarray,
@@ -22,36 +30,37 @@ def step(
 ) -> None:
     """Takes one step of all machines.
 
-    ints: crews, actions, CODES, then start [n + 1] of the neighbors, target [n, A], neighbors. floats, eight per machine:
-    p_load, p_done_good, p_done_faulty, p_fail, p_dead, what one faulty and one dead neighbor add, 0.
+    ints: crews, words per row of targets, FACTS, STATUS, then in pairs (see `in_pairs`) the rows of targets, the crew of
+    every action, and after the ends [n] of their rows the neighbors. floats, eight per machine: p_load, p_done_good,
+    p_done_faulty, p_fail, p_dead, what one faulty and one dead neighbor add, and one that no sum makes a chance.
 
-    work: requests per crew (the last one is nobody), then the crew of every machine, then its status, 1 for faulty and
-    2^32 for dead, so that one sum counts both. No branch depends on the state.
+    work: requests per crew, two in a word (the last one is nobody), the crew of every machine, the STATUS of every machine
+    and of nobody. No branch depends on the state.
     """
-    n, crews, actions = len(s), ints[0], ints[1]
-    start, target = 11, 12 + n
-    neighbors, chosen, status = target + n * actions, crews + 1, crews + 1 + n
-    for k in range(crews + 1):
+    n, crews, width = len(s), ints[0], ints[1]
+    facts, statuses, target = 2, 11, 20
+    ends = target + n * width
+    requests, chosen, pair = work.view(np.int32), crews // 2 + 1, np.uint64(ends + n)
+    status = chosen + n
+    for k in range(chosen):
         work[k] = 0
     for i in range(n):
-        crew = ints[np.uint64(target + i * actions + a[i])]
+        crew = ints[np.uint64(target + i * width + (a[i] >> 1))] >> ((a[i] & 1) << 5) & LOW
         work[np.uint64(chosen + i)] = crew
-        work[np.uint64(crew)] += 1
-        dead = np.int64(s[i] > 5)
-        work[np.uint64(status + i)] = (np.int64(s[i] > 2) - dead) | (dead << 32)
+        requests[np.uint64(crew)] += np.int32(1)
+        work[np.uint64(status + i)] = ints[np.uint64(statuses + s[i])]
+    requests[np.uint64(crews)] = 0
+    work[np.uint64(status + n)] = 0
     for i in range(n):
-        beside = np.int64(0)
-        at, stop = np.uint64(neighbors + ints[np.uint64(start + i)]), np.uint64(neighbors + ints[np.uint64(start + i + 1)])
-        while at < stop:
-            beside += work[np.uint64(status + ints[at])]
-            at += np.uint64(1)
-        own, now = 8 * i, s[i]
+        beside, end = np.int64(0), np.uint64(ints[np.uint64(ends + i)])
+        while pair < end:
+            beside += work[np.uint64(status + (ints[pair] & LOW))] + work[np.uint64(status + (ints[pair] >> 32))]
+            pair += np.uint64(1)
+        own, fact = 8 * i, ints[np.uint64(facts + s[i])]
         by_faulty, by_dead = floats[np.uint64(own + 5)], floats[np.uint64(own + 6)]
-        influence = np.float64(beside & 0xFFFFFFFF) * by_faulty + np.float64(beside >> 32) * by_dead
-        level = np.int64(now > 2) + np.int64(now > 5)
-        code = ints[np.uint64(2 + now)]
-        worse = np.int64(u[i, 0] < floats[np.uint64(own + 3 + level)] + influence) & np.int64(level < 2)
-        on = np.int64(u[i, 1] < floats[np.uint64(own + (code & 7))])
-        rebooted = np.int64(work[np.uint64(work[np.uint64(chosen + i)])] == 1) & np.int64(a[i] > 0)
-        next_s[i] = (1 - rebooted) * (3 * (level + worse) + (code >> 3) + on)
-        r[i] = np.float64(now - 3 * level == 2)
+        influence = np.float64(beside & LOW) * by_faulty + np.float64(beside >> 32) * by_dead
+        worse = np.int64(u[i, 0] < floats[np.uint64(own + (fact >> 3 & 7))] + influence)
+        on = np.int64(u[i, 1] < floats[np.uint64(own + (fact & 7))])
+        stays = np.int64(requests[np.uint64(work[np.uint64(chosen + i)])] != 1)
+        next_s[i] = stays * ((fact >> 7) + 3 * worse + on)
+        r[i] = np.float64(fact >> 6 & 1)
