@@ -65,7 +65,7 @@ def sentence(error: Exception) -> str:
         options = [line for line in lines[listed[0] + 1 :] if not line.startswith(noise)]
         missing = lines[0].partition(": ")[2]
         like = suggestion(missing.rpartition("/")[2].rstrip("'"), options)
-        return f"{missing}{like}; there are: {', '.join(options)}"
+        return f"{missing}{like}; there are: {', '.join(options)} (--config-dir DIR adds your own)"
     return " ".join(line for line in lines if not line.startswith(noise))
 
 

@@ -34,7 +34,7 @@ def test_a_sweep_that_cannot_start(marl: Marl, tmp_path: Path) -> None:
     outcome = marl("train", "-m", "critic=tabular,nosuch", *SMALL)
     assert (outcome.code, outcome.out) == (2, "")
     there = "additive, graph, neural, pairwise, random_features, shared, state_value, tabular"
-    assert outcome.err == f"marl: Could not find 'critic/nosuch'; there are: {there}\n"
+    assert outcome.err == f"marl: Could not find 'critic/nosuch'; there are: {there} (--config-dir DIR adds your own)\n"
     assert contents(tmp_path, ignore="multirun.yaml").keys() <= {"outputs"}
 
 
