@@ -124,7 +124,6 @@ COMMANDS = [
     ("certify env=sysadmin agents=all", ["agents must be a list such as [0,3]", "'all'"]),
     ("decay env=traffic", ["agent 0 and its 2 neighbors", "entries", "fewer states"]),
     ("decay env=epidemic env.graph=line:60", ["1.15e+18 joint states", "4 GiB allowed"]),
-    ("evaluate env=traffic", ["no checkpoint at env=traffic/checkpoint.pt"]),
     ("evaluate empty steps=40", ["marl evaluate takes RUN_DIR", "got 'empty', 'steps=40'"]),
 ]
 REQUESTS = [

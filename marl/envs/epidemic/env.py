@@ -103,8 +103,9 @@ class Epidemic(NetworkedMDP):
         rows, pairs, place = in_pairs(start, node, self.n)
         rates = np.zeros(2 * len(pairs))
         rates[place] = self._rate
-        floats = np.concatenate((self.leak.numpy(), own.flatten().numpy(), first.numpy() if even else rates))
-        ints = np.concatenate(((self._stay.shape[1],), 1 + self.n + rows[1:], pairs))
+        alike = bool((own == own[0]).all())  # one row for all: less to read
+        floats = np.concatenate((self.leak, first if even else rates, (own[:1] if alike else own).flatten()))
+        ints = np.concatenate(((own.shape[1] - 1, 0 if alike else own.shape[1]), 2 + self.n + rows[1:], pairs))
         alone = kernel.even_step if even else kernel.step
         both = kernel.even_mutual_step if even else kernel.mutual_step
         return FusedStep(both if self.mutual else alone, ints, floats, work=self.n + 1)

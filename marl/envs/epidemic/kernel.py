@@ -27,26 +27,26 @@ def _advance(
 ) -> None:
     """Takes one step of all agents. even: b_i w_ij is the same for all j. even and mutual are known when this is compiled.
 
-    ints: states S, then the rows of neighbors in pairs (see `in_pairs`), end [n] and pairs. floats: leak [n], then per
-    agent the probability to stay in every state (in 0: if no neighbor infects) and cost, [n, S + 1]; then b_i w_ij, [n] if
-    even, else two for each pair.
+    ints: states S, floats from one agent to the next (S + 1; 0 if all have the same), then the rows of neighbors in pairs
+    (see `in_pairs`), end [n] and pairs. floats: leak [n], b_i w_ij, [n] if even, else two for each pair, then per agent, or
+    for all, the probability to stay in every state (in 0: if no neighbor infects) and cost.
 
     work: what comes out of every agent, the bits of a float, and out of nobody. No branch depends on the state: a number is
     loaded before it is known whether it is wanted, or choosing it would be one.
     """
-    n, states = len(s), ints[0]
-    own, rates = states + 1, n * (states + 2)
-    pair, along = np.uint64(1 + n), np.uint64(rates)
+    n, states, apart = len(s), ints[0], ints[1]
+    pair, along = np.uint64(2 + n), np.uint64(n)
+    rows = n + (n if even else 2 * (len(ints) - 2 - n))
     for i in range(n):
         source = np.float64(np.float64(s[i] == 1) * (floats[i] if mutual and a[i] else 1.0))
         work[i] = source.view(np.int64)
     work[np.uint64(n)] = 0
     for i in range(n):
-        at, state, escaped = n + i * own, s[i], 1.0
+        at, state, escaped = rows + i * apart, s[i], 1.0
         leak, stays = floats[i], floats[np.uint64(at + state)]
         through = leak if a[i] else 1.0
-        rate = floats[np.uint64(rates + i)] if even else 0.0
-        end = np.uint64(ints[np.uint64(1 + i)])
+        rate = floats[np.uint64(n + i)] if even else 0.0
+        end = np.uint64(ints[np.uint64(2 + i)])
         while pair < end:
             source = np.int64(work[np.uint64(ints[pair] & LOW)]).view(np.float64)
             other = np.int64(work[np.uint64(ints[pair] >> 32)]).view(np.float64)

@@ -81,10 +81,11 @@ class SysAdmin(NetworkedMDP):
         )
         degree, never = np.maximum(1, self.graph.adjacency.degree), np.zeros(n)
         no_chance = np.full(n, -np.inf)
-        self._floats = np.stack([load, good, faulty, fail, dead, by_faulty / degree, by_dead / degree, no_chance], axis=1)
+        self._influence = np.stack([by_faulty, by_dead], axis=1) / degree[:, None]
+        self._chance = np.stack([load, good, faulty, fail, dead, no_chance], axis=1)
         self._worse = torch.from_numpy(np.stack([fail, dead, never], axis=1).ravel())
         self._on = torch.from_numpy(np.stack([load, good, never, load, faulty, *[never] * 4], axis=1).ravel())
-        self._by_faulty, self._by_dead = (torch.from_numpy(self._floats[:, k].copy()) for k in (5, 6))
+        self._by_faulty, self._by_dead = torch.from_numpy(self._influence.T.copy())
         self._kept = torch.tensor(KEPT)
         self._ends = torch.from_numpy(self.graph.edges).T
 
@@ -123,10 +124,13 @@ class SysAdmin(NetworkedMDP):
         called = np.arange(self.n + 1) * self.target.shape[1]
         width, targets, _ = in_pairs(called, self.target.numpy().ravel(), self.num_crews)
         rows, neighbors, _ = in_pairs(*self.graph.adjacency[:2], self.n)
-        head = (self.num_crews, width[1], *kernel.FACTS, *kernel.STATUS)
+        alike = bool((self._chance == self._chance[0]).all())  # one row for all: less to read
+        floats = np.concatenate((self._influence.ravel(), (self._chance[:1] if alike else self._chance).ravel()))
+        apart = 0 if alike else self._chance.shape[1]
+        head = (self.num_crews, width[1], apart, *kernel.FACTS, *kernel.STATUS)
         ends = len(head) + len(targets) + self.n + rows[1:]
         ints = np.concatenate((head, targets, ends, neighbors))
-        return FusedStep(kernel.step, ints, self._floats.ravel(), work=self.num_crews // 2 + 2 + 2 * self.n)
+        return FusedStep(kernel.step, ints, floats, work=self.num_crews // 2 + 2 + 2 * self.n)
 
     def _rebooted(self, a: Tensor) -> Tensor:
         """Tells which machines have a crew for themselves. Any leading axes."""

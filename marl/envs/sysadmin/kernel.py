@@ -6,8 +6,8 @@ from marl.envs.pairs import LOW
 from marl.kernels.compiled import cached_njit
 from marl.kernels.steps import PLAIN, STEP
 
-ON, WORSE = (0, 1, 7, 0, 2, 7, 7, 7, 7), (3, 3, 3, 4, 4, 4, 7, 7, 7)
-"""Per state: which of the eight floats is the chance that the load moves on, and that the status gets worse."""
+ON, WORSE = (0, 1, 5, 0, 2, 5, 5, 5, 5), (3, 3, 3, 4, 4, 4, 5, 5, 5)
+"""Per state: which of the six chances is the chance that the load moves on, and that the status gets worse."""
 STAYS = (0, 1, 0, 3, 4, 3, 6, 6, 6)
 """Per state: the next one if neither happens."""
 FACTS = tuple(
@@ -30,15 +30,16 @@ def step(
 ) -> None:
     """Takes one step of all machines.
 
-    ints: crews, words per row of targets, FACTS, STATUS, then in pairs (see `in_pairs`) the rows of targets, the crew of
-    every action, and after the ends [n] of their rows the neighbors. floats, eight per machine: p_load, p_done_good,
-    p_done_faulty, p_fail, p_dead, what one faulty and one dead neighbor add, and one that no sum makes a chance.
+    ints: crews, words per row of targets, chances from one machine to the next (6; 0 if all have the same), FACTS, STATUS,
+    then in pairs (see `in_pairs`) the rows of targets, the crew of every action, and after the ends [n] of their rows the
+    neighbors. floats: what one faulty and one dead neighbor add [n, 2], then per machine, or for all, the chances p_load,
+    p_done_good, p_done_faulty, p_fail, p_dead, and one that no sum makes a chance.
 
     work: requests per crew, two in a word (the last one is nobody), the crew of every machine, the STATUS of every machine
     and of nobody. No branch depends on the state.
     """
-    n, crews, width = len(s), ints[0], ints[1]
-    facts, statuses, target = 2, 11, 20
+    n, crews, width, apart = len(s), ints[0], ints[1], ints[2]
+    facts, statuses, target = 3, 12, 21
     ends = target + n * width
     requests, chosen, pair = work.view(np.int32), crews // 2 + 1, np.uint64(ends + n)
     status = chosen + n
@@ -56,8 +57,8 @@ def step(
         while pair < end:
             beside += work[np.uint64(status + (ints[pair] & LOW))] + work[np.uint64(status + (ints[pair] >> 32))]
             pair += np.uint64(1)
-        own, fact = 8 * i, ints[np.uint64(facts + s[i])]
-        by_faulty, by_dead = floats[np.uint64(own + 5)], floats[np.uint64(own + 6)]
+        own, fact = 2 * n + apart * i, ints[np.uint64(facts + s[i])]
+        by_faulty, by_dead = floats[np.uint64(2 * i)], floats[np.uint64(2 * i + 1)]
         influence = np.float64(beside & LOW) * by_faulty + np.float64(beside >> 32) * by_dead
         worse = np.int64(u[i, 0] < floats[np.uint64(own + (fact >> 3 & 7))] + influence)
         on = np.int64(u[i, 1] < floats[np.uint64(own + (fact & 7))])
