@@ -191,10 +191,8 @@ def test_systems_in_short(tmp_path: Path) -> None:
     assert rules == ["longest_queue", "max_pressure", "uniform"]
     assert re.fullmatch("fixed_time, hold=([2-9]|1[0-2])", fixed_time)
     for system, found in results.items():
-        assert {name: score["sees"] for name, score in found["methods"].items()} == {
-            "additive": "own state",
-            "pairwise": "1 hop",
-        }
+        seen = {"additive": "own state"} | ({} if system == "traffic" else {"pairwise": "1 hop"})  # there it takes hours
+        assert {name: score["sees"] for name, score in found["methods"].items()} == seen
         for method, score in found["methods"].items():
             summary = json.loads((out / system / method / "summary.json").read_text())
             assert score["mean"] == pytest.approx(sum(summary["eval_average_reward"]) / 2)

@@ -72,7 +72,10 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
         log.info("%s", forecast(trainer, trainer.env.n, *trainer.memory_ahead(settings.steps - trainer.t)))
     with folder.locked():
         folder.open(config, provenance or {}, fresh=saved is None)
-        log.info("%s", TwoTimescale.check(*build.step_sizes(config)))
+        if any(parameter.requires_grad for parameter in trainer.policy.parameters()):
+            log.info("%s", TwoTimescale.check(*build.step_sizes(config)))
+        else:
+            log.info("nothing is learned: %s has no parameters", type(trainer.policy).__name__)
         trainer.loggers = watchers
         if arrays.steps and arrays.steps[-1] == trainer.t:  # dropped with all from this step on
             for logger in board:

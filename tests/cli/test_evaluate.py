@@ -50,3 +50,10 @@ def test_replicas_of_a_rule_may_differ(marl: Marl) -> None:
 )
 def test_what_cannot_be_evaluated_is_refused(marl: Marl, words: list[str], fragments: list[str]) -> None:
     assert_refused(marl("evaluate", *words), *fragments)
+
+
+def test_to_train_a_rule_is_to_learn_nothing_and_says_so(marl: Marl) -> None:
+    outcome = marl("train", "policy=aloha", "steps=40", "eval.steps=0", "logger=none")
+    assert "nothing is learned: Aloha has no parameters\n" in outcome.err
+    assert "Assumption 3" not in outcome.err
+    assert "nothing is learned" not in marl("train", "steps=40", "eval.steps=0", "logger=none").err
