@@ -3,10 +3,10 @@
 import numpy as np
 
 from marl.kernels.compiled import cached_njit
-from marl.kernels.steps import STEP
+from marl.kernels.steps import PLAIN, STEP
 
 
-@cached_njit(STEP)
+@cached_njit(STEP, **PLAIN)
 def step(
     ints: np.ndarray,
     floats: np.ndarray,
