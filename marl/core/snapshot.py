@@ -47,7 +47,7 @@ def put_back_later(undo: Callable[[], None]) -> bool:
 
 
 def snapshot(state: Any) -> Any:
-    """Copies a state, nested as it may be; inside `in_place` it is returned as it is."""
+    """Copies a state, nested as it may be; inside `uncopied` it is returned as it is."""
     return state if _uncopied.get() else _copied(state)
 
 

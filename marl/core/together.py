@@ -12,9 +12,8 @@ from marl.core.errors import ConfigError
 
 def fingerprint(env: Environment) -> str:
     """Digests what has to be the same where something learned is used: network, sizes and legal actions."""
-    finite = isinstance(env, FiniteEnvironment)
     tables = (env.num_states, env.num_actions, env.action_mask) if isinstance(env, FiniteEnvironment) else ()
-    whole = hashlib.sha256(f"{env.n} {finite}".encode())
+    whole = hashlib.sha256(str(env.n).encode())
     for array in (env.network.edges, *tables):
         numbers = np.ascontiguousarray(array)
         whole.update(f"{numbers.shape} {numbers.dtype}".encode())

@@ -106,9 +106,7 @@ class Epidemic(NetworkedMDP):
         alike = bool((own == own[0]).all())  # one row for all: less to read
         floats = np.concatenate((self.leak, first if even else rates, (own[:1] if alike else own).flatten()))
         ints = np.concatenate(((own.shape[1] - 1, 0 if alike else own.shape[1]), 2 + self.n + rows[1:], pairs))
-        alone = kernel.even_step if even else kernel.step
-        both = kernel.even_mutual_step if even else kernel.mutual_step
-        return FusedStep(both if self.mutual else alone, ints, floats, work=self.n + 1)
+        return FusedStep(kernel.step_for(even, self.mutual), ints, floats, work=self.n + 1)
 
     def _stays(self, s: Tensor, a: Tensor) -> Tensor:
         """Gives the probability that s_i stays what it is, products in the order of the rows, as in the kernel."""

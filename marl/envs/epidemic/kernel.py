@@ -1,5 +1,6 @@
 """The compiled step of the epidemic gives the numbers of `Epidemic.step`: every probability to the last bit."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -60,61 +61,21 @@ def _advance(
         r[i] = -np.float64(state == 1) - floats[np.uint64(at + states)] * a[i]
 
 
-@cached_njit(STEP, **PLAIN, **FMA)
-def even_step(
-    ints: np.ndarray,
-    floats: np.ndarray,
-    work: np.ndarray,
-    s: np.ndarray,
-    a: np.ndarray,
-    u: np.ndarray,
-    next_s: np.ndarray,
-    r: np.ndarray,
-) -> None:
-    """Takes one step where all edges weigh the same, which is faster: there is less to read."""
-    _advance(ints, floats, work, s, a, u, next_s, r, True, False)
+@functools.cache
+def step_for(even: bool, mutual: bool) -> Any:
+    """Compiles the step for edges that all weigh the same (there is less to read) or not, and shields of one or of both."""
 
+    @cached_njit(STEP, **PLAIN, **FMA)
+    def step(
+        ints: np.ndarray,
+        floats: np.ndarray,
+        work: np.ndarray,
+        s: np.ndarray,
+        a: np.ndarray,
+        u: np.ndarray,
+        next_s: np.ndarray,
+        r: np.ndarray,
+    ) -> None:
+        _advance(ints, floats, work, s, a, u, next_s, r, even, mutual)
 
-@cached_njit(STEP, **PLAIN, **FMA)
-def step(
-    ints: np.ndarray,
-    floats: np.ndarray,
-    work: np.ndarray,
-    s: np.ndarray,
-    a: np.ndarray,
-    u: np.ndarray,
-    next_s: np.ndarray,
-    r: np.ndarray,
-) -> None:
-    """Takes one step where edges have weights of their own."""
-    _advance(ints, floats, work, s, a, u, next_s, r, False, False)
-
-
-@cached_njit(STEP, **PLAIN, **FMA)
-def even_mutual_step(
-    ints: np.ndarray,
-    floats: np.ndarray,
-    work: np.ndarray,
-    s: np.ndarray,
-    a: np.ndarray,
-    u: np.ndarray,
-    next_s: np.ndarray,
-    r: np.ndarray,
-) -> None:
-    """Takes one step where all edges weigh the same and shields protect both."""
-    _advance(ints, floats, work, s, a, u, next_s, r, True, True)
-
-
-@cached_njit(STEP, **PLAIN, **FMA)
-def mutual_step(
-    ints: np.ndarray,
-    floats: np.ndarray,
-    work: np.ndarray,
-    s: np.ndarray,
-    a: np.ndarray,
-    u: np.ndarray,
-    next_s: np.ndarray,
-    r: np.ndarray,
-) -> None:
-    """Takes one step where edges have weights of their own and shields protect both."""
-    _advance(ints, floats, work, s, a, u, next_s, r, False, True)
+    return step
