@@ -6,6 +6,7 @@
     DiscountedValues(chain, gamma, start)   # the same with a discount (12), and discounted_gradient
     certificate(chain.laws)                 # Theorem 1 and Corollary 1: for every policy at once
     coupling_certificate(chain.laws, chain.tables)    # for this policy, several steps at once
+    optimum(env)                            # the most that any policy can earn, in a bracket
 
 Results are float64, whatever the policy was trained in.
 """
@@ -27,6 +28,7 @@ from marl.exact.interaction import interaction_matrix, reward_variation
 from marl.exact.linear_fixed_point import linear_fixed_point
 from marl.exact.local_laws import LocalLaws
 from marl.exact.monitor import ExactMonitor
+from marl.exact.optimum import Optimum, optimum
 from marl.exact.poisson import solve, stationary
 from marl.exact.survey import Measured, Survey, measured, survey
 from marl.exact.truncation import JointPairs, approximate_gradient, truncated_q
@@ -42,6 +44,7 @@ __all__ = [
     "JointPairs",
     "LocalLaws",
     "Measured",
+    "Optimum",
     "Survey",
     "Values",
     "approximate_gradient",
@@ -63,6 +66,7 @@ __all__ = [
     "marginal_q",
     "measured",
     "norm",
+    "optimum",
     "reward_variation",
     "sampled_decay",
     "solve",

@@ -120,12 +120,16 @@ def next_value(
     parts = []
     for k in range(0, len(flat_s), rows):
         law = chain.laws.env.transition(flat_s[k : k + rows], flat_a[k : k + rows]).numpy()
-        left = law[:, 0, : chain.sizes[0]] @ h.reshape(chain.sizes[0], -1)
-        for i in range(1, chain.n):
-            folded = left.reshape(len(law), chain.sizes[i], -1)
-            left = np.matmul(law[:, i, None, : chain.sizes[i]], folded)[:, 0]
-        parts.append(left)
+        parts.append(folded([law[:, i, :states] for i, states in enumerate(chain.sizes)], h))
     return torch.from_numpy(np.concatenate(parts)).reshape(*s.shape[:-1], h.shape[1])
+
+
+def folded(rows: list[Float[np.ndarray, "M _"]], h: Float[np.ndarray, "X C"]) -> Float[np.ndarray, "M C"]:
+    """Sums h(s') prod_i rows_i(s_i') over s', one agent at a time: the mean of h where next states are independent."""
+    left = rows[0] @ h.reshape(rows[0].shape[1], -1)
+    for row in rows[1:]:
+        left = np.matmul(row[:, None], left.reshape(len(row), row.shape[1], -1))[:, 0]
+    return left
 
 
 def check_pairs(chain: Chain, s: Whole, a: Whole) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,199 @@
+"""The optimum against lists of all joint choices, a linear program, and the figures of docs/systems."""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from marl.core.environment import NetworkedMDP
+from marl.core.errors import ConfigError
+from marl.core.network import Network
+from marl.envs import (
+    Coloring,
+    Epidemic,
+    Firefighters,
+    LoadBalancing,
+    LocalMDP,
+    Scheduling,
+    WirelessAccess,
+    random_local_mdp,
+)
+from marl.exact import AverageValues, Chain, optimum
+from marl.policies import RandomTable
+from tests.exact.optimum_oracle import Listed, by_iteration, by_program, earned, listed
+
+TABLES = {"distribution": "dirichlet", "reward_low": -1.0}
+ENVIRONMENTS: dict[str, Callable[[], NetworkedMDP]] = {
+    "private": lambda: random_local_mdp("line:4", num_states=[2, 3, 2, 2], num_actions=[2, 1, 3, 2], **TABLES),
+    "shared": lambda: random_local_mdp(
+        "ring:4", num_states=[2, 2, 3, 2], num_actions=[2, 3, 2, 1], private_actions=False, private_rewards=False, **TABLES
+    ),
+    "private actions only": lambda: random_local_mdp(
+        "line:3", num_states=3, num_actions=2, private_rewards=False, **TABLES
+    ),
+    "star": lambda: random_local_mdp(
+        Network.from_edges(4, [(3, 0), (3, 1), (3, 2)]),
+        num_states=2,
+        num_actions=[2, 3, 2, 2],
+        private_actions=False,
+        **TABLES,
+    ),
+    "masked": lambda: Scheduling(Network.ring(3), buffer=2, arrival=[0.2, 0.3, 0.1], success=[0.9, 0.8, 0.7]),
+    "many actions": lambda: LoadBalancing(Network.line(3), buffer=[2, 1, 2], arrival=0.5, service=[0.6, 0.4, 0.8]),
+    "collisions": lambda: WirelessAccess(rows=1, cols=3, access_points="corners", arrival=[0.4, 0.6, 0.5], success=0.8),
+    "one agent": lambda: random_local_mdp("line:1", num_states=4, num_actions=3, **TABLES),
+}
+
+
+@cache
+def made(name: str) -> tuple[NetworkedMDP, Listed]:
+    env = ENVIRONMENTS[name]()
+    return env, listed(env)
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_average_optimum_equals_iteration_over_lists_and_a_linear_program(name: str) -> None:
+    env, every = made(name)
+    found = optimum(env)
+    assert found.high - found.low <= 1e-8
+    assert found.low <= by_program(every) + 1e-8
+    assert found.high >= by_program(every) - 1e-8
+    np.testing.assert_allclose(by_iteration(every), found.low, rtol=0.0, atol=1e-8)
+    assert earned(every, found.actions.numpy()) == pytest.approx(found.low, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", ["private", "shared", "masked", "many actions"])
+def test_discounted_and_soft_optimum_equal_iteration_over_lists(name: str) -> None:
+    env, every = made(name)
+    for temperature in (0.0, 0.3):
+        value = by_iteration(every, 0.9, temperature, env.n, sweeps=300)
+        found = optimum(env, gamma=0.9, temperature=temperature)
+        np.testing.assert_allclose(found.values, value, rtol=0.0, atol=1e-8)
+        assert found.low <= value.mean() + 1e-10
+        assert found.high >= value.mean() - 1e-10
+    soft = optimum(env, temperature=0.3)
+    np.testing.assert_allclose(by_iteration(every, 1.0, 0.3, env.n), soft.low, rtol=0.0, atol=1e-8)
+
+
+def test_bracket_holds_long_before_it_is_narrow() -> None:
+    env, _ = made("shared")
+    right = optimum(env).low
+    for tolerance in (1.0, 0.3, 0.1, 0.01):
+        early = optimum(env, tolerance=tolerance)
+        assert early.low <= right <= early.high
+    assert optimum(env, tolerance=0.3).backups < optimum(env).backups
+
+
+KNOWN: dict[str, tuple[Callable[[], NetworkedMDP], float]] = {
+    "S1 4 3 .5 .6": (lambda: LoadBalancing(Network.ring(4), buffer=3, arrival=0.5, service=0.6), -0.0050),
+    "S1 4 3 .4 .5": (lambda: LoadBalancing(Network.ring(4), buffer=3, arrival=0.4, service=0.5), -0.0043),
+    "S1 4 3 .6 .6": (lambda: LoadBalancing(Network.ring(4), buffer=3, arrival=0.6, service=0.6), -0.0335),
+    "S1 5 2 .5 .6": (lambda: LoadBalancing(Network.ring(5), buffer=2, arrival=0.5, service=0.6), -0.0251),
+    "S2": (lambda: epidemic(6), -0.0445),
+    "S3 4": (lambda: Firefighters(4, levels=2, spontaneous=0.05), -0.0100),
+    "S3 5": (lambda: Firefighters(5, levels=2, spontaneous=0.05), -0.0083),
+}
+
+
+def epidemic(n: int) -> Epidemic:
+    return Epidemic(Network.ring(n), infection=0.6, recovery=0.3, import_rate=0.01, leak=0.0, cost=0.2)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_known_optima_to_the_digits_shown(name: str) -> None:
+    make, value = KNOWN[name]
+    found = optimum(make())
+    assert round(found.low, 4) == round(found.high, 4) == value
+
+
+def test_known_soft_optima() -> None:
+    """The mean over joint states of the soft value, ring of 6: an epidemic, and random tables of two strengths."""
+    env = epidemic(6)
+    assert optimum(env, gamma=0.9, temperature=0.1).low == pytest.approx(-1.830, abs=1e-3)
+    assert optimum(env, gamma=0.9, temperature=0.5).low == pytest.approx(0.178, abs=1e-3)
+    assert optimum(mixed_tables(1.0, 1), gamma=0.9, temperature=0.1).low == pytest.approx(6.294, abs=1e-3)
+    assert optimum(mixed_tables(0.3, 0), gamma=0.9, temperature=0.1).low == pytest.approx(7.530, abs=1e-3)
+
+
+def mixed_tables(strength: float, seed: int, n: int = 6) -> LocalMDP:
+    """P(s_i' = 1) = (1 - e) base[i, s, a] + e table[i, left, s, right, a] on a ring, everything uniform."""
+    draw = np.random.default_rng(seed)
+    table, base, reward = draw.random((n, 2, 2, 2, 2)), draw.random((n, 2, 2)), draw.random((n, 2, 2))
+    laws = []
+    for i in range(n):
+        left, right = (i - 1) % n, (i + 1) % n
+        order = np.argsort([left, i, right])  # axes of a law stand in the order of the agents' numbers
+        up = (1.0 - strength) * base[i][None, :, None, :] + strength * table[i]
+        up = up.transpose(*order, 3)
+        laws.append(np.stack([1.0 - up, up], axis=-1))
+    return LocalMDP(Network.ring(n), laws, list(reward))
+
+
+def test_one_setting_after_the_other_is_periodic() -> None:
+    """An agent that changes its state in every step, rewarded in one of two: J* = 1/2, and full steps would swing."""
+    flip = LocalMDP(Network.line(1), [np.array([[[0.0, 1.0]], [[1.0, 0.0]]])], [np.array([[0.0], [1.0]])])
+    found = optimum(flip)
+    assert found.low == pytest.approx(0.5, abs=1e-9)
+    assert found.high == pytest.approx(0.5, abs=1e-9)
+
+
+def test_where_the_optimum_depends_on_the_start_the_bracket_holds_all_of_it() -> None:
+    stay = LocalMDP(Network.line(1), [np.array([[[1.0, 0.0]], [[0.0, 1.0]]])], [np.array([[0.0], [1.0]])])
+    found = optimum(stay)
+    assert found.low == pytest.approx(0.0, abs=1e-6)
+    assert found.high == pytest.approx(1.0, abs=1e-6)
+
+
+def test_coloring_has_the_optimum_one() -> None:
+    """A line can be colored; most joint states are never seen again."""
+    found = optimum(Coloring(Network.line(3), 2))
+    assert found.low == pytest.approx(1.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("seeds", [range(20), pytest.param(range(20, 200), marks=pytest.mark.slow)], ids=["20", "180 more"])
+def test_nothing_that_is_followed_earns_more(seeds: range) -> None:
+    """200 random instances under random policies: none earns more than the optimum. Exact, so no error probability."""
+    for seed in seeds:
+        shared = seed % 2 == 1
+        env = random_local_mdp(
+            ["line:3", "ring:3", "line:2"][seed % 3],
+            num_actions=2,
+            private_actions=not shared,
+            instance_seed=seed,
+            **TABLES,
+        )
+        best = optimum(env)
+        assert float(AverageValues(Chain(env, RandomTable(env, instance_seed=seed))).J.mean()) <= best.high
+        assert best.high - best.low <= 1e-8
+
+
+@pytest.mark.slow
+def test_twelve_agents_in_a_minute() -> None:
+    """4,096 joint states with 4,096 joint actions each."""
+    found = optimum(mixed_tables(1.0, 1, n=12), tolerance=1e-7)
+    assert found.high - found.low <= 1e-6
+    best = optimum(mixed_tables(1.0, 1, n=12), gamma=0.9, temperature=0.1)
+    assert best.high - best.low <= 1e-6
+
+
+def test_refusals_are_sentences_with_sizes() -> None:
+    with pytest.raises(ConfigError, match=r"1\.05e\+06 joint states with 1\.1e\+12 joint pairs need .* GiB at least"):
+        optimum(epidemic(20))
+    with pytest.raises(ConfigError, match=r"more than the 0\.001 GiB allowed"):
+        optimum(epidemic(8), memory=0.001)
+    with pytest.raises(ConfigError, match="gamma"):
+        optimum(epidemic(3), gamma=1.5)
+    with pytest.raises(ConfigError, match="temperature"):
+        optimum(epidemic(3), temperature=-1.0)
+    with pytest.raises(ConfigError, match="tolerance"):
+        optimum(epidemic(3), tolerance=float("nan"))
+
+
+def test_actions_are_legal_and_the_same_again() -> None:
+    env, _ = made("masked")
+    one, two = optimum(env), optimum(env)
+    assert torch.equal(one.actions, two.actions)
+    states = torch.cartesian_prod(*(torch.arange(k) for k in env.num_states.tolist()))
+    assert env.action_mask[torch.arange(env.n), states, one.actions].all()
