@@ -6,7 +6,7 @@ import sys
 from marl.cli.help import USAGE
 from marl.cli.streams import GONE, outlived
 
-COMMANDS = ("train", "evaluate", "export", "plot", "certify", "decay", "watch", "graphs")
+COMMANDS = ("train", "evaluate", "export", "plot", "certify", "decay", "optimum", "watch", "graphs")
 
 
 def main() -> int:

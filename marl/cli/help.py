@@ -10,6 +10,7 @@ USAGE = """usage: marl COMMAND ...
   marl export RUN_DIR FILE              a trained policy as a plain json or npz file
   marl certify [RUN_DIR] [KEY=VALUE ...] bounds on how far influence reaches, and the kappa that is enough
   marl decay [RUN_DIR] [KEY=VALUE ...]  how far influence reaches under one policy, exactly
+  marl optimum [KEY=VALUE ...]          what can be earned: uniform, rules, what agents see, the optimum
   marl graphs [NAME|FILE]               the graphs that have names, with their sizes, degrees and diameters
   marl watch [RUN_DIR] [KEY=VALUE ...]  the network in motion, as a page for the browser or a GIF
 
@@ -85,6 +86,25 @@ one, fits its rate, and says which kappa was enough.
 keys    accuracy agents samples seed memory out, env.* policy.*; for a RUN_DIR trust=true
 groups  """
 
+OPTIMUM = """usage: marl optimum [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...]
+
+  marl optimum env=epidemic out=outputs/epidemic
+  marl optimum env=load_balancing env.graph=ring:5 env.buffer=2 best_local=[0,1,2] starts=10
+  marl optimum outputs/my_run/seed=0              the environment of a run
+
+Prints what a score has to be seen beside, and writes it to optimum.json in `out`, average reward per agent and step:
+uniform     every legal action alike
+rules       those of the system, each with its best setting
+best rule   of agents that see their own state, or so many hops: all are tried where they are few
+best policy the same, each agent with its own, by ascent from several starts: the best may be higher
+optimum     one mind that sees all and chooses all, in a bracket; for small networks
+bound       no policy can earn more, on networks of any size
+Exact where it can be, else simulated, with a 95 % interval. marl plot finds the file in and under its directories and
+shows scores as the share (score - uniform) / (reference - uniform); marl train references=DIR draws it beside the curve.
+
+keys    best_local starts steps seed memory out, env.*; for a RUN_DIR trust=true
+groups  """
+
 GRAPHS = """usage: marl graphs [NAME|FILE]
 
   marl graphs                           all graphs that have names: nodes, edges, degrees, diameter
@@ -115,6 +135,8 @@ def of(command: str) -> str:
     if command in ("certify", "decay", "watch"):
         shown = [line for line in _groups() if line.startswith(("env:", "policy:"))]
         return {"certify": CERTIFY, "decay": DECAY, "watch": WATCH}[command] + "\n        ".join(shown)
+    if command == "optimum":
+        return OPTIMUM + "\n        ".join(line for line in _groups() if line.startswith("env:"))
     return {"evaluate": EVALUATE, "plot": PLOT, "export": EXPORT, "graphs": GRAPHS}[command]
 
 

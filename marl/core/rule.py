@@ -1,6 +1,7 @@
 """A rule is a policy that people follow: it is made for one system, and nothing in it is learned."""
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch.nn.functional as F
@@ -27,6 +28,14 @@ class Rule(Policy):
                 "use a policy that fits the environment"
             )
         super().__init__(env, **run)
+
+    @classmethod
+    def choices(cls, env: Environment) -> Mapping[str, Sequence[float]]:
+        """Returns an argument with the values among which people take the best on their network, nothing by default.
+
+        The argument takes one value, or a list with one for every replica.
+        """
+        return {}
 
     @abstractmethod
     def _weights(self, s: Tensor) -> Tensor:

@@ -213,7 +213,12 @@ def what_it_depends_on(config: Mapping[str, Any], env: Environment) -> dict[str,
 
     To be called before anything is done with the environment, which may keep what it finds out on the way.
     """
-    return {"environment": digest_of(env, source_of), "code": code_of(config)}
+    return {"environment": digest_of_environment(env), "code": code_of(config)}
+
+
+def digest_of_environment(env: Environment) -> str:
+    """Digests what an environment holds: it is the same for two that were made alike."""
+    return digest_of(env, source_of)
 
 
 def _finite(value: Any) -> Any:

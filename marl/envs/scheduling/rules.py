@@ -1,6 +1,6 @@
 """Rules by which links on a conflict graph are known to take turns are policies here; nothing in them is learned."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +33,11 @@ class SlottedAloha(Rule):
         super().__init__(env, **run)
         x = torch.from_numpy(probabilities("policy.send_probability", send_probability, self.replicas, "replica"))
         self.register_buffer("_send", x.to(self.dtype)[:, None], persistent=False)
+
+    @classmethod
+    def choices(cls, env: Environment) -> Mapping[str, Sequence[float]]:
+        """The best of 20 send probabilities is the benchmark."""
+        return {"send_probability": [k / 20 for k in range(1, 21)]}
 
     def _weights(self, s: Tensor) -> Tensor:
         send = self._send * (s > 0)

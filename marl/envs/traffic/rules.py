@@ -1,6 +1,6 @@
 """Rules that traffic signals are known to follow are policies here; nothing in them is learned."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -38,6 +38,12 @@ class FixedTime(DeterministicRule):
                 f"choose env.elapsed={int(holds.max())} or a shorter hold"
             )
         self.register_buffer("_hold", holds[:, None], persistent=False)
+
+    @classmethod
+    def choices(cls, env: Environment) -> Mapping[str, Sequence[float]]:
+        """The best hold is taken among those that a state of `env` can count."""
+        longest = env.elapsed if isinstance(env, TrafficSignals) else 1
+        return {"hold": range(2, longest + 1)} if longest > 1 else {}
 
     def _choose(self, s: Tensor) -> Tensor:
         return (self.env.read(s).elapsed >= self._hold - 1).long()

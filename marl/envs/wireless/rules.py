@@ -1,6 +1,6 @@
 """Rules that users of a wireless network are known to follow are policies here; nothing in them is learned."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +33,11 @@ class Aloha(Rule):
         x = torch.from_numpy(probabilities("policy.send_probability", send_probability, self.replicas, "replica"))
         self.register_buffer("_send", x.to(self.dtype)[:, None, None], persistent=False)
         self.register_buffer("_point", sending_weights(self.env).to(self.dtype).flatten(0, 1), persistent=False)
+
+    @classmethod
+    def choices(cls, env: Environment) -> Mapping[str, Sequence[float]]:
+        """The best of 20 send probabilities is the benchmark."""
+        return {"send_probability": [k / 20 for k in range(1, 21)]}
 
     def _weights(self, s: Tensor) -> Tensor:
         chance = self._send * self._point[self._row + s]

@@ -1,0 +1,50 @@
+"""The rules of an environment are those among the files of the group `policy`, one's own included, that are made for it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from marl import build
+from marl.cli.help import conf_dir
+from marl.core.environment import Environment
+from marl.core.errors import ConfigError
+from marl.core.policy import Policy
+from marl.core.rule import Rule
+from marl.targets import locate
+
+Settings = list[dict[str, Any]]
+
+
+def rules_of(env: Environment) -> Iterator[tuple[str, Policy | ConfigError, Settings]]:
+    """Makes every rule that is for the class of `env`: (name, the rule or why it cannot be, the settings of its replicas).
+
+    There is one replica, or one for each of the values among which people take the best (`Rule.choices`).
+    """
+    for name, node in _nodes():
+        try:
+            kind = locate("policy", node.get("_target_"), (Policy,))
+        except ConfigError:  # a file of one's own with a slip is nothing to stop for
+            continue
+        if not (isinstance(kind, type) and issubclass(kind, Rule) and isinstance(env, kind.system)):
+            continue
+        settings: Settings = [{}]
+        for key, values in kind.choices(env).items():
+            settings = [{**chosen, key: value} for chosen in settings for value in values]
+        listed = {key: [chosen[key] for chosen in settings] for key in settings[0]}
+        given = {"replicas": len(settings), "seed": 0, "dtype": torch.float64}
+        try:
+            yield name, build.instantiate("policy", {**node, **listed}, Policy, env=env, **given), settings
+        except ConfigError as error:
+            yield name, error, settings
+
+
+def _nodes() -> list[tuple[str, dict[str, Any]]]:
+    """Reads the files of the group, in the order of their names."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        names = GlobalHydra.instance().config_loader().get_group_options("policy")
+        found = [(name, OmegaConf.to_container(compose(f"policy/{name}"), resolve=True)) for name in sorted(names)]
+    return [(name, node["policy"]) for name, node in found if isinstance(node, dict)]
