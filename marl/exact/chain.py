@@ -21,25 +21,27 @@ from marl.core.together import check_together
 from marl.exact import dense
 from marl.exact.elimination import Elimination
 from marl.exact.local_laws import LocalLaws
+from marl.exact.policy_tables import policy_tables, seen_agents
 from marl.exact.recurrence import Step, recurrent_class
 
 DENSE_STATES = 512
 """Up to here the dense route is the faster one."""
 
 PolicyTables = list[np.ndarray]
-"""zeta_i(a|s) of every agent, [S_i, A]; a row of zeros stands for a state that is left out."""
+"""zeta_i(a|s_{O_i}) of every agent, in the shape of `Chain.tables`; a row of zeros stands for a state that is left out."""
 
 
 class Chain:
     """This is the chain of env under one replica of `policy`, frozen as it is now. All numbers float64.
 
+    A policy may see the states of others: agent i those of O_i = N_i^hops, `seen[i]`.
     method: `dense` (matrices, direct solves), `free` (matrix-free, iterative) or `auto` (by size). memory: GiB that a
     computation may take.
 
-    Attributes: `laws` (tables of the environment), `policy`, `replica`, `tables` (zeta_i [S_i, A]), `num_states` X,
-    `method` in use.
-    Errors: `ConfigError` if the joint state is too large, with its size and the memory it would need, or if the policy was
-    made for another network, other sizes or other legal actions than `env` has.
+    Attributes: `laws` (tables of the environment), `policy`, `replica`, `seen` (O_i in increasing order, i included),
+    `tables` (zeta_i(a|s_{O_i}) [S_l for l in O_i, A]; own-state policies: [S_i, A]), `num_states` X, `method` in use.
+    Errors: `ConfigError` if the joint state or the policy's tables are too large, with the size and the memory needed, or
+    if the policy was made for another network, other sizes or other legal actions than `env` has.
     """
 
     def __init__(
@@ -61,17 +63,18 @@ class Chain:
         self.n = env.n
         self.sizes: list[int] = self.laws.num_states
         self.num_states = math.prod(self.sizes)
+        self.seen = seen_agents(policy)
         self._auto = method == "auto"
         self.method = self._chosen(checks.choice("method", method, ("auto", "dense", "free")))
         self.policy, self.replica = policy, replica
         with torch.no_grad():
-            self.tables = [table.numpy() for table in dense.policy_tables(policy, replica)]
+            self.tables = [table.numpy() for table in policy_tables(policy, replica)]
 
     def expect(self, h: Float[np.ndarray, "X C"], policy: PolicyTables | None = None) -> Float[np.ndarray, "X C"]:
         """Computes E[h(s') | s] under the chain's policy, or under `policy`."""
         if self.method == "dense" and policy is None:
             return self.matrix.numpy() @ h
-        factors, weights = self._own_factors if policy is None else self._factors(policy)
+        factors, weights = self._own_factors if policy is None else self.factors(self.laws.law, policy)
         return self.elimination.expect(factors, weights, h)
 
     def push(self, w: Float[np.ndarray, "X C"]) -> Float[np.ndarray, "X C"]:
@@ -83,15 +86,28 @@ class Chain:
     def rewards(self, agents: Sequence[int] | None = None, policy: PolicyTables | None = None) -> Float[np.ndarray, "X C"]:
         """Computes E[r_i | s] of all or some agents under the chain's policy, or under `policy`."""
         wanted = range(self.n) if agents is None else agents
+        tables = [torch.from_numpy(table) for table in policy or self.tables]
         out = np.empty((self.num_states, len(wanted)))
         for c, i in enumerate(wanted):
-            near = [i] if self.env.private_rewards else self.laws.neighbors[i]
-            table = self.laws.reward[i]
-            for axis, j in enumerate(near):
-                table = self.averaged(table, axis, j, (policy or self.tables)[j])
-            shape = [self.sizes[j] if j in near else 1 for j in range(self.n)]
-            out.reshape(*self.sizes, -1)[..., c] = table.reshape(shape)
+            mean, scope = dense.averaged_reward(self.laws, i, tables, self.seen)
+            shape = [self.sizes[j] if j in scope else 1 for j in range(self.n)]
+            out.reshape(*self.sizes, -1)[..., c] = mean.numpy().reshape(shape)
         return out
+
+    def zeta(self, i: int, s: Int64[np.ndarray, "*#X n"], a: Int64[np.ndarray, "*#X"] | int) -> Float[np.ndarray, "..."]:
+        """Looks up zeta_i(a|s_{O_i}) at joint states s and actions a of agent i."""
+        return self.tables[i][(*np.moveaxis(s[..., self.seen[i]], -1, 0), a)]
+
+    def always(self, i: int, action: int) -> np.ndarray:
+        """Makes the table of agent i under a policy that takes `action` wherever the agent may."""
+        table = np.zeros_like(self.tables[i])
+        table[..., action] = self.legal(i)[..., action]
+        return table
+
+    def legal(self, i: int) -> Bool[np.ndarray, "*S A"]:
+        """Marks the legal actions of agent i, one axis for each of O_i, that of i alone longer than 1."""
+        mask = self.env.action_mask[i, : self.sizes[i]].numpy()
+        return mask.reshape(*(self.sizes[i] if j == i else 1 for j in self.seen[i]), -1)
 
     def states(self, number: Int64[np.ndarray, "*X"] | None = None) -> Int64[np.ndarray, "*X n"]:
         """Lists the agents' states of the joint states with these numbers, or of all."""
@@ -105,7 +121,7 @@ class Chain:
     @cached_property
     def matrix(self) -> Float[Tensor, "X X"]:
         """The matrix is P_theta. Errors: `ConfigError` beyond 4096 joint states."""
-        return dense.transition_matrix(self.laws, [torch.from_numpy(table) for table in self.tables])
+        return dense.transition_matrix(self.laws, [torch.from_numpy(table) for table in self.tables], self.seen)
 
     @cached_property
     def recurrent(self) -> Bool[np.ndarray, "X"]:
@@ -122,11 +138,35 @@ class Chain:
         return found
 
     def averaged_laws(self, policy: PolicyTables | None = None) -> list[np.ndarray]:
-        """Averages P_i(s_i'| ...) over private actions, [S_j for j in N_i, S_i]; with shared ones the laws themselves."""
-        laws, policy = self.laws, policy or self.tables
+        """Averages P_i(s_i'| ...) over private actions, [S_j for j in scopes[i], S_i]; with shared ones the laws themselves."""
+        return self.laws.law if self.laws.sees_pairs else self._averaged(self.laws.law, policy or self.tables)
+
+    @property
+    def scopes(self) -> list[list[int]]:
+        """Lists what the factors see: with private actions N_i and O_i, averaged to states, with shared ones N_i, in pairs."""
+        laws = self.laws
         if laws.sees_pairs:
-            return laws.law
-        return [self.averaged(laws.law[i], laws.own[i], i, policy[i]) for i in range(self.n)]
+            return laws.neighbors
+        return [sorted({*near, *seen}) for near, seen in zip(laws.neighbors, self.seen, strict=True)]
+
+    def factors(
+        self, laws: list[np.ndarray], policy: PolicyTables | None = None
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Makes what the elimination takes of laws: with private actions averaged over them, else with action weights.
+
+        laws: as `LocalLaws.law`; the last axis may be longer.
+        """
+        policy = policy or self.tables
+        if not self.laws.sees_pairs:
+            return [_rows(table) for table in self._averaged(laws, policy)], []
+        return [_rows(table) for table in laws], [self._at_pairs(i, table) for i, table in enumerate(policy)]
+
+    def plan(self, targets: list[int]) -> Elimination:
+        """Plans sums over targets of these sizes, one for each agent. Errors: `ConfigError` if they need too much memory."""
+        laws, memory = self.laws, self.memory
+        if laws.sees_pairs:
+            return Elimination(self.scopes, laws.num_pairs, targets, laws.first, memory, self.seen)
+        return Elimination(self.scopes, self.sizes, targets, None, memory)
 
     def _supports(self) -> tuple[Step, Step]:
         """Returns `push` and `expect` with every positive number replaced by one, so that nothing vanishes by rounding."""
@@ -138,20 +178,18 @@ class Chain:
 
     @cached_property
     def _own_factors(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        return self._factors(self.tables)
+        return self.factors(self.laws.law)
 
-    def _factors(self, policy: PolicyTables) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Makes what the elimination takes: with private actions laws averaged over them, else laws and action weights."""
-        laws = self.laws
-        weights = [policy[i][laws.pair_state[i], laws.pair_action[i]] for i in range(self.n)]
-        tables = self.averaged_laws(policy)
-        return [np.ascontiguousarray(table.reshape(-1, table.shape[-1])) for table in tables], weights
+    def _averaged(self, laws: list[np.ndarray], policy: PolicyTables) -> list[np.ndarray]:
+        return [
+            dense.averaged_law(self.laws, i, law, torch.from_numpy(policy[i]), self.seen[i])[0].numpy()
+            for i, law in enumerate(laws)
+        ]
 
-    def averaged(self, table: np.ndarray, axis: int, i: int, policy: np.ndarray | None = None) -> np.ndarray:
-        """Turns the axis of z_i into one of s_i: sum over a_i of zeta_i(a_i|s_i) table."""
-        weight = (self.tables[i] if policy is None else policy)[self.laws.pair_state[i], self.laws.pair_action[i]]
-        shaped = weight.reshape([-1 if k == axis else 1 for k in range(table.ndim)])
-        return np.add.reduceat(table * shaped, self.laws.first[i][:-1], axis=axis)
+    def _at_pairs(self, i: int, table: np.ndarray) -> np.ndarray:
+        """Writes zeta_i(a_i|s_{O_i}) out at the pairs z_i, [joint states of the others in O_i, |Z_i|]."""
+        own_last = np.moveaxis(table, self.seen[i].index(i), -2)
+        return _rows(own_last[..., self.laws.pair_state[i], self.laws.pair_action[i]])
 
     def fall_back(self) -> bool:
         """Turns to the dense route, if the method was left to the chain and the matrix is small enough."""
@@ -163,10 +201,7 @@ class Chain:
     @cached_property
     def elimination(self) -> Elimination:
         """This is how sums over the next state are done. Errors: `ConfigError` if they need more memory than allowed."""
-        laws = self.laws
-        if laws.sees_pairs:
-            return Elimination(laws.neighbors, laws.num_pairs, self.sizes, laws.first, self.memory)
-        return Elimination(laws.neighbors, self.sizes, self.sizes, None, self.memory)
+        return self.plan(self.sizes)
 
     def _chosen(self, method: str) -> str:
         if method == "dense":
@@ -181,3 +216,7 @@ class Chain:
                 return "dense"
         _ = self.elimination  # refuses what is too large
         return "free"
+
+
+def _rows(table: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(table.reshape(-1, table.shape[-1]))

@@ -160,7 +160,7 @@ def _earlier(
     sources = [len(twins[j].left if laws.sees_pairs else twins[j].first[:-1]) for j in wider]
     first = [twins[j].first for j in wider] if laws.sees_pairs else None
     plan = _plan(laws, region, wider, sources, first, memory)
-    return plan.expect(factors, [twins[j].weight for j in wider], h)
+    return plan.expect(factors, [twins[j].weight[None] for j in wider], h)
 
 
 def _worst(laws: LocalLaws, region: list[int], wider: list[int], j: int, h: np.ndarray, memory: float) -> float:

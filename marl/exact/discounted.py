@@ -33,7 +33,7 @@ from marl.core.errors import ConfigError
 from marl.core.shapes import Whole
 from marl.exact import dense, poisson
 from marl.exact.chain import Chain
-from marl.exact.gradient import Gradient, through_policy
+from marl.exact.gradient import Gradient, by_seen_states, through_policy
 from marl.exact.truncation import JointPairs
 from marl.exact.values import Values, check_pairs, next_value
 
@@ -103,8 +103,8 @@ def discounted_pairs(chain: Chain, gamma: float, start: Float[Tensor, "X"] | Non
 def discounted_gradient(chain: Chain, gamma: float, start: Float[Tensor, "X"] | None = None) -> Gradient:
     """Computes grad J^gamma = sum_t gamma^t E[Q grad log zeta], Q = (1/n) sum_i Q_i. Errors: as `DiscountedValues`.
 
-    As in Lemma 1 it is the sum over i, s_i, a_i of G_i(s_i, a_i) grad zeta_i(a_i|s_i), G_i the occupancy of s_i times the
-    mean of Q given (s_i, a_i); what a_i has no part in is left out of Q here, since zeta_i sums to one.
+    As in Lemma 1 it is the sum over i, x, a_i of G_i(x, a_i) grad zeta_i(a_i|x), x = s_{O_i}, G_i the occupancy of x times
+    the mean of Q given (x, a_i); what a_i has no part in is left out of Q here, since zeta_i sums to one.
     """
     gamma, n = _below_one(gamma), chain.n
     visits = _occupancy(chain, gamma, _law(chain, start)).numpy()
@@ -112,14 +112,12 @@ def discounted_gradient(chain: Chain, gamma: float, start: Float[Tensor, "X"] | 
     found = []
     for i in range(n):
         near = [i] if chain.env.private_rewards else chain.laws.neighbors[i]
-        others = tuple(j for j in range(n) if j != i)
         totals = np.zeros_like(chain.tables[i])
-        for action in range(totals.shape[1]):
+        for action in range(totals.shape[-1]):
             tables = list(chain.tables)
-            tables[i] = np.zeros_like(totals)
-            tables[i][:, action] = chain.env.action_mask[i, : chain.sizes[i], action].numpy()
+            tables[i] = chain.always(i, action)
             q = chain.rewards(near, tables).sum(axis=1) / n + gamma * chain.expect(values, tables)[:, 0]
-            totals[:, action] = (visits * q).reshape(chain.sizes).sum(axis=others)
+            totals[..., action] = by_seen_states(chain, i, visits * q)
         found.append(totals)
     return through_policy(chain.policy, chain.replica, found)
 
@@ -128,9 +126,9 @@ def discounted_gradient_by_autograd(chain: Chain, gamma: float, start: Float[Ten
     """Computes grad J^gamma by differentiating start (I - gamma P)^-1 r. Errors: `ConfigError` beyond 4096 joint states."""
     gamma, law = _below_one(gamma), _law(chain, start)
     tables = [torch.from_numpy(table).clone().requires_grad_() for table in chain.tables]
-    matrix = dense.transition_matrix(chain.laws, tables)
+    matrix = dense.transition_matrix(chain.laws, tables, chain.seen)
     system = torch.eye(chain.num_states, dtype=torch.float64) - gamma * matrix
-    total = law @ torch.linalg.solve(system, dense.expected_rewards(chain.laws, tables).mean(dim=1))
+    total = law @ torch.linalg.solve(system, dense.expected_rewards(chain.laws, tables, chain.seen).mean(dim=1))
     return through_policy(chain.policy, chain.replica, [part.numpy() for part in torch.autograd.grad(total, tables)])
 
 

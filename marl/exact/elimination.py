@@ -4,8 +4,8 @@
 
 Summing over one y_k at a time, each sum touches an array over the sources met so far and the targets not yet summed:
 n passes over arrays not much larger than h, instead of a matrix with |X|^2 entries. Where the factors see actions as
-well (x_j = z_j), z_j is averaged to s_j under the policy as soon as no factor needs it. Every step is linear; the same
-steps transposed, in reverse order, push distributions forward.
+well (x_j = z_j), z_j is averaged to s_j under the policy as soon as no factor needs it and every agent that j's policy
+sees has been met. Every step is linear; the same steps transposed, in reverse order, push distributions forward.
 """
 
 import math
@@ -29,10 +29,21 @@ class _Sum(NamedTuple):
 
 
 class _Average(NamedTuple):
-    """Averages source `agent` from pairs to states. Shapes: [outer, pairs, right] -> [outer, states, right]."""
+    """Averages source `agent` from pairs to states. Shapes: [outer, pairs, right] -> [outer, states, right].
+
+    right: of the targets that are left; the sources behind the agent come on top.
+    """
 
     agent: int
     outer: int
+    right: int
+
+
+class _Rows(NamedTuple):
+    """These are the rows of the weights of an average: before[u] + behind[i], beside `right` that they do not depend on."""
+
+    before: np.ndarray
+    behind: np.ndarray
     right: int
 
 
@@ -40,8 +51,9 @@ class Elimination:
     """These are the steps for given scopes and sizes.
 
     scopes[k]: the sources that factor k sees, in the order of the axes of its table. sources[v], targets[k]: numbers of
-    values. first[v] [S_v + 1]: where the pairs of each state begin, or None where sources are not averaged. Every
-    source is seen by some factor. memory: GiB that the arrays on the way may take.
+    values. first[v] [S_v + 1]: where the pairs of each state begin, or None where sources are not averaged. seen[v]: the
+    sources on whose states the weights of v depend, v included, in increasing order; None: v alone. Every source is seen
+    by some factor. memory: GiB that the arrays on the way may take.
 
     `num_sources`, `num_targets`: entries of what `push` and `expect` take. `peak`: of the largest array on the way.
     Errors: `ConfigError` with the size, before anything is allocated.
@@ -54,9 +66,11 @@ class Elimination:
         targets: list[int],
         first: list[np.ndarray] | None = None,
         memory: float = 4.0,
+        seen: list[list[int]] | None = None,
     ):
         self.num_targets = math.prod(targets)
         self._first = first or []
+        self._seen = seen or [[v] for v in range(len(sources))]
         self._size = list(sources)
         self._met: list[int] = []
         self._steps: list[_Sum | _Average] = []
@@ -71,9 +85,13 @@ class Elimination:
             )
         self._size = list(sources)
         self._met = []
-        self._code = [
-            self._codes(scopes[step.agent]) if isinstance(step, _Sum) else self._averaged(step) for step in self._steps
-        ]
+        self._code: dict[int, np.ndarray] = {}
+        self._rows: dict[int, _Rows] = {}
+        for number, step in enumerate(self._steps):
+            if isinstance(step, _Sum):
+                self._code[number] = self._codes(scopes[step.agent])
+            else:
+                self._rows[number] = self._rows_of(step)
         sizes = [self._size[v] for v in self._met]
         natural = np.arange(self.num_sources).reshape(sizes).transpose(np.argsort(self._met)).reshape(-1)
         self._place = None if self._met == sorted(self._met) else natural
@@ -82,7 +100,8 @@ class Elimination:
     def expect(self, factors: list[np.ndarray], weights: list[np.ndarray], h: np.ndarray) -> np.ndarray:
         """Computes (P h)(x).
 
-        Shapes: factors[k] [joint scope values, targets[k]], weights[v] [pairs], h [Y, C] -> [X, C].
+        Shapes: factors[k] [joint scope values, targets[k]], weights[v] [joint states of the others in seen[v], pairs],
+        h [Y, C] -> [X, C].
         """
         if h.shape[1] > self._columns:
             parts = np.array_split(h, -(-h.shape[1] // self._columns), axis=1)
@@ -94,7 +113,9 @@ class Elimination:
                 p, code = factors[step.agent], self._code[number]
                 kernels.contract(now, out, code, p, step.outer, step.fresh, step.left, step.right * width)
             else:
-                kernels.average(now, out, weights[step.agent], self._first[step.agent], step.outer, step.right * width)
+                v, rows = step.agent, self._rows[number]
+                before, behind, right = rows.before, rows.behind, rows.right * width
+                kernels.average(now, out, weights[v], self._first[v], before, behind, step.outer, right)
             now = out
         result = now[: self.num_sources * width]
         if self._place is None:
@@ -119,7 +140,9 @@ class Elimination:
                 p, code = factors[step.agent], self._code[number]
                 kernels.spread(now, out, code, p, step.outer, step.fresh, step.left, step.right * width)
             else:
-                kernels.unfold(now, out, weights[step.agent], self._first[step.agent], step.outer, step.right * width)
+                v, rows = step.agent, self._rows[number]
+                before, behind, right = rows.before, rows.behind, rows.right * width
+                kernels.unfold(now, out, weights[v], self._first[v], before, behind, step.outer, right)
             now = out
         return now[: self.num_targets * width].reshape(-1, width).copy()
 
@@ -142,11 +165,11 @@ class Elimination:
             self.peak = max(self.peak, outer * grown * before * after)
             for v in scopes[k]:
                 waiting[v] -= 1
-                if self._first and waiting[v] == 0:
-                    at = self._met.index(v)
-                    outside = math.prod(self._size[j] for j in self._met[:at])
-                    inside = math.prod(self._size[j] for j in self._met[at + 1 :])
-                    self._steps.append(_Average(v, outside, inside * before * after))
+            for v in self._met if self._first else ():
+                if waiting[v] == 0 and set(self._seen[v]) <= set(self._met):
+                    waiting[v] = -1
+                    outside = math.prod(self._size[j] for j in self._met[: self._met.index(v)])
+                    self._steps.append(_Average(v, outside, before * after))
                     self._size[v] = len(self._first[v]) - 1
 
     def _codes(self, scope: list[int]) -> np.ndarray:
@@ -156,9 +179,31 @@ class Elimination:
         digits = dict(zip(trailing, np.indices([self._size[v] for v in trailing]).reshape(len(trailing), -1), strict=True))
         return np.ravel_multi_index([digits[v] for v in scope], [self._size[v] for v in scope])
 
-    def _averaged(self, step: _Average) -> np.ndarray:
-        self._size[step.agent] = len(self._first[step.agent]) - 1
-        return np.empty(0, dtype=np.int64)
+    def _rows_of(self, step: _Average) -> _Rows:
+        """Finds the rows of the weights for the values of the other sources, which may still be pairs."""
+        v, stride, strides = step.agent, 1, {}
+        for j in reversed(self._seen[v]):
+            if j != v:
+                strides[j] = stride
+                stride *= len(self._first[j]) - 1
+        at = self._met.index(v)
+        before, behind = self._met[:at], self._met[at + 1 :]
+        while before and before[0] not in strides:
+            before = before[1:]
+        while behind and behind[-1] not in strides:
+            behind = behind[:-1]
+        rest = math.prod(self._size[j] for j in self._met[at + 1 + len(behind) :])
+        self._size[v] = len(self._first[v]) - 1
+        return _Rows(self._added(before, strides), self._added(behind, strides), rest * step.right)
+
+    def _added(self, agents: list[int], strides: dict[int, int]) -> np.ndarray:
+        """Adds up stride times state over some sources, for all their joint values, last source fastest."""
+        rows = np.zeros(1, dtype=np.int64)
+        for j in agents:
+            states = len(self._first[j]) - 1
+            state = np.repeat(np.arange(states), np.diff(self._first[j])) if self._size[j] > states else np.arange(states)
+            rows = (rows[:, None] + strides.get(j, 0) * state).reshape(-1)
+        return rows
 
     def _buffer(self, number: int, width: int) -> np.ndarray:
         if len(self._buffers[0]) < self.peak * width:

@@ -10,7 +10,6 @@ from marl.core.checks import size
 from marl.core.errors import ConfigError
 from marl.exact import poisson
 from marl.exact.chain import Chain
-from marl.exact.elimination import Elimination
 
 MOST_STATES = 1024
 """Joint states up to which eigenvalues are computed."""
@@ -61,27 +60,18 @@ def ergodicity(chain: Chain) -> Ergodicity:
 
 
 def _least_pair(chain: Chain, pi: np.ndarray) -> float:
-    """Finds min over z of pi(s) prod_i zeta_i(a_i|s_i)."""
+    """Finds min over z of pi(s) prod_i zeta_i(a_i|s_{O_i})."""
     states = chain.states()
     for i, table in enumerate(chain.tables):
-        legal = chain.env.action_mask[i, : chain.sizes[i]].numpy()
-        pi = pi * np.where(legal, table, np.inf).min(axis=1)[states[:, i]]
+        least = np.where(chain.legal(i), table, np.inf).min(axis=-1)
+        pi = pi * least[tuple(states[:, chain.seen[i]].T)]
     return float(pi.min())
 
 
 def _two_successors(chain: Chain, pi: np.ndarray) -> np.ndarray:
     """Computes E_pi[P(s'|z) P(s''|z)] as a matrix [X, X]: pi pushed through the laws of pairs of next states."""
-    laws = chain.laws
-    twice = [(p[..., :, None] * p[..., None, :]).reshape(*p.shape[:-1], -1) for p in laws.law]
-    targets = [size**2 for size in chain.sizes]
-    if laws.sees_pairs:
-        plan = Elimination(laws.neighbors, laws.num_pairs, targets, laws.first, chain.memory)
-    else:
-        twice = [chain.averaged(table, laws.own[i], i) for i, table in enumerate(twice)]
-        plan = Elimination(laws.neighbors, chain.sizes, targets, None, chain.memory)
-    weights = [chain.tables[i][laws.pair_state[i], laws.pair_action[i]] for i in range(chain.n)]
-    factors = [np.ascontiguousarray(table.reshape(-1, table.shape[-1])) for table in twice]
-    pushed = plan.push(factors, weights, pi[:, None])
+    twice = [(p[..., :, None] * p[..., None, :]).reshape(*p.shape[:-1], -1) for p in chain.laws.law]
+    pushed = chain.plan([size**2 for size in chain.sizes]).push(*chain.factors(twice), pi[:, None])
     by_agent = pushed.reshape([size for s in chain.sizes for size in (s, s)])
     order = [*range(0, 2 * chain.n, 2), *range(1, 2 * chain.n, 2)]
     return by_agent.transpose(order).reshape(chain.num_states, chain.num_states)

@@ -1,7 +1,8 @@
 """The critic's fixed point (Theorem 3) is where TD with a frozen policy and a truncated table ends.
 
 Equation (24), Phi' D (r_i - J_i 1 + P Phi Q - Phi Q) = 0, written with the stationary joint law of the pairs
-(z_N(t), z_N(t+1)), N = N_i^kappa; that law needs the chain of the joint state only.
+(z_N(t), z_N(t+1)), N = N_i^kappa; that law needs the chain of the joint state only. Of a policy that sees more than its own
+state, the actions of N depend on the states of `region`, all that its agents see.
 """
 
 import itertools
@@ -31,7 +32,8 @@ def critic_fixed_point(
     dummy: the joint pair that is never learned, whose value is 0, as compact pair numbers: one for all agents of the
     neighborhood or one for each; None: the solution is unique up to a constant, and is returned with mean 0 under the
     stationary law. Pairs that are never visited in the long run are NaN.
-    Errors: `ConfigError` for an agent or dummy that does not exist or never occurs, or more than 4096 pairs.
+    Errors: `ConfigError` for an agent or dummy that does not exist or never occurs, or more than 4096 pairs, or joint
+    states of all that the policy sees of N_i^kappa.
     """
     (agent,) = chain.laws.checked([agent])
     near = neighborhood(chain, agent, integer("kappa", kappa, 0))
@@ -40,9 +42,15 @@ def critic_fixed_point(
         raise ConfigError(
             f"N_{agent}^{kappa} has {size(math.prod(sizes))} joint pairs, more than {MOST_PAIRS} (agent {agent})"
         )
+    region = sorted({j for k in near for j in chain.seen[k]})
+    if (wide := math.prod(chain.sizes[j] for j in region)) > MOST_PAIRS:
+        raise ConfigError(
+            f"the policy of N_{agent}^{kappa} sees {size(wide)} joint states, more than {MOST_PAIRS}; use a policy that sees "
+            "less, a smaller kappa or fewer states"
+        )
     left_out = -1 if dummy is None else _joint(agent, kappa, sizes, dummy)
     values = AverageValues(chain, [agent])
-    weight, reward, following = _pair_law(values, near)
+    weight, reward, following = _pair_law(values, near, region)
     known = np.flatnonzero(weight > 0)
     if dummy is not None and left_out not in known:
         raise ConfigError(
@@ -97,37 +105,48 @@ def neighborhood(chain: Chain, agent: int, kappa: int) -> list[int]:
     return [int(j) for j in index[agent, mask[agent]]]
 
 
-def _pair_law(values: AverageValues, near: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Computes Pr[z_N], E[r_i 1(z_N)] and Pr[z_N(t), z_N(t+1)] over the joint compact pairs of `near`."""
+def _pair_law(values: AverageValues, near: list[int], region: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Computes Pr[z_N], E[r_i 1(z_N)] and Pr[z_N(t), z_N(t+1)] over the joint compact pairs of N = `near`.
+
+    region: the agents whose states the policies of `near` see, these included.
+    """
     chain, laws = values.chain, values.chain.laws
     pi = values.stationary.numpy()
-    states = [chain.sizes[j] for j in near]
+    states, wide = [chain.sizes[j] for j in near], [chain.sizes[j] for j in region]
     sizes = [laws.num_pairs[j] for j in near]
-    inside = np.ravel_multi_index([chain.states()[:, j] for j in near], states)
-    indicator = np.eye(math.prod(states))[inside]
-    pairs = np.unravel_index(np.arange(math.prod(sizes)), sizes)
-    state_of = np.ravel_multi_index([laws.pair_state[j][z] for j, z in zip(near, pairs, strict=True)], states)
-    action_weight = np.prod(
-        [chain.tables[j][laws.pair_state[j][z], laws.pair_action[j][z]] for j, z in zip(near, pairs, strict=True)], axis=0
-    )
+    all_states = chain.states()
+    inside = np.ravel_multi_index(all_states[:, near].T, states)
+    indicator = np.eye(math.prod(wide))[np.ravel_multi_index(all_states[:, region].T, wide)]
     numbers = chain.env.pair_index.numpy()
 
     weight, reward = np.zeros(math.prod(sizes)), np.zeros(math.prod(sizes))
-    following = np.zeros((math.prod(sizes), math.prod(states)))
-    for action in itertools.product(*[range(chain.tables[j].shape[1]) for j in near]):
-        tables = list(chain.tables)
+    following = np.zeros((math.prod(sizes), math.prod(wide)))
+    for action in itertools.product(*[range(chain.tables[j].shape[-1]) for j in near]):
+        tables, taken = list(chain.tables), pi
         for j, a in zip(near, action, strict=True):
-            tables[j] = np.zeros_like(tables[j])
-            tables[j][:, a] = chain.env.action_mask[j, : chain.sizes[j], a].numpy()
+            tables[j] = chain.always(j, a)
+            taken = taken * chain.zeta(j, all_states, a)
         expected = chain.expect(indicator, tables)
         mean_reward = chain.rewards(values.agents, tables)[:, 0]
-        rows = np.zeros((math.prod(states), 2 + math.prod(states)))
-        np.add.at(rows, inside, pi[:, None] * np.column_stack([np.ones(len(pi)), mean_reward, expected]))
+        rows = np.zeros((math.prod(states), 2 + math.prod(wide)))
+        np.add.at(rows, inside, taken[:, None] * np.column_stack([np.ones(len(pi)), mean_reward, expected]))
         for x, own in enumerate(np.ndindex(*states)):
             z = [int(numbers[j, s, a]) for j, s, a in zip(near, own, action, strict=True)]
             if min(z) >= 0:
                 place = int(np.ravel_multi_index(z, sizes))
                 weight[place], reward[place] = rows[x, 0], rows[x, 1]
                 following[place] = rows[x, 2:]
-    weight, reward, following = weight * action_weight, reward * action_weight, following * action_weight[:, None]
-    return weight, reward, following[:, state_of] * action_weight
+    return weight, reward, following @ _pairs_of(chain, near, region)
+
+
+def _pairs_of(chain: Chain, near: list[int], region: list[int]) -> np.ndarray:
+    """Computes the law of z_N given the states of `region`, as a matrix."""
+    wide = [chain.sizes[j] for j in region]
+    s = np.zeros((math.prod(wide), chain.n), dtype=np.int64)
+    s[:, region] = np.stack(np.unravel_index(np.arange(len(s)), wide), axis=-1)
+    law = np.ones((len(s), 1))
+    for j in near:
+        state, action = chain.laws.pair_state[j], chain.laws.pair_action[j]
+        own = np.where(s[:, j, None] == state, chain.zeta(j, s[:, None], action), 0.0)
+        law = (law[:, :, None] * own[:, None, :]).reshape(len(s), -1)
+    return law

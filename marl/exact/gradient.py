@@ -1,7 +1,8 @@
 """The gradient of J = (1/n) sum_i J_i in the parameters of a policy is computed exactly, in two ways.
 
-Lemma 1: grad J = E_pi[Q(s, a) grad log zeta(a|s)] = sum over i, s_i, a_i of G_i(s_i, a_i) grad zeta_i(a_i|s_i), with
-G_i(s_i, a_i) = sum over s with agent i in s_i of pi(s) E[Q | s, a_i]: needs only the state chain, any size.
+Lemma 1: grad J = E_pi[Q(s, a) grad log zeta(a|s)] = sum over i, x, a_i of G_i(x, a_i) grad zeta_i(a_i|x), x = s_{O_i} what
+agent i's policy sees, with G_i(x, a_i) = sum over s with s_{O_i} = x of pi(s) E[Q | s, a_i]: needs only the state chain,
+any size.
 Autograd: J as the solution of a linear system in P_theta and r_theta, differentiated by torch; small chains.
 """
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from marl.core.policy import Policy
 from marl.exact import dense, poisson
 from marl.exact.chain import Chain
+from marl.exact.policy_tables import policy_tables
 
 Gradient = dict[str, Tensor]
 """Parameter name -> gradient of that replica's parameters, without the replica axis."""
@@ -31,14 +33,17 @@ def gradient_by_autograd(chain: Chain) -> Gradient:
     Errors: `ConfigError` beyond 4096 joint states.
     """
     _ = chain.recurrent  # refuses several recurrent classes
-    tables = dense.policy_tables(chain.policy, chain.replica)
-    system = poisson.system(dense.transition_matrix(chain.laws, tables))
-    average = torch.linalg.solve(system, dense.expected_rewards(chain.laws, tables).mean(dim=1))[0]
+    tables = policy_tables(chain.policy, chain.replica)
+    system = poisson.system(dense.transition_matrix(chain.laws, tables, chain.seen))
+    average = torch.linalg.solve(system, dense.expected_rewards(chain.laws, tables, chain.seen).mean(dim=1))[0]
     return _of_parameters(chain.policy, chain.replica, average)
 
 
 def marginal_q(chain: Chain) -> list[np.ndarray]:
-    """G_i [S_i, A] is pi(s_i) times the mean of Q given s_i and a_i; zero on illegal actions. Q is (1/n) sum_i Q_i."""
+    """G_i is pi(s_{O_i}) times the mean of Q given s_{O_i} and a_i, zero on illegal actions. Q is (1/n) sum_i Q_i.
+
+    Shapes: those of `chain.tables`, [S_l for l in O_i, A]; [S_i, A] of an own-state policy.
+    """
     n = chain.n
     mean = chain.rewards().mean(axis=1, keepdims=True)
     solution = poisson.solve(chain, mean)
@@ -50,20 +55,19 @@ def marginal_q(chain: Chain) -> list[np.ndarray]:
         near = [i] if chain.env.private_rewards else chain.laws.neighbors[i]
         rest = mean[:, 0] - chain.rewards(near).sum(axis=1) / n
         totals = np.zeros_like(chain.tables[i])
-        for action in range(totals.shape[1]):
+        for action in range(totals.shape[-1]):
             tables = list(chain.tables)
-            tables[i] = _always(chain, i, action)
+            tables[i] = chain.always(i, action)
             q = rest + chain.rewards(near, tables).sum(axis=1) / n - float(solution.J)
             q += chain.expect(values, tables)[:, 0]
-            totals[:, action] = _by_state_of(chain, i, pi * q)
-        legal = chain.env.action_mask[i, : chain.sizes[i]].numpy()
-        found.append(np.where(legal, totals, 0.0))
+            totals[..., action] = by_seen_states(chain, i, pi * q)
+        found.append(np.where(chain.legal(i), totals, 0.0))
     return found
 
 
 def through_policy(policy: Policy, replica: int, marginal: list[np.ndarray]) -> Gradient:
-    """Sums marginal_i(s_i, a_i) grad zeta_i(a_i|s_i) over i, s_i, a_i."""
-    tables = dense.policy_tables(policy, replica)
+    """Sums marginal_i(s_{O_i}, a_i) grad zeta_i(a_i|s_{O_i}) over i, s_{O_i}, a_i."""
+    tables = policy_tables(policy, replica)
     parts = [(torch.from_numpy(g) * table).sum() for g, table in zip(marginal, tables, strict=True)]
     return _of_parameters(policy, replica, torch.stack(parts).sum())
 
@@ -84,12 +88,6 @@ def _of_parameters(policy: Policy, replica: int, total: Tensor) -> Gradient:
     }
 
 
-def _always(chain: Chain, i: int, action: int) -> np.ndarray:
-    """Makes the table of a policy that takes `action` wherever agent i may."""
-    table = np.zeros_like(chain.tables[i])
-    table[:, action] = chain.env.action_mask[i, : chain.sizes[i], action].numpy()
-    return table
-
-
-def _by_state_of(chain: Chain, i: int, weights: Float[np.ndarray, "X"]) -> Float[np.ndarray, "S_i"]:
-    return weights.reshape(chain.sizes).sum(axis=tuple(j for j in range(chain.n) if j != i))
+def by_seen_states(chain: Chain, i: int, weights: Float[np.ndarray, "X"]) -> Float[np.ndarray, "*S"]:
+    """Sums weights of joint states over what agent i's policy does not see."""
+    return weights.reshape(chain.sizes).sum(axis=tuple(j for j in range(chain.n) if j not in chain.seen[i]))

@@ -26,7 +26,7 @@ class ExactMonitor:
     """This logger adds exact numbers to the metrics of every log point and hands all on to `loggers`.
 
     Per replica: `exact/average_reward` (J), `exact/gradient_norm` (||grad J||, 0 where nothing is learned) and, if decay is
-    certified for every policy, the policy's score is bounded and the network has at most 1,024 joint states,
+    certified for every policy and this one sees its own state alone, the policy's score is bounded and the network has at most 1,024 joint states,
     `exact/theorem2_bound`, the limit of ||grad J|| by Theorem 2: L b / (1 - mu_D), L^2 = sum_i L_i^2, b the largest
     certified left side of (4) at kappa (inf where Theorem 2 is vacuous). critic_kappa: the kappa of a tabular critic that
     learns the average reward; None, and no bound, for any other. The theorem is about step sizes that meet its
@@ -47,10 +47,15 @@ class ExactMonitor:
         self.policy, self.loggers = policy, loggers
         self._laws = LocalLaws(env)
         self._memory = number("callback.memory", memory, 0.0)
-        promise = certificate(self._laws)
+        promise = certificate(self._laws)  # for every policy of the own state
         start = self._chain(0)
         self._limit: float | None = None
-        known = critic_kappa is not None and policy.score_bound is not None and start.num_states <= MOST_STATES
+        known = (
+            critic_kappa is not None
+            and policy.localized
+            and policy.score_bound is not None
+            and start.num_states <= MOST_STATES
+        )
         if known and promise.bounds is not None:
             assert critic_kappa is not None
             assert policy.score_bound is not None

@@ -67,12 +67,20 @@ def gain(chain: Chain) -> float:
 
     The error is sum_t P^t (d - J), and the variation of P^t g in s_j is at most [delta(g) C^t]_j with C the interaction
     matrix of the laws; so its span is at most residual * sum_ij [(I - C)^-1]_ij if the spectral radius of C is below 1.
+    Where laws see actions, s_j also changes those of the agents k that see it, with probability at most Pi_kj, the
+    variation of zeta_k in s_j: then C (I + Pi) stands in place of C.
     """
     tables = chain.averaged_laws()
     matrix = np.zeros((chain.n, chain.n))
     for i, table in enumerate(tables):
-        for axis, j in enumerate(chain.laws.neighbors[i]):
+        for axis, j in enumerate(chain.scopes[i]):
             matrix[i, j] = variation(table, axis)
+    if chain.laws.sees_pairs:
+        actions = np.eye(chain.n)
+        for k, table in enumerate(chain.tables):
+            for axis, j in enumerate(chain.seen[k]):
+                actions[k, j] = 1.0 if j == k else variation(table, axis)
+        matrix = matrix @ actions
     if np.abs(np.linalg.eigvals(matrix)).max() >= 1.0 - 1e-9:
         return float("inf")
     return float(np.linalg.solve(np.eye(chain.n) - matrix, np.ones(chain.n)).sum())

@@ -15,7 +15,6 @@ from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
 from marl.core.together import check_together
-from marl.exact import dense
 from marl.exact.certificate import Certificate, certificate, discounted, radii
 from marl.exact.chain import Chain
 from marl.exact.coupling import coupling_certificate
@@ -23,6 +22,7 @@ from marl.exact.decay import sampled_decay, worst_decay
 from marl.exact.ergodicity import Ergodicity, ergodicity
 from marl.exact.interaction import least_interaction
 from marl.exact.local_laws import LocalLaws, TooManyPairsError
+from marl.exact.policy_tables import policy_tables
 from marl.exact.truncation import JointPairs
 from marl.exact.values import AverageValues
 
@@ -88,7 +88,9 @@ def survey(
         same = "the laws cannot be listed (see the first line)"
         return Survey(_without_tables(env, gamma, agents, str(error)), same, same, same)
     wanted = laws.checked(agents)
-    one_step = certificate(laws, wanted, gamma=gamma)
+    one_step: Certificate | str = "it is of policies of the own state alone"
+    if policy.localized:
+        one_step = certificate(laws, wanted, gamma=gamma)
     if gamma < 1.0:
         average = "only the average reward (gamma = 1) is measured"
         return Survey(one_step, "it exists only for the average reward (gamma = 1)", average, average)
@@ -119,7 +121,7 @@ def measured(chain: Chain, agents: Sequence[int], samples: int, seed: int = 0) -
 def _coupling(laws: LocalLaws, policy: Policy, agents: list[int], horizon: int, memory: float) -> Certificate | str:
     """Finds the certificate of the fewest steps that gives one, or why there is none."""
     with torch.no_grad():
-        tables = [table.numpy() for table in dense.policy_tables(policy)]
+        tables = [table.numpy() for table in policy_tables(policy)]
     found: Certificate | str = "it was not tried (horizon below 2)"
     for steps in range(2, horizon + 1):
         longer = _attempt(partial(coupling_certificate, laws, tables, agents, horizon=steps, memory=memory))

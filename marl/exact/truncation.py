@@ -82,10 +82,9 @@ class JointPairs:
         return self.pair_weights
 
     def action_weight(self, without: int | None) -> Float[np.ndarray, "Z"]:
-        """Multiplies zeta_j(a_j|s_j) over all agents, or over all but one."""
+        """Multiplies zeta_j(a_j|s_{O_j}) over all agents, or over all but one."""
         s, a = (part.numpy() for part in self.pairs)
-        tables = self.chain.tables
-        kept = [tables[j][s[:, j], a[:, j]] for j in range(self.chain.n) if j != without]
+        kept = [self.chain.zeta(j, s, a[:, j]) for j in range(self.chain.n) if j != without]
         return np.prod(kept, axis=0) if kept else np.ones(self.num_pairs)
 
 
@@ -117,12 +116,16 @@ def approximate_gradient(joint: JointPairs, kappa: int, weights: Tensor | None =
     """Computes (7), h_i = E_pi[(1/n) sum_{j in N_i^kappa} Qtilde_j] grad log zeta_i, by parameter.
 
     E_pi stands for the sum with `joint.pair_weights`: of discounted values (7) estimates the gradient of J^gamma.
+    Of a policy that sees s_{O_i} the score is grad log zeta_i(a_i|s_{O_i}), and the sum still goes over N_i^kappa, whichever
+    is larger. Lemma 2 (b) stays: Qtilde_j of a j outside N_i^kappa does not see z_i, and given all states s and all other
+    actions the score has mean 0, however far agent i sees. So h_i - grad_i J = E_pi[(1/n) sum_j (Qtilde_j - Q_j) score_i],
+    j over all agents, which is zero once kappa reaches across the network.
     """
     return through_policy(joint.chain.policy, joint.chain.replica, approximate_marginal(joint, kappa, weights))
 
 
 def approximate_marginal(joint: JointPairs, kappa: int, weights: Tensor | None = None) -> list[np.ndarray]:
-    """Computes what stands in (7) in place of the `marginal_q` of Lemma 1, [S_i, A] by agent."""
+    """Computes what stands in (7) in place of the `marginal_q` of Lemma 1, in the same shapes."""
     chain = joint.chain
     tilde = truncated_q(joint, kappa, weights).numpy()
     s, a = (part.numpy() for part in joint.pairs)
@@ -132,7 +135,7 @@ def approximate_marginal(joint: JointPairs, kappa: int, weights: Tensor | None =
         near = [j for j in range(chain.n) if j not in outside(chain, i, kappa)]
         terms = weights_of_states * joint.action_weight(i) * tilde[:, near].sum(axis=1) / chain.n
         totals = np.zeros_like(chain.tables[i])
-        np.add.at(totals, (s[:, i], a[:, i]), terms)
+        np.add.at(totals, (*s[:, chain.seen[i]].T, a[:, i]), terms)
         found.append(totals)
     return found
 

@@ -94,31 +94,66 @@ def spread(
 
 
 @cached_njit(fastmath=_FAST)
-def average(h: np.ndarray, out: np.ndarray, weight: np.ndarray, start: np.ndarray, outer: int, right: int) -> None:
-    """out[u, s, r] = sum over z in start[s] .. start[s+1]-1 of weight[z] h[u, z, r]."""
-    pairs, states = len(weight), len(start) - 1
+def average(
+    h: np.ndarray,
+    out: np.ndarray,
+    weight: np.ndarray,
+    start: np.ndarray,
+    before: np.ndarray,
+    behind: np.ndarray,
+    outer: int,
+    right: int,
+) -> None:
+    """out[u, s, i, r] = sum over z in start[s] .. start[s+1]-1 of weight[before[u] + behind[i], z] h[u, z, i, r].
+
+    The row of the weights is a sum of what the digits u before and i behind say; `before` repeats with its length.
+    """
+    pairs, states, inside, period = weight.shape[1], len(start) - 1, len(behind), len(before)
+    number = 0
     for u in range(outer):
+        base = before[number]
+        number += 1
+        if number == period:
+            number = 0
         for s in range(states):
-            target = (u * states + s) * right
-            for r in range(right):
-                out[target + r] = 0.0
-            for z in range(start[s], start[s + 1]):
-                source = (u * pairs + z) * right
+            for i in range(inside):
+                row = base + behind[i]
+                target = ((u * states + s) * inside + i) * right
                 for r in range(right):
-                    out[target + r] += weight[z] * h[source + r]
+                    out[target + r] = 0.0
+                for z in range(start[s], start[s + 1]):
+                    source = ((u * pairs + z) * inside + i) * right
+                    for r in range(right):
+                        out[target + r] += weight[row, z] * h[source + r]
 
 
 @cached_njit(fastmath=_FAST)
-def unfold(w: np.ndarray, out: np.ndarray, weight: np.ndarray, start: np.ndarray, outer: int, right: int) -> None:
-    """Applies the transpose of `average`: out[u, z, r] = weight[z] w[u, s(z), r]."""
-    pairs, states = len(weight), len(start) - 1
+def unfold(
+    w: np.ndarray,
+    out: np.ndarray,
+    weight: np.ndarray,
+    start: np.ndarray,
+    before: np.ndarray,
+    behind: np.ndarray,
+    outer: int,
+    right: int,
+) -> None:
+    """Applies the transpose of `average`: out[u, z, i, r] = weight[before[u] + behind[i], z] w[u, s(z), i, r]."""
+    pairs, states, inside, period = weight.shape[1], len(start) - 1, len(behind), len(before)
+    number = 0
     for u in range(outer):
+        base = before[number]
+        number += 1
+        if number == period:
+            number = 0
         for s in range(states):
-            source = (u * states + s) * right
-            for z in range(start[s], start[s + 1]):
-                target = (u * pairs + z) * right
-                for r in range(right):
-                    out[target + r] = weight[z] * w[source + r]
+            for i in range(inside):
+                row = base + behind[i]
+                source = ((u * states + s) * inside + i) * right
+                for z in range(start[s], start[s + 1]):
+                    target = ((u * pairs + z) * inside + i) * right
+                    for r in range(right):
+                        out[target + r] = weight[row, z] * w[source + r]
 
 
 @cached_njit()

@@ -71,32 +71,44 @@ def test_spread(shape: tuple[int, ...]) -> None:
 STARTS = [[0, 1], [0, 3], [0, 1, 2, 3], [0, 2, 3, 7]]
 
 
+every_average = pytest.mark.parametrize(
+    ("outer", "inside", "right"), [(1, 1, 1), (3, 1, 1), (1, 1, 4), (4, 3, 2), (6, 2, 1)]
+)
+
+
+def weights(draw: np.random.Generator, pairs: int, outer: int, inside: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(weight, before, behind): rows that are sums of two numbers, the first of them with a period."""
+    before, behind = draw.integers(3, size=max(1, outer // 2)), draw.integers(4, size=inside)
+    return draw.random((6, pairs)), before, behind
+
+
 @pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize(("outer", "right"), [(1, 1), (3, 1), (1, 4), (2, 3)])
-def test_average(start: list[int], outer: int, right: int) -> None:
+@every_average
+def test_average(start: list[int], outer: int, inside: int, right: int) -> None:
     draw = np.random.default_rng([len(start), outer, right])
     pairs, states = start[-1], len(start) - 1
-    weight, h = draw.random(pairs), draw.uniform(-1, 1, (outer, pairs, right))
-    out = garbage(outer, states, right)
-    average(h.reshape(-1), out, weight, np.array(start), outer, right)
-    expected = np.zeros((outer, states, right))
-    for u, s, r in product(range(outer), range(states), range(right)):
-        expected[u, s, r] = sum(weight[z] * h[u, z, r] for z in range(start[s], start[s + 1]))
+    weight, before, behind = weights(draw, pairs, outer, inside)
+    h, out = draw.uniform(-1, 1, (outer, pairs, inside, right)), garbage(outer, states, inside, right)
+    average(h.reshape(-1), out, weight, np.array(start), before, behind, outer, right)
+    expected = np.zeros((outer, states, inside, right))
+    for u, s, i, r in product(range(outer), range(states), range(inside), range(right)):
+        row = before[u % len(before)] + behind[i]
+        expected[u, s, i, r] = sum(weight[row, z] * h[u, z, i, r] for z in range(start[s], start[s + 1]))
     np.testing.assert_allclose(out.reshape(expected.shape), expected, **CLOSE)
 
 
 @pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize(("outer", "right"), [(1, 1), (3, 1), (1, 4), (2, 3)])
-def test_unfold(start: list[int], outer: int, right: int) -> None:
+@every_average
+def test_unfold(start: list[int], outer: int, inside: int, right: int) -> None:
     draw = np.random.default_rng([len(start), outer, right])
     pairs, states = start[-1], len(start) - 1
-    weight, w = draw.random(pairs), draw.uniform(-1, 1, (outer, states, right))
-    out = garbage(outer, pairs, right)
-    unfold(w.reshape(-1), out, weight, np.array(start), outer, right)
-    expected = np.zeros((outer, pairs, right))
-    for u, z, r in product(range(outer), range(pairs), range(right)):
+    weight, before, behind = weights(draw, pairs, outer, inside)
+    w, out = draw.uniform(-1, 1, (outer, states, inside, right)), garbage(outer, pairs, inside, right)
+    unfold(w.reshape(-1), out, weight, np.array(start), before, behind, outer, right)
+    expected = np.zeros((outer, pairs, inside, right))
+    for u, z, i, r in product(range(outer), range(pairs), range(inside), range(right)):
         state = next(s for s in range(states) if start[s] <= z < start[s + 1])
-        expected[u, z, r] = weight[z] * w[u, state, r]
+        expected[u, z, i, r] = weight[before[u % len(before)] + behind[i], z] * w[u, state, i, r]
     np.testing.assert_allclose(out.reshape(expected.shape), expected, **CLOSE)
 
 
@@ -131,7 +143,7 @@ def test_infinities_and_nan_pass_through_the_sums() -> None:
         out = garbage(1)
         contract(h, out, code, one, 1, 1, 1, 1)
         np.testing.assert_equal(out[0], expected)
-        average(h, out, np.ones(2), np.array([0, 2]), 1, 1)
+        average(h, out, one, np.array([0, 2]), code, code, 1, 1)
         np.testing.assert_equal(out[0], expected)
 
 
