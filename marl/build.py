@@ -73,12 +73,17 @@ def step_sizes(config: Config) -> tuple[Scheduler, Scheduler]:
     return alpha, eta
 
 
-def logger(config: Config, env: Environment, directory: Path, start: int) -> list[Logger]:
-    """Makes the logger of `config["logger"]` for the event files in `directory`, or none."""
+def logger(config: Config, env: Environment, directory: Path, start: int, references: Mapping[str, float]) -> list[Logger]:
+    """Makes the logger of `config["logger"]` for the event files in `directory`, or none.
+
+    references: name -> value of what a curve is to be seen beside; a logger of one's own need not take any.
+    """
     if isinstance(config["logger"], Mapping) and config["logger"].get("_target_") is None:
         return []
     purge_step = start or None  # from `start` on: an evaluation at the end stands at it
     given = {"directory": directory, "env": env, "config": config, "purge_step": purge_step}
+    if references:
+        given["references"] = references
     return [instantiate("logger", config["logger"], Logger, **given)]
 
 

@@ -6,9 +6,10 @@ A picture is an extra: whatever keeps it from being drawn is a `NoPictureError`,
 import contextlib
 import functools
 import io
+import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -92,8 +93,10 @@ def decay_picture(columns: dict[str, list[float]], band: dict[str, list[float]],
 
 
 @_or_no_picture
-def learning_curves(curves: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) -> bytes:
-    """Draws lines with bands, (label, steps, middle, low, high) each, shapes [L]; a PNG."""
+def learning_curves(
+    curves: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]], references: Mapping[str, float]
+) -> bytes:
+    """Draws lines with bands, (label, steps, middle, low, high) each, shapes [L], and references across; a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
@@ -101,6 +104,8 @@ def learning_curves(curves: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarr
     for label, steps, middle, low, high in curves:
         (line,) = axes.plot(steps, middle, label=_plain(label))
         axes.fill_between(steps, low, high, alpha=0.2, linewidth=0, color=line.get_color())
+    for (label, value), style in zip(references.items(), itertools.cycle((":", "--", "-"))):
+        axes.axhline(value, color="0.4", linewidth=1, linestyle=style, label=f"{_plain(label)} {value:.4g}")
     axes.set(xlabel="environment steps", ylabel="average reward per agent and step")
     axes.set_title("interquartile mean over replicas, 95 % bootstrap interval", fontsize=9)
     figure.legend(fontsize=8, loc="outside lower center")

@@ -3,17 +3,25 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from marl.cli.rules import Settings, rules_of
+from marl.core.checks import size
 from marl.core.environment import FiniteEnvironment, NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
-from marl.exact import AverageValues, Chain, LocalLaws, ascend, best_local, optimum
+from marl.exact import Chain, LocalLaws, ascend, best_local, optimum, solve
+from marl.exact.best_local import MOST_RULES
+from marl.exact.ties import Ties
 from marl.trainers.evaluation import evaluate
 
 MOST_STATES = 2**16
 """Joint states up to which the value of a policy is computed and not simulated."""
+FEW_STATES = 2**10
+"""Joint states up to which the value of every setting of a rule is."""
+MOST_WORK = 2**26
+"""Numbers that a step of an ascent may have to touch: beyond, it takes seconds, and an ascent has a hundred of them."""
 CHOOSING = 1000
 """What is added to the seed where the best setting of a rule is chosen: it is measured on other noise."""
 
@@ -65,27 +73,35 @@ class Findings:
             else:
                 yield self._valued("rules", name, rule, settings)
         for hops in self.hops:
-            yield self._searched("best_local", str(hops), lambda laws, hops=hops: self._best_rule(laws, hops))
-            yield self._searched("ascent", str(hops), lambda laws, hops=hops: self._ascent(laws, hops))
+            yield from self._local(hops)
         yield self._searched("optimum", "", self._optimum)
 
-    def _best_rule(self, laws: LocalLaws, hops: int) -> Finding:
+    def _local(self, hops: int) -> Iterator[Finding]:
+        """Finds the best rule where all can be tried, and climbs to a policy, which else stands for the rule too."""
         sizes, mask = self.env.num_states, self.env.action_mask
         alike = bool((sizes == sizes[0]).all() and (mask == mask[0]).all())
-        found = best_local(
-            laws.env, hops, symmetric=alike, starts=self.starts, seed=self.seed, memory=self.memory, laws=laws
-        )
-        best = (
-            f"the best of all {len(found.ends)}" if found.exhaustive else f"the best of {len(found.ends)} ascents, at least"
-        )
-        return Finding(
-            "best_local", str(hops), found.value, f"{best}; {'one for all agents' if alike else 'one for each agent'}"
-        )
+        rule = self._searched("best_local", str(hops), partial(self._best_rule, hops, alike))
+        policy = self._searched("ascent", str(hops), partial(self._ascent, hops))
+        yield rule if rule.value is not None or policy.value is None else policy._replace(kind="best_local")
+        yield policy
 
-    def _ascent(self, laws: LocalLaws, hops: int) -> Finding:
+    def _best_rule(self, hops: int, alike: bool, laws: LocalLaws) -> Finding:
+        if (count := Ties(laws.env, hops, alike).rules) > MOST_RULES:
+            raise ConfigError(f"there are {size(count)} rules")
+        found = best_local(laws.env, hops, symmetric=alike, memory=self.memory, laws=laws)
+        whose = "one for all agents" if alike else "one for each agent"
+        return Finding("best_local", str(hops), found.value, f"the best of all {len(found.ends)}, {whose}")
+
+    def _ascent(self, hops: int, laws: LocalLaws) -> Finding:
+        work = Chain(laws.env, self.uniform, memory=self.memory, laws=laws).elimination.peak * sum(
+            laws.env.num_actions.tolist()
+        )
+        if work > MOST_WORK:
+            raise ConfigError(f"every step of an ascent would touch {size(work)} numbers; marl.exact.ascend does not ask")
         found = ascend(laws.env, hops, starts=self.starts, seed=self.seed, memory=self.memory, laws=laws)
-        how = f"the best of {len(found.ends)} ascents, at least; one for each agent"
-        return Finding("ascent", str(hops), found.value, how)
+        return Finding(
+            "ascent", str(hops), found.value, f"the best of {len(found.ends)} ascents, at least; one for each agent"
+        )
 
     def _optimum(self, laws: LocalLaws) -> Finding:
         low, high, *_ = optimum(laws.env, memory=self.memory, laws=laws)
@@ -103,12 +119,21 @@ class Findings:
 
     def _valued(self, kind: str, name: str, policy: Policy, settings: Settings) -> Finding:
         """Finds the value of the best replica."""
+        few = not isinstance(self._laws, ConfigError) and math.prod(self._laws.num_states) <= FEW_STATES
+        best = [self._best_setting(policy)] if policy.replicas > 1 and not few else range(policy.replicas)
         try:
-            values = [self._exact(policy, b) for b in range(policy.replicas)]
+            value, b = max((self._exact(policy, b), b) for b in best)
         except ConfigError:
-            return self._simulated(kind, name, policy, settings)
-        best = max(range(len(values)), key=values.__getitem__)
-        return Finding(kind, name, values[best], "exact" + _chosen(settings[best]))
+            b = best[0] if len(best) == 1 else self._best_setting(policy)
+            found = evaluate(self.env, policy, steps=self.steps, seed=self.seed)
+            mean, half = float(found.average_reward[b]), float(found.half_width[b])
+            how = f"+- {half:.6f}, {self.steps} steps" + _chosen(settings[b])
+            return Finding(kind, name, mean, how, interval=(mean - half, mean + half))
+        return Finding(kind, name, value, "exact" + _chosen(settings[b]))
+
+    def _best_setting(self, policy: Policy) -> int:
+        """Finds the best replica in a simulation, on other noise than it is measured by."""
+        return int(evaluate(self.env, policy, steps=self.steps, seed=self.seed + CHOOSING).average_reward.argmax())
 
     def _exact(self, policy: Policy, replica: int) -> float:
         if isinstance(self._laws, ConfigError):
@@ -116,17 +141,7 @@ class Findings:
         if math.prod(self._laws.num_states) > MOST_STATES:
             raise ConfigError(f"more than {MOST_STATES} joint states")
         chain = Chain(self._laws.env, policy, replica=replica, memory=self.memory, laws=self._laws)
-        return float(AverageValues(chain).J.mean())
-
-    def _simulated(self, kind: str, name: str, policy: Policy, settings: Settings) -> Finding:
-        best = 0
-        if policy.replicas > 1:
-            chosen_by = evaluate(self.env, policy, steps=self.steps, seed=self.seed + CHOOSING)
-            best = int(chosen_by.average_reward.argmax())
-        found = evaluate(self.env, policy, steps=self.steps, seed=self.seed)
-        mean, half = float(found.average_reward[best]), float(found.half_width[best])
-        how = f"+- {half:.6f}, {self.steps} steps" + _chosen(settings[best])
-        return Finding(kind, name, mean, how, interval=(mean - half, mean + half))
+        return float(solve(chain, chain.rewards().mean(axis=1, keepdims=True)).J)
 
 
 def _chosen(settings: dict[str, Any]) -> str:

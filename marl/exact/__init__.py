@@ -7,10 +7,12 @@
     certificate(chain.laws)                 # Theorem 1 and Corollary 1: for every policy at once
     coupling_certificate(chain.laws, chain.tables)    # for this policy, several steps at once
     optimum(env)                            # the most that any policy can earn, in a bracket
+    best_local(env, kappa)                  # the best of agents that see the states within kappa hops
 
 Results are float64, whatever the policy was trained in.
 """
 
+from marl.exact.best_local import BestLocal, ascend, best_local
 from marl.exact.certificate import Certificate, certificate
 from marl.exact.chain import Chain
 from marl.exact.coupling import coupling_certificate, disagreement
@@ -31,11 +33,13 @@ from marl.exact.monitor import ExactMonitor
 from marl.exact.optimum import Optimum, optimum
 from marl.exact.poisson import solve, stationary
 from marl.exact.survey import Measured, Survey, measured, survey
+from marl.exact.ties import LocalTables
 from marl.exact.truncation import JointPairs, approximate_gradient, truncated_q
 from marl.exact.values import AverageValues, Values
 
 __all__ = [
     "AverageValues",
+    "BestLocal",
     "Certificate",
     "Chain",
     "DiscountedValues",
@@ -43,11 +47,14 @@ __all__ = [
     "ExactMonitor",
     "JointPairs",
     "LocalLaws",
+    "LocalTables",
     "Measured",
     "Optimum",
     "Survey",
     "Values",
     "approximate_gradient",
+    "ascend",
+    "best_local",
     "certificate",
     "coupling_certificate",
     "critic_error",

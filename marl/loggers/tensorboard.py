@@ -3,9 +3,10 @@
 import contextlib
 import functools
 import logging
+import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ class TensorBoardLogger:
 
     per_agent: also one scalar per agent. picture: the network colored by the last per-agent reward, at the end.
     purge_step: on resume, events from this step on are dropped.
+    references: name -> average reward of what a curve is to be seen beside; they are lines of one chart with it, on the
+    page CUSTOM SCALARS.
     Where events cannot be written any more, a line says so and the run goes on without them.
     """
 
@@ -51,10 +54,12 @@ class TensorBoardLogger:
         per_agent: bool = False,
         picture: bool = True,
         purge_step: int | None = None,
+        references: Mapping[str, float] | None = None,
     ):
         self._env, self._directory, self._config, self._purge_step = env, directory, config, purge_step
         self._per_agent = boolean("logger.per_agent", per_agent)
         self._picture = boolean("logger.picture", picture)
+        self._references = {f"reference/{name}": value for name, value in (references or {}).items()}
         self._last_step = 0
         self._agent_reward: np.ndarray | None = None
         self._waiting: list[tuple[int, Summary]] = []
@@ -69,6 +74,11 @@ class TensorBoardLogger:
         writer = SummaryWriter(str(self._directory), purge_step=self._purge_step)
         for summary in hparams(_table(self._config), {BANDED[0]: 0.0}):
             writer._get_file_writer().add_summary(summary)
+        if self._references:
+            chart = [*BANDED, "eval/average_reward", *self._references]
+            writer.add_custom_scalars(
+                {"average reward": {"beside its references": ["Multiline", [*map(re.escape, chart)]]}}
+            )
         return writer
 
     def __getstate__(self) -> dict[str, Any]:
@@ -78,7 +88,7 @@ class TensorBoardLogger:
 
     def log(self, step: int, metrics: Metrics) -> None:
         self._last_step = step
-        scalars: dict[str, float] = {}
+        scalars = dict(self._references)
         for tag, value in metrics.items():
             array = np.asarray(value)
             if array.ndim == 2:

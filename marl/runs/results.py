@@ -12,11 +12,24 @@ import numpy as np
 
 from marl.core.archives import weigh
 from marl.core.errors import ConfigError
+from marl.runs import references
 from marl.runs.labels import distinct, joined
+from marl.runs.references import References
 
 RESAMPLES = 2000
 """Bootstrap samples behind every interval."""
-NO_DIFFERENCE = ("seed", "replicas", "log_every", "logger", "callback", "checkpoint", "resume", "force", "threads")
+NO_DIFFERENCE = (
+    "seed",
+    "replicas",
+    "log_every",
+    "logger",
+    "callback",
+    "checkpoint",
+    "resume",
+    "force",
+    "threads",
+    "references",
+)
 """Keys that do not set runs apart."""
 
 
@@ -36,7 +49,7 @@ class Group:
     """These runs differ in nothing but the seed, replica by replica; no noise stream is counted twice.
 
     differs: how it differs from other groups, key -> "name=value"; label: the same in one line, which no two groups share.
-    places: where the runs are.
+    places: where the runs are. environment: the digest of their environment, or None of a version that noted none.
     Shapes, R replicas: seeds [R], steps [L], reward [R, L], score [R] (last 10 % of training), evaluated [R] or empty,
     segments [R, 20] (the batch means of the evaluation) or [R, 0].
     """
@@ -45,6 +58,7 @@ class Group:
     differs: dict[str, str]
     places: list[Path]
     config: dict[str, Any]
+    environment: str | None
     seeds: np.ndarray
     steps: np.ndarray
     reward: np.ndarray
@@ -94,6 +108,23 @@ def find(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
     return list(runs.values()), left_out
 
 
+def known(places: Iterable[Path]) -> tuple[dict[str, References], list[str]]:
+    """Finds what `marl optimum` wrote in and under `places`, by environment, and a line about every damaged file."""
+    found: dict[str, References] = {}
+    left_out: list[str] = []
+    seen: set[str] = set()
+    for place in places:
+        for folder, _, files in _walk(place, seen, left_out):
+            if references.FILE in files:
+                try:
+                    one = references.read(Path(folder))
+                except ConfigError as error:
+                    left_out.append(str(error))
+                else:
+                    found[one.environment] = one
+    return found, left_out
+
+
 def grouped(runs: Sequence[Run]) -> list[Group]:
     """Pools runs over seeds and replicas, one group for every configuration, environment and code of parts of one's own."""
     pools: dict[str, list[Run]] = {}
@@ -118,7 +149,15 @@ def _marks(run: Run) -> dict[str, str]:
 
 
 def _folders(place: Path, seen: set[str], left_out: list[str]) -> Iterator[Path]:
-    """Walks through the directories of runs, links followed, each once."""
+    """Finds the directories of runs."""
+    for folder, inside, files in _walk(place, seen, left_out):
+        inside.sort()
+        if {"summary.json", "metrics.npz"}.issubset(files) or os.path.isfile(os.path.join(folder, ".hydra", "config.yaml")):
+            yield Path(folder)
+
+
+def _walk(place: Path, seen: set[str], left_out: list[str]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walks through the directories in and under a place, links followed, each once."""
 
     def closed(error: OSError) -> None:
         left_out.append(f"{error.filename}: cannot be read")
@@ -129,9 +168,7 @@ def _folders(place: Path, seen: set[str], left_out: list[str]) -> Iterator[Path]
             inside.clear()
             continue
         seen.add(real)
-        inside.sort()
-        if {"summary.json", "metrics.npz"}.issubset(files) or os.path.isfile(os.path.join(folder, ".hydra", "config.yaml")):
-            yield Path(folder)
+        yield folder, inside, files
 
 
 def _pooled(differs: dict[str, str], runs: Sequence[Run]) -> Group:
@@ -151,6 +188,7 @@ def _pooled(differs: dict[str, str], runs: Sequence[Run]) -> Group:
         differs=differs,
         places=[run.path for run in runs],
         config=runs[0].config,
+        environment=runs[0].summary.get("environment"),
         seeds=np.array(sorted(streams)),
         steps=steps,
         reward=np.stack([run.reward[np.isin(run.steps, steps), b] for run, b in chosen]),

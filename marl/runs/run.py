@@ -53,7 +53,9 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
         return before
     saved = None if settings.force else folder.saved(config, settings, depends)
     log_every = settings.log_every if saved is None or settings.log_every_is_given else saved["log_every"]
-    board = build.logger(config, env, directory / "tb", saved["trainer"]["t"] if saved else 0)
+    references = folder.references(settings, depends)
+    lines = {} if references is None else references.lines
+    board = build.logger(config, env, directory / "tb", saved["trainer"]["t"] if saved else 0, lines)
     with _memory_is_asked_for():
         trainer = build.trainer(config, env, settings.replicas, log_every)
     with uncopied():
@@ -71,7 +73,7 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
     with _memory_is_asked_for():
         log.info("%s", forecast(trainer, trainer.env.n, *trainer.memory_ahead(settings.steps - trainer.t)))
     with folder.locked():
-        folder.open(config, provenance or {}, fresh=saved is None)
+        folder.open(config, provenance or {}, references, fresh=saved is None)
         if any(parameter.requires_grad for parameter in trainer.policy.parameters()):
             log.info("%s", TwoTimescale.check(*build.step_sizes(config)))
         else:

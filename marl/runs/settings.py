@@ -15,6 +15,8 @@ from marl.trainers.evaluation import BATCHES
 
 KEYS = ("steps", "replicas", "seed", "dtype", "log_every", "threads", "eval", "checkpoint", "resume", "force")
 """The keys of a configuration besides those of its parts."""
+LATER = ("references",)
+"""Keys that a configuration of an earlier version lacks."""
 _NESTED = {"eval": ("steps", "burn_in"), "checkpoint": ("every",)}
 MAX_THREADS = 1024
 LOG_POINTS = 200
@@ -28,6 +30,7 @@ class Settings:
     log_every_is_given: if not, `log_every` is a share of `steps`, and a run that is continued keeps what it had.
     threads: None = one for tensors and all cores for compiled replicas. eval_burn_in: None = a share of eval_steps.
     checkpoint_every: None = by the clock, see `marl.runs.pace`.
+    references: an optimum.json, or its directory, to show the curve beside.
     resume: whether there has to be a checkpoint. force: whether what is in the directory is replaced.
     """
 
@@ -41,11 +44,12 @@ class Settings:
     checkpoint_every: int | None
     resume: bool
     force: bool
+    references: str | None
 
 
 def parse(config: Mapping[str, Any]) -> Settings:
     """Reads the settings of a configuration. Errors: `ConfigError` that names a key which is unknown, missing or wrong."""
-    _check_names("", config, build.PARTS + KEYS)
+    _check_names("", config, build.PARTS + KEYS, LATER)
     for group, names in _NESTED.items():
         _check_names(f"{group}.", config[group], names)
     steps, force = integer("steps", config["steps"], 1), boolean("force", config["force"])
@@ -63,6 +67,7 @@ def parse(config: Mapping[str, Any]) -> Settings:
         checkpoint_every=None if checkpoint_every is None else integer("checkpoint.every", checkpoint_every, 1),
         resume=bool(config["resume"]),
         force=force,
+        references=_place(config.get("references")),
     )
 
 
@@ -99,18 +104,24 @@ def _workers() -> Any:
     return workers
 
 
-def _check_names(prefix: str, config: Any, known: Sequence[str]) -> None:
+def _check_names(prefix: str, config: Any, known: Sequence[str], later: Sequence[str] = ()) -> None:
     if not isinstance(config, Mapping):
         raise ConfigError(f"{prefix[:-1]} must hold {', '.join(known)}, got {config!r}")
     for key in config:
-        if key not in known:
-            names = ", ".join(prefix + name for name in known)
+        if key not in (*known, *later):
+            names = ", ".join(prefix + name for name in (*known, *later))
             raise ConfigError(f"there is no key {prefix + str(key)!r}; there are: {names}")
     for key in known:
         if key not in config:
             raise ConfigError(
                 f"the configuration lacks {prefix + key!r}; one of your own begins with defaults: [train, _self_]"
             )
+
+
+def _place(references: Any) -> str | None:
+    if references is None or (isinstance(references, str) and references):
+        return references
+    raise ConfigError(f"references must be a directory with an optimum.json, or null, got {references!r}")
 
 
 def _log_every(config: Mapping[str, Any], steps: int) -> int:
