@@ -5,6 +5,7 @@ from typing import Any
 
 from marl.cli.exact_subject import written
 from marl.cli.findings import Finding, Findings
+from marl.cli.search import own_directories, own_first
 from marl.cli.subject import check_writable, subject
 from marl.core.checks import integer, number
 from marl.core.environment import finite_environment
@@ -31,9 +32,10 @@ def main(arguments: list[str]) -> int:
     print(f"{type(env).__name__}, {env.n} agents; {name}; average reward per agent and step\n", flush=True)
     keys = ("starts", "steps", "seed", "memory")
     found = []
-    for finding in Findings(env, uniform, settings["best_local"], **{key: settings[key] for key in keys}):
-        print(_line(finding), flush=True)
-        found.append(finding)
+    with own_first(own_directories(arguments)[0]):
+        for finding in Findings(env, uniform, settings["best_local"], **{key: settings[key] for key in keys}):
+            print(_line(finding), flush=True)
+            found.append(finding)
     references = _references(digest, found)
     reference, value = references.reference
     print(f"\n{'reference: ' + reference:{WIDTH}} {value:10.6f}   a score is shown as its share of the way from uniform")

@@ -43,8 +43,13 @@ def rules_of(env: Environment) -> Iterator[tuple[str, Policy | ConfigError, Sett
 
 
 def _nodes() -> list[tuple[str, dict[str, Any]]]:
-    """Reads the files of the group, in the order of their names."""
+    """Reads the files of the group, in the order of their names; only what is made of others is composed, which is slow."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        names = GlobalHydra.instance().config_loader().get_group_options("policy")
-        found = [(name, OmegaConf.to_container(compose(f"policy/{name}"), resolve=True)) for name in sorted(names)]
-    return [(name, node["policy"]) for name, node in found if isinstance(node, dict)]
+        loader: Any = GlobalHydra.instance().config_loader()
+        found: list[tuple[str, Any]] = []
+        for name in sorted(loader.get_group_options("policy")):
+            loaded = loader.repository.load_config(f"policy/{name}")
+            plain = loaded is not None and "_target_" in loaded.config
+            node = loaded.config if plain else compose(f"policy/{name}").get("policy")
+            found.append((name, OmegaConf.to_container(node, resolve=True)))
+    return [(name, node) for name, node in found if isinstance(node, dict)]

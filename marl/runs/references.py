@@ -81,7 +81,7 @@ def read(place: Path) -> References:
         return _references(found)
     except OSError as error:
         raise ConfigError(
-            f"{path} cannot be read: {error.strerror or error}; marl optimum env=... out={place} writes it"
+            f"{path} cannot be read: {error.strerror or error}; give the DIR that marl optimum env=... out=DIR wrote to"
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ConfigError(f"{path} is damaged, or was not written by marl optimum") from None
