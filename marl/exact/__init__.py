@@ -5,7 +5,8 @@
     gradient(chain)                         # Lemma 1
     DiscountedValues(chain, gamma, start)   # the same with a discount (12), and discounted_gradient
     certificate(chain.laws)                 # Theorem 1 and Corollary 1: for every policy at once
-    coupling_certificate(chain.laws, chain.tables)    # for this policy, several steps at once
+    coupling_certificate(chain.laws, chain.tables)    # for this policy of the own state, several steps at once
+    neighborhood_certificate(chain.laws, policy)      # for this policy, which may see the states of neighbors
 
 Results are float64, whatever the policy was trained in.
 """
@@ -27,6 +28,7 @@ from marl.exact.interaction import interaction_matrix, reward_variation
 from marl.exact.linear_fixed_point import linear_fixed_point
 from marl.exact.local_laws import LocalLaws
 from marl.exact.monitor import ExactMonitor
+from marl.exact.neighborhood_certificate import neighborhood_certificate
 from marl.exact.poisson import solve, stationary
 from marl.exact.survey import Measured, Survey, measured, survey
 from marl.exact.truncation import JointPairs, approximate_gradient, truncated_q
@@ -62,6 +64,7 @@ __all__ = [
     "linear_fixed_point",
     "marginal_q",
     "measured",
+    "neighborhood_certificate",
     "norm",
     "reward_variation",
     "sampled_decay",

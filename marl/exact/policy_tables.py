@@ -34,8 +34,8 @@ def seen_agents(policy: Policy) -> list[list[int]]:
         _check_size(policy, env.n * math.prod(sizes))
         if (parts := env.network.num_components()) > 1:
             raise ConfigError(
-                f"{type(policy).__name__} sees all states (hops=None), across a network of {parts} parts; exact numbers need "
-                "a connected network there, or a policy with hops=k, which sees along edges only"
+                f"{type(policy).__name__} sees all states (hops=None), across a network of {parts} parts; exact numbers "
+                "need a connected network there, or a policy with hops=k, which sees along edges only"
             )
         return [list(range(env.n))] * env.n
     index, mask, _ = env.network.neighborhood(hops)
@@ -85,7 +85,7 @@ def _check_size(policy: Policy, rows: int) -> None:
     if entries > MOST_ENTRIES:
         far = "all states" if policy.hops is None else f"the states within {policy.hops} hops"
         raise ConfigError(
-            f"{type(policy).__name__} sees {far}, and its tables would have {size(entries)} entries ({gib(8 * entries)} GiB), "
-            f"more than the {size(MOST_ENTRIES)} that exact numbers are computed with; use a policy that sees less, or fewer "
-            "agents, states or actions"
+            f"{type(policy).__name__} sees {far}, and its tables would have {size(entries)} entries ({gib(8 * entries)} "
+            f"GiB), more than the {size(MOST_ENTRIES)} that exact numbers are computed with; use a policy that sees less, "
+            "or fewer agents, states or actions"
         )
