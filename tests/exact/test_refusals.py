@@ -186,7 +186,7 @@ REFUSED: list[Refused] = [
     ("values in another order", lambda: JointPairs(line(), some([1, 0, 2])), ["agents [1, 0, 2] of this chain"]),
     ("critic_error, discounted", lambda: critic_error(discounted(), 0, 0, torch.zeros(6)), NO_STATIONARY_LAW),
     ("stationary, discounted", lambda: discounted().stationary, NO_STATIONARY_LAW),
-    ("looks far: Chain", lambda: looking_around("line:9", 8, 4), ["within 4 hops", "5.87e+08", "4.38 GiB", "1.68e+07"]),
+    ("looks far: Chain", lambda: looking_around("line:9", 8, 4), ["within 4 hops", "5.18e+08", "3.86 GiB", "1.68e+07"]),
     ("looks everywhere: Chain", lambda: seeing_all("line:30"), ["SeesAll sees all states", "GiB"]),
     ("looks across parts", lambda: seeing_all(Network.from_edges(3, [(0, 1)])), ["(hops=None)", "2 parts"]),
     ("looks around: several steps", lambda: several_steps(looking_around("line:3")), ["D^(T)", "neighborhood_certificate"]),
