@@ -23,10 +23,12 @@ _CHUNK = 2**22
 def seen_agents(policy: Policy) -> list[list[int]]:
     """Lists O_i of every agent in increasing order, i included.
 
-    Errors: `ConfigError` with the size if the tables over these states would be too large, or if the policy sees all
-    states of a network that falls into parts: then influence would not follow its edges.
+    Errors: `ConfigError` with the size if the tables over these states would be too large, if the policy does not say how
+    far it sees, or if it sees all states of a network that falls into parts: then influence would not follow its edges.
     """
     env, hops = policy.env, policy.hops
+    if hops == 0 and not policy.localized:
+        raise ConfigError(f"{type(policy).__name__} is not localized and does not say how far it sees; set hops = k in it")
     if hops == 0:
         return [[i] for i in range(env.n)]
     sizes = env.num_states.tolist()

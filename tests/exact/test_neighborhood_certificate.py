@@ -20,6 +20,7 @@ from marl.exact import (
     neighborhood_certificate,
     survey,
 )
+from marl.exact.certificate import discounted
 from marl.exact.neighborhood_certificate import state_influence
 from marl.policies import NeighborhoodNeural, NeighborhoodSoftmax, NeighborhoodTable, RandomTable
 from tests.exact.test_bounds import Tightness, check_refusal, instances, left_sides
@@ -153,6 +154,33 @@ def test_of_an_own_state_policy_h_is_at_most_c(form: str) -> None:
     laws, policy = LocalLaws(env), RandomTable(env)
     assert (state_influence(laws, policy)[0].dense() <= interaction_matrix(laws).dense() + 1e-12).all()
     assert neighborhood_certificate(laws, policy).radius <= certificate(laws).radius + 1e-9
+
+
+@pytest.mark.parametrize("form", ["pp", "ps", "sp", "ss"])
+@pytest.mark.parametrize("hops", [0, 1, 2, 3])
+def test_the_first_time_that_a_reward_can_tell(form: str, hops: int) -> None:
+    """Discounting alone: gamma^t, t the first time that r_i(t) depends on somebody outside N_i^kappa, by following sets."""
+    env = drawn("line:9", [1] * 9, [1] * 9, form)
+    inside = [set(near[mask].tolist()) for near, mask in zip(*env.network.neighborhood(1)[:2], strict=True)]
+    seen = [{j for j in range(9) if abs(i - j) <= hops} for i in range(9)]
+
+    def states(agents: set[int], actions: set[int]) -> set[int]:
+        """The states that the pairs or states of these agents depend on, the actions of `actions` among them."""
+        return agents.union(*(seen[k] for k in actions))
+
+    for i in range(9):
+        rewarded = {i} if form[1] == "p" else inside[i]
+        reach = [rewarded]
+        now = states(rewarded, rewarded)  # the states at t that r_i(t) depends on
+        for _ in range(9):
+            reach.append(set().union(*(inside[k] for k in now)))  # the pairs at t - 1, if that is the start
+            acting = now if form[0] == "p" else reach[-1]
+            now = states(reach[-1], acting)
+        found = discounted(env, [1.0] * 9, [i], 9, 0.5, hops)[:, 0]
+        for kappa in range(max(i, 8 - i)):
+            first = next(t for t, agents in enumerate(reach) if any(abs(j - i) > kappa for j in agents))
+            assert float(found[kappa]) == 0.5**first / 0.5, (i, kappa)
+        assert not found[max(i, 8 - i) :].any()
 
 
 def test_a_network_of_many_agents() -> None:

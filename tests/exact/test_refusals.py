@@ -150,6 +150,17 @@ class SeesAll(TabularSoftmax):
     hops = None
 
 
+class Unclear(TabularSoftmax):
+    """Says that it looks further, and not how far."""
+
+    localized = False
+
+
+def unclear() -> Chain:
+    env = random_local_mdp("line:3")
+    return Chain(env, Unclear(env))
+
+
 def seeing_all(graph: str | Network) -> Chain:
     env = random_local_mdp(graph)
     return Chain(env, SeesAll(env))
@@ -188,6 +199,7 @@ REFUSED: list[Refused] = [
     ("stationary, discounted", lambda: discounted().stationary, NO_STATIONARY_LAW),
     ("looks far: Chain", lambda: looking_around("line:9", 8, 4), ["within 4 hops", "5.18e+08", "3.86 GiB", "1.68e+07"]),
     ("looks everywhere: Chain", lambda: seeing_all("line:30"), ["SeesAll sees all states", "GiB"]),
+    ("looks who knows where", unclear, ["Unclear is not localized", "set hops = k"]),
     ("looks across parts", lambda: seeing_all(Network.from_edges(3, [(0, 1)])), ["(hops=None)", "2 parts"]),
     ("looks around: several steps", lambda: several_steps(looking_around("line:3")), ["D^(T)", "neighborhood_certificate"]),
     ("looks far: critic_fixed_point", looking_far, ["sees 8192 joint states", "4096"]),
