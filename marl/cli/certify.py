@@ -16,16 +16,17 @@ def main(arguments: list[str]) -> int:
     accuracy = settings["accuracy"]
     keys = ("gamma", "agents", "horizon", "samples", "seed", "memory")
     found = survey(env, policy, **{key: settings[key] for key in keys})
-    columns = _columns(found)
+    whom = "every policy" if policy.localized else "this policy"
+    columns = _columns(found, whom)
     print(f"{type(env).__name__}, {env.n} agents; {type(policy).__name__} policy; {name}\n")
-    for subject_, sentence in _sentences(found).items():
+    for subject_, sentence in _sentences(found, whom).items():
         print(f"{subject_ + ':':28}{sentence}")
     if columns:
         print(f"\n{table(columns)}\n")
-    for line in _recommended(found, accuracy):
+    for line in _recommended(found, whom, accuracy):
         print(line)
     files = {
-        "certificate.json": _json({"settings": settings, "accuracy": accuracy, **_numbers(found, columns)}),
+        "certificate.json": _json({"settings": settings, "accuracy": accuracy, **_numbers(found, whom, columns)}),
         "certificate.png": picture(columns, {}, accuracy) if columns else None,
     }
     print("written: " + "   ".join(written(settings["out"], files)))
@@ -43,11 +44,12 @@ def table(columns: Columns) -> str:
     return "\n".join(lines)
 
 
-def _columns(found: Survey) -> Columns:
+def _columns(found: Survey, whom: str) -> Columns:
+    """Lays out what is promised and measured. whom: for which policies the first promise is."""
     columns: Columns = {}
     one, several = found.one_step, found.coupling
     if isinstance(one, Certificate) and one.bounds is not None:
-        columns["every policy"] = one.bounds.amax(dim=1).tolist()
+        columns[whom] = one.bounds.amax(dim=1).tolist()
         if one.rate is not None and one.constant is not None:
             columns["Theorem 1"] = [one.constant * one.rate ** (kappa + 1) for kappa in range(len(one.bounds))]
     if isinstance(several, Certificate) and several.bounds is not None:
@@ -57,9 +59,9 @@ def _columns(found: Survey) -> Columns:
     return columns
 
 
-def _sentences(found: Survey) -> dict[str, str]:
+def _sentences(found: Survey, whom: str) -> dict[str, str]:
     return {
-        "one step, every policy": _certified(found.one_step),
+        f"one step, {whom}": _certified(found.one_step),
         "several steps, this policy": _certified(found.coupling),
         "left side of (4)": _how(found.measured),
         "mixing": _mixing(found.mixing),
@@ -88,28 +90,28 @@ def _mixing(found: Ergodicity | str) -> str:
     return f"{numbers}; {found.vacuous}" if found.vacuous else numbers
 
 
-def _recommended(found: Survey, accuracy: float) -> list[str]:
+def _recommended(found: Survey, whom: str, accuracy: float) -> list[str]:
     lines = []
-    for promise, whom in ((found.one_step, "any policy"), (found.coupling, "this policy")):
+    for promise, under in ((found.one_step, whom.replace("every", "any")), (found.coupling, "this policy")):
         if isinstance(promise, Certificate) and (kappa := promise.kappa_for(accuracy)) is not None:
-            lines.append(f"kappa = {kappa} is enough for accuracy {accuracy:g} under {whom} (certified)")
+            lines.append(f"kappa = {kappa} is enough for accuracy {accuracy:g} under {under} (certified)")
     if isinstance(found.measured, Measured):
         kappa = found.measured.kappa_for(accuracy)
         lines.append(f"kappa = {kappa} was enough for accuracy {accuracy:g} where it was measured")
     return lines or [f"no kappa can be recommended for accuracy {accuracy:g}: nothing is certified or measured"]
 
 
-def _numbers(found: Survey, columns: Columns) -> dict[str, Any]:
-    promises = {"every_policy": found.one_step, "this_policy": found.coupling}
+def _numbers(found: Survey, whom: str, columns: Columns) -> dict[str, Any]:
+    promises = ((whom.replace(" ", "_"), found.one_step), ("this_policy", found.coupling))
     by_agent = {
         name: {"agents": promise.agents, "bounds": promise.bounds.tolist()}
-        for name, promise in promises.items()
+        for name, promise in promises
         if isinstance(promise, Certificate) and promise.bounds is not None
     }
     if isinstance(found.measured, Measured):
         by_agent["measured"] = {"agents": found.measured.agents, "largest": found.measured.largest.tolist()}
     mixing = found.mixing._asdict() if isinstance(found.mixing, Ergodicity) else None
-    return {"said": _sentences(found), "columns": columns, "by_agent": by_agent, "mixing": mixing}
+    return {"said": _sentences(found, whom), "columns": columns, "by_agent": by_agent, "mixing": mixing}
 
 
 def _json(content: dict[str, Any]) -> bytes:

@@ -69,7 +69,8 @@ CERTIFY = """usage: marl certify [RUN_DIR] [--config-dir DIR] [KEY=VALUE ...]
 
 Bounds the left side of the paper's (4), how much Q_i can change with everything farther than kappa: for every policy at
 once (Theorem 1, Lemma 4, with gamma < 1 Corollary 1) and for this one (docs/coupling.md), beside what it really is on
-networks small enough to measure, and says which kappa is enough. Says why where nothing can be promised.
+networks small enough to measure, and says which kappa is enough. Says why where nothing can be promised. "Every policy"
+is every policy of the own state; one that sees neighbors has a certificate of its own.
 
 keys    accuracy gamma agents horizon samples seed memory out, env.* policy.*; for a RUN_DIR trust=true
 groups  """

@@ -8,6 +8,8 @@
     coupling_certificate(chain.laws, chain.tables)    # for this policy, several steps at once
     optimum(env)                            # the most that any policy can earn, in a bracket
     best_local(env, kappa)                  # the best of agents that see the states within kappa hops
+    coupling_certificate(chain.laws, chain.tables)    # for this policy of the own state, several steps at once
+    neighborhood_certificate(chain.laws, policy)      # for this policy, which may see the states of neighbors
 
 Results are float64, whatever the policy was trained in.
 """
@@ -30,6 +32,7 @@ from marl.exact.interaction import interaction_matrix, reward_variation
 from marl.exact.linear_fixed_point import linear_fixed_point
 from marl.exact.local_laws import LocalLaws
 from marl.exact.monitor import ExactMonitor
+from marl.exact.neighborhood_certificate import neighborhood_certificate
 from marl.exact.optimum import Optimum, optimum
 from marl.exact.poisson import solve, stationary
 from marl.exact.survey import Measured, Survey, measured, survey
@@ -72,6 +75,7 @@ __all__ = [
     "linear_fixed_point",
     "marginal_q",
     "measured",
+    "neighborhood_certificate",
     "norm",
     "optimum",
     "reward_variation",

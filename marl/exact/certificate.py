@@ -1,5 +1,7 @@
 """Certificates of exponential decay bound the left side of (4) and need no simulation and no joint state.
 
+They are for every policy of the own state at once, zeta_i(a_i | s_i); `neighborhood_certificate` is for one that sees more.
+
 Two copies start from z and z' that differ outside N_i^kappa only. If e_i(t + 1) <= sum_j C_ij e_j(t) bounds the
 probability that they differ at agent i, then (Lemma 4 of the paper, kept agent by agent)
 
@@ -62,6 +64,7 @@ def certificate(
 ) -> Certificate:
     """Promises for every policy at once, by Theorem 1, Lemma 4 and, with gamma < 1, Corollary 1, how influence decays.
 
+    Every policy zeta_i(a_i | s_i) of the own state, that is; for one that sees neighbors use `neighborhood_certificate`.
     agents: which (None = all); kappas: how many radii (None = up to where the whole network is inside). form: see
     `interaction_matrix`. Errors: `ConfigError`, also for the paper's form where it does not apply.
     """
@@ -117,16 +120,22 @@ def _why_not(matrix: NeighborMatrix, radius: float, gamma: float) -> str:
 
 
 def discounted(
-    env: NetworkedMDP, spans: Sequence[float], agents: Sequence[int], kappas: int, gamma: float
+    env: NetworkedMDP, spans: Sequence[float], agents: Sequence[int], kappas: int, gamma: float, hops: int | None = 0
 ) -> Float[Tensor, "K C"]:
     """Bounds what rewards from the first possible difference on can change Q_i by: span(r_i) gamma^t / (1 - gamma).
 
-    t = kappa + 1, or kappa where rewards see the neighbors; 0 where nobody who can be reached is outside.
+    r_i(0) depends on z within d hops of i, d = 0 if rewards are private, else 1; r_i(1) within d + hops + 1, and each later
+    step adds max(1, hops) to that, or 1 + hops where actions are shared. t is the first time that this exceeds kappa: of
+    own-state policies kappa + 1 - d. It is 0 where nobody who can be reached is outside.
     """
     bounds = torch.zeros(kappas, len(agents), dtype=torch.float64)
-    first = 1 if env.private_rewards else 0
+    hops = env.n - 1 if hops is None else hops
+    direct = 0 if env.private_rewards else 1
+    step = max(1, hops) if env.private_actions else 1 + hops
     for c, i in enumerate(agents):
         reach = int(env.network.distances(i).max())
-        kappa = torch.arange(min(reach, kappas), dtype=torch.float64)
-        bounds[: len(kappa), c] = spans[i] * gamma ** (kappa + first) / (1.0 - gamma)
+        kappa = torch.arange(min(reach, kappas))
+        time = 1 + (kappa - direct - hops - 1).div(step, rounding_mode="floor").add(1).clamp(min=0)
+        time[kappa < direct] = 0
+        bounds[: len(kappa), c] = spans[i] * gamma ** time.double() / (1.0 - gamma)
     return bounds

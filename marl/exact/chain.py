@@ -138,12 +138,12 @@ class Chain:
         return found
 
     def averaged_laws(self, policy: PolicyTables | None = None) -> list[np.ndarray]:
-        """Averages P_i(s_i'| ...) over private actions, [S_j for j in scopes[i], S_i]; with shared ones the laws themselves."""
+        """Averages P_i(s_i'| ...) over private actions, [S_j for j in scopes[i], S_i]; else gives the laws themselves."""
         return self.laws.law if self.laws.sees_pairs else self._averaged(self.laws.law, policy or self.tables)
 
     @property
     def scopes(self) -> list[list[int]]:
-        """Lists what the factors see: with private actions N_i and O_i, averaged to states, with shared ones N_i, in pairs."""
+        """Lists what factors see: with private actions the states of N_i and O_i, with shared ones the pairs of N_i."""
         laws = self.laws
         if laws.sees_pairs:
             return laws.neighbors
@@ -162,7 +162,7 @@ class Chain:
         return [_rows(table) for table in laws], [self._at_pairs(i, table) for i, table in enumerate(policy)]
 
     def plan(self, targets: list[int]) -> Elimination:
-        """Plans sums over targets of these sizes, one for each agent. Errors: `ConfigError` if they need too much memory."""
+        """Plans sums over targets of these sizes, one of each agent. Errors: `ConfigError` if they need too much memory."""
         laws, memory = self.laws, self.memory
         if laws.sees_pairs:
             return Elimination(self.scopes, laws.num_pairs, targets, laws.first, memory, self.seen)

@@ -1,4 +1,4 @@
-"""The coupling certificate bounds the decay of influence under one fixed policy, from several steps at once.
+"""The coupling certificate bounds the decay of influence under one fixed own-state policy, from several steps at once.
 
 Two copies of the chain run together. Given both, agents move independently; agent k's two next states agree with the
 largest possible probability, 1 - TV, and what is left is matched in increasing order; agents in equal states take the
@@ -92,6 +92,11 @@ def _checked(laws: LocalLaws, policy: Sequence[np.ndarray]) -> list[np.ndarray]:
     if len(policy) != laws.n:
         raise ConfigError(f"the policy needs one table for each of {laws.n} agents, got {len(policy)}")
     for i, table in enumerate(policy):
+        if table.ndim > 2:
+            raise ConfigError(
+                f"D^(T) is of policies zeta_i(a_i | s_i), and agent {i} sees the states of {table.ndim - 1} agents; use "
+                "neighborhood_certificate, which bounds decay by the matrix H of such a policy"
+            )
         legal = laws.env.action_mask[i, : laws.num_states[i]].numpy()
         good = table.shape == legal.shape and bool((np.where(legal, table >= 0.0, table == 0.0)).all())
         if not good or not (np.abs(table.sum(axis=1) - 1.0) <= TOLERANCE).all():

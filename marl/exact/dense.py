@@ -133,9 +133,9 @@ def _policy(laws: LocalLaws, j: int, table: Tensor, seen: list[int]) -> Operand:
 
 
 def _with_actions(laws: LocalLaws, table: np.ndarray, near: list[int], pairs: list[int]) -> Operand:
-    """Unfolds the axes of pairs z_j of a table, those of the agents `pairs`, into (s_j, a_j), and labels the axes of `near`.
+    """Unfolds the axes of pairs z_j of a table, those of the agents `pairs`, into (s_j, a_j), and labels all axes.
 
-    Illegal pairs repeat a legal one; the policy gives them no weight.
+    near: the agents of the axes but the last ones. Illegal pairs repeat a legal one; the policy gives them no weight.
     """
     labels: list[int] = []
     for axis, j in reversed(list(enumerate(near))):

@@ -5,8 +5,9 @@
 Values are found as V_i = W_i + delta_i / (1 - gamma) with W_i + delta_i = r_theta,i + gamma P_theta W_i (a constant in W_i
 is free). At gamma = 1 that is the Poisson equation (V_i and J_i), so differences of Q lose no digits on the way there.
 
-Decay (Corollary 1, by discounting alone). z_i(t) depends on z(0) through N_i^t only: one hop a step. From z and z' that
-agree on N_i^kappa, r_i(t) has one law until t = kappa if it sees z_i, until t = kappa - 1 if it sees z_{N_i}. So
+Decay (Corollary 1, by discounting alone) of own-state policies. z_i(t) depends on z(0) through N_i^t only: one hop a step.
+From z and z' that agree on N_i^kappa, r_i(t) has one law until t = kappa if it sees z_i, until t = kappa - 1 if it sees
+z_{N_i}. So
 
     |Q_i(z) - Q_i(z')| <= span(r_i) gamma^first / (1 - gamma),  first = kappa + 1 (private rewards) or kappa (others),
 

@@ -45,8 +45,8 @@ def critic_fixed_point(
     region = sorted({j for k in near for j in chain.seen[k]})
     if (wide := math.prod(chain.sizes[j] for j in region)) > MOST_PAIRS:
         raise ConfigError(
-            f"the policy of N_{agent}^{kappa} sees {size(wide)} joint states, more than {MOST_PAIRS}; use a policy that sees "
-            "less, a smaller kappa or fewer states"
+            f"the policy of N_{agent}^{kappa} sees {size(wide)} joint states, more than {MOST_PAIRS}; use a policy that "
+            "sees less, a smaller kappa or fewer states"
         )
     left_out = -1 if dummy is None else _joint(agent, kappa, sizes, dummy)
     values = AverageValues(chain, [agent])

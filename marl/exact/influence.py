@@ -82,14 +82,15 @@ def _weights(matrix: NeighborMatrix, rate: float) -> tuple[np.ndarray, float] | 
 
 def tails(
     network: Network,
-    influence: Influence,
+    influence: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
     start: Callable[[np.ndarray], np.ndarray],
     agents: Sequence[int],
     kappas: int,
 ) -> Float[Tensor, "K C"]:
     """Row kappa is the sum over l outside N_i^kappa of [sum_t x_i' C^t]_l, one column per agent i.
 
-    start: unit vectors [n, k] of agents -> their x_i as columns.
+    start: unit vectors [n, k] of agents -> their x_i as columns. influence: an `Influence`, or what returns sums and a
+    bound on what they leave out as it does.
     """
     bounds = np.zeros((kappas, len(agents)))
     for first in range(0, len(agents), _COLUMNS):

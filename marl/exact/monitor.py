@@ -26,10 +26,10 @@ class ExactMonitor:
     """This logger adds exact numbers to the metrics of every log point and hands all on to `loggers`.
 
     Per replica: `exact/average_reward` (J), `exact/gradient_norm` (||grad J||, 0 where nothing is learned) and, if decay is
-    certified for every policy and this one sees its own state alone, the policy's score is bounded and the network has at most 1,024 joint states,
-    `exact/theorem2_bound`, the limit of ||grad J|| by Theorem 2: L b / (1 - mu_D), L^2 = sum_i L_i^2, b the largest
-    certified left side of (4) at kappa (inf where Theorem 2 is vacuous). critic_kappa: the kappa of a tabular critic that
-    learns the average reward; None, and no bound, for any other. The theorem is about step sizes that meet its
+    certified for every policy, this one sees its own state alone, its score is bounded and the network has at most 1,024
+    joint states, `exact/theorem2_bound`, the limit of ||grad J|| by Theorem 2: L b / (1 - mu_D), L^2 = sum_i L_i^2, b the
+    largest certified left side of (4) at kappa (inf where Theorem 2 is vacuous). critic_kappa: the kappa of a tabular
+    critic that learns the average reward; None, and no bound, for any other. The theorem is about step sizes that meet its
     Assumption 3, which every run reports.
 
     Errors: `ConfigError` before training, if the first policy has no exact numbers (its joint state is too large, or its
@@ -50,13 +50,8 @@ class ExactMonitor:
         promise = certificate(self._laws)  # for every policy of the own state
         start = self._chain(0)
         self._limit: float | None = None
-        known = (
-            critic_kappa is not None
-            and policy.localized
-            and policy.score_bound is not None
-            and start.num_states <= MOST_STATES
-        )
-        if known and promise.bounds is not None:
+        known = critic_kappa is not None and policy.score_bound is not None and start.num_states <= MOST_STATES
+        if known and policy.localized and promise.bounds is not None:
             assert critic_kappa is not None
             assert policy.score_bound is not None
             decay = float(promise.bounds[critic_kappa:].amax()) if critic_kappa < len(promise.bounds) else 0.0

@@ -23,10 +23,12 @@ _CHUNK = 2**22
 def seen_agents(policy: Policy) -> list[list[int]]:
     """Lists O_i of every agent in increasing order, i included.
 
-    Errors: `ConfigError` with the size if the tables over these states would be too large, or if the policy sees all
-    states of a network that falls into parts: then influence would not follow its edges.
+    Errors: `ConfigError` with the size if the tables over these states would be too large, if the policy does not say how
+    far it sees, or if it sees all states of a network that falls into parts: then influence would not follow its edges.
     """
     env, hops = policy.env, policy.hops
+    if hops == 0 and not policy.localized:
+        raise ConfigError(f"{type(policy).__name__} is not localized and does not say how far it sees; set hops = k in it")
     if hops == 0:
         return [[i] for i in range(env.n)]
     sizes = env.num_states.tolist()
@@ -34,8 +36,8 @@ def seen_agents(policy: Policy) -> list[list[int]]:
         _check_size(policy, env.n * math.prod(sizes))
         if (parts := env.network.num_components()) > 1:
             raise ConfigError(
-                f"{type(policy).__name__} sees all states (hops=None), across a network of {parts} parts; exact numbers need "
-                "a connected network there, or a policy with hops=k, which sees along edges only"
+                f"{type(policy).__name__} sees all states (hops=None), across a network of {parts} parts; exact numbers "
+                "need a connected network there, or a policy with hops=k, which sees along edges only"
             )
         return [list(range(env.n))] * env.n
     index, mask, _ = env.network.neighborhood(hops)
@@ -85,7 +87,7 @@ def _check_size(policy: Policy, rows: int) -> None:
     if entries > MOST_ENTRIES:
         far = "all states" if policy.hops is None else f"the states within {policy.hops} hops"
         raise ConfigError(
-            f"{type(policy).__name__} sees {far}, and its tables would have {size(entries)} entries ({gib(8 * entries)} GiB), "
-            f"more than the {size(MOST_ENTRIES)} that exact numbers are computed with; use a policy that sees less, or fewer "
-            "agents, states or actions"
+            f"{type(policy).__name__} sees {far}, and its tables would have {size(entries)} entries ({gib(8 * entries)} "
+            f"GiB), more than the {size(MOST_ENTRIES)} that exact numbers are computed with; use a policy that sees less, "
+            "or fewer agents, states or actions"
         )

@@ -22,6 +22,7 @@ from marl.exact.decay import sampled_decay, worst_decay
 from marl.exact.ergodicity import Ergodicity, ergodicity
 from marl.exact.interaction import least_interaction
 from marl.exact.local_laws import LocalLaws, TooManyPairsError
+from marl.exact.neighborhood_certificate import neighborhood_certificate
 from marl.exact.policy_tables import policy_tables
 from marl.exact.truncation import JointPairs
 from marl.exact.values import AverageValues
@@ -55,7 +56,11 @@ class Measured:
 
 @dataclass
 class Survey:
-    """This holds each result, or the sentence that says why there is none."""
+    """This holds each result, or the sentence that says why there is none.
+
+    one_step: for every policy of the own state (`certificate`); where the surveyed policy sees more, for that policy alone
+    (`neighborhood_certificate`), and then `coupling` is a sentence.
+    """
 
     one_step: Certificate | str
     coupling: Certificate | str
@@ -76,6 +81,8 @@ def survey(
 ) -> Survey:
     """Collects certificates for every policy and, from blocks of up to `horizon` steps, for this one; decay; mixing.
 
+    A policy that sees neighbors has a certificate of its own in place of the first.
+
     Errors: `ConfigError` for an argument out of range, an environment that does not state its law, or a policy that was
     made for another network, other sizes or other legal actions than `env` has.
     """
@@ -86,15 +93,13 @@ def survey(
         laws = LocalLaws(env)
     except TooManyPairsError as error:
         same = "the laws cannot be listed (see the first line)"
-        return Survey(_without_tables(env, gamma, agents, str(error)), same, same, same)
+        return Survey(_without_tables(env, policy, gamma, agents, str(error)), same, same, same)
     wanted = laws.checked(agents)
-    one_step: Certificate | str = "it is of policies of the own state alone"
-    if policy.localized:
-        one_step = certificate(laws, wanted, gamma=gamma)
+    one_step = _one_step(laws, policy, wanted, gamma)
     if gamma < 1.0:
         average = "only the average reward (gamma = 1) is measured"
         return Survey(one_step, "it exists only for the average reward (gamma = 1)", average, average)
-    coupling = _coupling(laws, policy, wanted, horizon, memory)
+    coupling = _attempt(lambda: _coupling(laws, policy, wanted, horizon, memory))
     chain = _attempt(lambda: Chain(env, policy, laws=laws, memory=memory))
     if isinstance(chain, str):
         return Survey(one_step, coupling, chain, chain)
@@ -118,6 +123,12 @@ def measured(chain: Chain, agents: Sequence[int], samples: int, seed: int = 0) -
     return Measured(agents, curves.amax(dim=1).T, samples, curves)
 
 
+def _one_step(laws: LocalLaws, policy: Policy, agents: list[int], gamma: float) -> Certificate | str:
+    if policy.localized:
+        return certificate(laws, agents, gamma=gamma)
+    return _attempt(lambda: neighborhood_certificate(laws, policy, agents, gamma=gamma))
+
+
 def _coupling(laws: LocalLaws, policy: Policy, agents: list[int], horizon: int, memory: float) -> Certificate | str:
     """Finds the certificate of the fewest steps that gives one, or why there is none."""
     with torch.no_grad():
@@ -133,13 +144,19 @@ def _coupling(laws: LocalLaws, policy: Policy, agents: list[int], horizon: int, 
     return found
 
 
-def _without_tables(env: NetworkedMDP, gamma: float, agents: Sequence[int] | None, why: str) -> Certificate | str:
+def _without_tables(
+    env: NetworkedMDP, policy: Policy, gamma: float, agents: Sequence[int] | None, why: str
+) -> Certificate | str:
     """Says, where the laws cannot be listed, what discounting alone promises or what random joint pairs show."""
+    if policy.hops is None and env.network.num_components() > 1:
+        return f"the policy sees all states, across a network in parts, and {why}"
     if gamma < 1.0:
         wanted = list(range(env.n)) if agents is None else list(agents)
         spans = [env.reward_range[1] - env.reward_range[0]] * env.n
-        bounds = discounted(env, spans, wanted, radii(env.network, wanted), gamma)
+        bounds = discounted(env, spans, wanted, radii(env.network, wanted), gamma, policy.hops)
         return Certificate(f"discounting alone: gamma = {gamma!r} ({why})", bounds, wanted, math.inf, math.inf)
+    if not policy.localized:
+        return f"undecided: {why}"
     least = least_interaction(env)
     sums = least.row_sums()
     own = float(least.entries[least.neighborhood.index == torch.arange(env.n)[:, None]].max())

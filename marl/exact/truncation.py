@@ -116,10 +116,10 @@ def approximate_gradient(joint: JointPairs, kappa: int, weights: Tensor | None =
     """Computes (7), h_i = E_pi[(1/n) sum_{j in N_i^kappa} Qtilde_j] grad log zeta_i, by parameter.
 
     E_pi stands for the sum with `joint.pair_weights`: of discounted values (7) estimates the gradient of J^gamma.
-    Of a policy that sees s_{O_i} the score is grad log zeta_i(a_i|s_{O_i}), and the sum still goes over N_i^kappa, whichever
-    is larger. Lemma 2 (b) stays: Qtilde_j of a j outside N_i^kappa does not see z_i, and given all states s and all other
-    actions the score has mean 0, however far agent i sees. So h_i - grad_i J = E_pi[(1/n) sum_j (Qtilde_j - Q_j) score_i],
-    j over all agents, which is zero once kappa reaches across the network.
+    Of a policy that sees s_{O_i} the score is grad log zeta_i(a_i|s_{O_i}), and the sum still goes over N_i^kappa, larger
+    than O_i or smaller. Lemma 2 (b) stays: Qtilde_j of a j outside N_i^kappa does not see z_i, and given all states s and
+    all other actions the score has mean 0, however far agent i sees. So h_i - grad_i J is E_pi[(1/n) sum_j (Qtilde_j - Q_j)
+    score_i], j over all agents, which is zero once kappa reaches across the network.
     """
     return through_policy(joint.chain.policy, joint.chain.replica, approximate_marginal(joint, kappa, weights))
 

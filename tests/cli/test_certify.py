@@ -483,11 +483,18 @@ def test_a_run_of_the_wireless_network(marl: Marl, tmp_path: Path) -> None:
     assert table.cells["measured"] == shown(largest[: len(table.cells["measured"])], len(table.cells["measured"]))
 
 
-@pytest.mark.parametrize("command", ["certify", "decay"])
-def test_a_run_whose_policy_looks_around(marl: Marl, tmp_path: Path, command: str) -> None:
-    """What is certified is a policy of the own state alone."""
-    run = (*INSTANCE, "policy=neighborhood_softmax", "critic=additive", "steps=10", "eval.steps=0", "logger=none")
+def test_a_run_whose_policy_looks_around(marl: Marl, tmp_path: Path) -> None:
+    """It has a certificate of its own, for itself alone, and is measured as any other."""
+    run = (*WEAK, "policy=neighborhood_softmax", "critic=additive", "steps=10", "eval.steps=0", "logger=none")
     assert marl("train", *run, "hydra.run.dir=run").code == 0
-    before = contents(tmp_path)
-    assert_refused(marl(command, "run"), "zeta_i(a_i | s_i)", "NeighborhoodSoftmax looks at the neighbors' states")
-    assert contents(tmp_path) == before
+    table = printed(marl("certify", "run", "out=here"))
+    assert list(table.cells) == ["this policy", "measured"]
+    assert table.said("one step, this policy").startswith("certified: the spectral radius of the matrix H of this policy")
+    assert "use neighborhood_certificate" in table.said("several steps, this policy")
+    found = written(tmp_path / "here")
+    bounds, largest = np.array(found["by_agent"]["this_policy"]["bounds"]), found["by_agent"]["measured"]["largest"]
+    assert (bounds >= np.array(largest)).all()
+    assert found["columns"]["this policy"] == bounds.max(axis=1).tolist()
+    measured = marl("decay", "run", "out=there")
+    assert measured.code == 0
+    assert written(tmp_path / "there", "decay.json")["largest"] == [row[:1] for row in largest]

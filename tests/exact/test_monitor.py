@@ -15,7 +15,7 @@ from marl.core.errors import ConfigError
 from marl.core.logger import Logger, Metrics
 from marl.envs import Coloring, random_local_mdp
 from marl.exact import Chain, ExactMonitor, certificate, ergodicity, gradient, norm, solve
-from marl.policies import NeuralPolicy, StateIndependentSoftmax, TabularSoftmax, Uniform
+from marl.policies import NeighborhoodTable, NeuralPolicy, StateIndependentSoftmax, TabularSoftmax, Uniform
 
 monitor_module = importlib.import_module("marl.exact.monitor")
 ALL = {"exact/average_reward", "exact/gradient_norm", "exact/theorem2_bound"}
@@ -205,3 +205,17 @@ def test_the_network_is_asked_for_its_laws_once(monkeypatch: pytest.MonkeyPatch)
     for step in range(3):
         monitor.log(step, {})
     assert asked == [1]
+
+
+def test_a_policy_that_sees_neighbors_has_numbers_and_no_bound() -> None:
+    """What C certifies is for policies of the own state."""
+    env, recorder = random_local_mdp("line:3", interaction=0.25), Recorder()
+    policy = NeighborhoodTable(env, replicas=2)
+    with torch.no_grad():
+        policy.theta.normal_(generator=torch.Generator().manual_seed(0))
+    ExactMonitor(env, policy, 0, [recorder]).log(1, {})
+    assert set(recorder.last) == UNBOUNDED
+    for b in range(2):
+        chain = Chain(env, policy, replica=b)
+        assert recorder.last["exact/average_reward"][b] == pytest.approx(float(solve(chain, chain.rewards()).J.mean()))
+        assert recorder.last["exact/gradient_norm"][b] == pytest.approx(norm(gradient(chain)))

@@ -106,7 +106,7 @@ class Subject:
 
 
 class Brute:
-    """All legal joint pairs z: states, actions, the weight zeta(a|s), P(s'|z), rewards and the number of the joint state."""
+    """All legal joint pairs z: states, actions, the weight zeta(a|s), P(s'|z), rewards and the number of s."""
 
     def __init__(self, env: NetworkedMDP, policy: Policy, replica: int):
         states, actions = joint_states(env), joint_actions(env)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import jaxtyping
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from marl.core.environment import Environment, FiniteEnvironment
 from marl.core.errors import ConfigError
 from marl.core.network import Network
+from marl.core.policy import Policy
 from marl.envs import Coloring, LocalMDP, WirelessAccess, random_local_mdp
 from marl.exact import (
     AverageValues,
@@ -32,6 +34,7 @@ from marl.exact import (
     ergodicity,
     gradient,
     gradient_by_autograd,
+    neighborhood_certificate,
     sampled_decay,
     stationary,
     survey,
@@ -136,9 +139,46 @@ def crowded() -> object:
     return coupling_certificate(LocalLaws(env), uniform(env).tables)
 
 
-def looking_around() -> Chain:
+def looking_around(graph: str | Network, states: int = 2, kappa: int = 1) -> Chain:
+    env = random_local_mdp(graph, states)
+    return Chain(env, NeighborhoodSoftmax(env, kappa=kappa))
+
+
+class SeesAll(TabularSoftmax):
+    """Says that it sees all states."""
+
+    hops = None
+
+
+class Unclear(TabularSoftmax):
+    """Says that it looks further, and not how far."""
+
+    localized = False
+
+
+def unclear() -> Chain:
     env = random_local_mdp("line:3")
-    return Chain(env, NeighborhoodSoftmax(env))
+    return Chain(env, Unclear(env))
+
+
+def seeing_all(graph: str | Network) -> Chain:
+    env = random_local_mdp(graph)
+    return Chain(env, SeesAll(env))
+
+
+def looking_far() -> object:
+    """N_0^1 has few pairs, and its policy sees 2^13 joint states."""
+    env = random_local_mdp("line:13", 2, 1)
+    return critic_fixed_point(Chain(env, NeighborhoodSoftmax(env, kappa=12), method="free", memory=40.0), 0, 0)
+
+
+def several_steps(chain: Chain) -> object:
+    return coupling_certificate(chain.laws, chain.tables)
+
+
+def around(policy: Policy | None = None, **options: Any) -> object:
+    chain = looking_around("line:3")
+    return neighborhood_certificate(chain.laws, policy or chain.policy, **options)
 
 
 NO_STATIONARY_LAW = ["DiscountedValues have no stationary law", "critic_error takes its means", "use JointPairs(chain)"]
@@ -157,7 +197,16 @@ REFUSED: list[Refused] = [
     ("values in another order", lambda: JointPairs(line(), some([1, 0, 2])), ["agents [1, 0, 2] of this chain"]),
     ("critic_error, discounted", lambda: critic_error(discounted(), 0, 0, torch.zeros(6)), NO_STATIONARY_LAW),
     ("stationary, discounted", lambda: discounted().stationary, NO_STATIONARY_LAW),
-    ("looks around: Chain", looking_around, ["NeighborhoodSoftmax looks at the neighbors' states"]),
+    ("looks far: Chain", lambda: looking_around("line:9", 8, 4), ["within 4 hops", "5.18e+08", "3.86 GiB", "1.68e+07"]),
+    ("looks everywhere: Chain", lambda: seeing_all("line:30"), ["SeesAll sees all states", "GiB"]),
+    ("looks who knows where", unclear, ["Unclear is not localized", "set hops = k"]),
+    ("looks across parts", lambda: seeing_all(Network.from_edges(3, [(0, 1)])), ["(hops=None)", "2 parts"]),
+    ("looks around: several steps", lambda: several_steps(looking_around("line:3")), ["D^(T)", "neighborhood_certificate"]),
+    ("looks far: critic_fixed_point", looking_far, ["sees 8192 joint states", "4096"]),
+    ("gamma of neighborhood_certificate", lambda: around(gamma=1.5), ["gamma", "1.5"]),
+    ("agent of neighborhood_certificate", lambda: around(agents=[3]), ["there is no agent 3"]),
+    ("replica of neighborhood_certificate", lambda: around(replica=2), ["replica 2"]),
+    ("another environment's policy", lambda: around(NeighborhoodSoftmax(random_local_mdp("line:4"))), ["4 agents"]),
     ("agent of AverageValues", lambda: AverageValues(line(), [0, 3]), ["there is no agent 3", "0 to 2"]),
     ("negative agent of AverageValues", lambda: AverageValues(line(), [-1]), ["there is no agent -1"]),
     ("agent of certificate", lambda: certificate(line().laws, [5]), ["there is no agent 5"]),
