@@ -6,6 +6,7 @@
     DiscountedValues(chain, gamma, start)   # the same with a discount (12), and discounted_gradient
     certificate(chain.laws)                 # Theorem 1 and Corollary 1: for every policy at once
     coupling_certificate(chain.laws, chain.tables)    # for this policy, several steps at once
+    marginal_bound(env).value               # no policy earns more
 
 Results are float64, whatever the policy was trained in.
 """
@@ -26,6 +27,7 @@ from marl.exact.gradient import gradient, gradient_by_autograd, marginal_q, norm
 from marl.exact.interaction import interaction_matrix, reward_variation
 from marl.exact.linear_fixed_point import linear_fixed_point
 from marl.exact.local_laws import LocalLaws
+from marl.exact.marginal_bound import MarginalBound, marginal_bound
 from marl.exact.monitor import ExactMonitor
 from marl.exact.poisson import solve, stationary
 from marl.exact.survey import Measured, Survey, measured, survey
@@ -41,6 +43,7 @@ __all__ = [
     "ExactMonitor",
     "JointPairs",
     "LocalLaws",
+    "MarginalBound",
     "Measured",
     "Survey",
     "Values",
@@ -60,6 +63,7 @@ __all__ = [
     "gradient_by_autograd",
     "interaction_matrix",
     "linear_fixed_point",
+    "marginal_bound",
     "marginal_q",
     "measured",
     "norm",
