@@ -3,6 +3,7 @@
 from .core.critic import CounterfactualCritic as CounterfactualCritic
 from .core.critic import Critic as Critic
 from .core.critic import Transition as Transition
+from .core.environment import Bounded as Bounded
 from .core.environment import Environment as Environment
 from .core.environment import FiniteEnvironment as FiniteEnvironment
 from .core.environment import NetworkedMDP as NetworkedMDP

@@ -19,6 +19,7 @@ ONLY_IN = {  # third-party package -> where it may be imported, at any depth
     "matplotlib": ("plotting.py",),
     "bokeh": ("watching/figures.py", "watching/page.py"),
     "numba": ("kernels/*",),
+    "scipy": ("exact/marginal_bound.py",),
 }
 
 STEP = {  # what runs once per environment step

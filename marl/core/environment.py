@@ -13,7 +13,7 @@ Given (s, a) the next states are independent over agents and agent i's depends o
 """
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64, Shaped
@@ -101,6 +101,17 @@ class Environment(ABC):
     def _contains(self, s: Tensor, a: Tensor) -> bool:
         """Says whether there is one of each for every agent; kinds of environments that know more say more."""
         return s.shape[:2] == a.shape[:2] and s.shape[1:2] == (self.n,)
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """This is an environment that knows, from its own model, how much can be had at most."""
+
+    def reward_bound(self) -> float:
+        """Bounds the average reward per agent and step of every policy, centralized ones included, from above.
+
+        Errors: `ConfigError` if the environment is too large for it.
+        """
 
 
 class FiniteEnvironment(Environment):

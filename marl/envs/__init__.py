@@ -2,7 +2,8 @@
 
 A folder has `env` (the law and the sampler), `kernel` (its compiled step) and, where there are some, `rules` (its own
 heuristics as policies) and `limits` (what can be had at most). `graph` makes networks from their names, `incidence` reads
-who reaches what is shared; `parallel` hands environments to other libraries.
+who reaches what is shared; `alone` bounds what agents can have together by what each could have alone; `parallel` hands
+environments to other libraries.
 """
 
 from marl.envs.coloring import Coloring

@@ -5,11 +5,11 @@
     gradient(chain)                         # Lemma 1
     DiscountedValues(chain, gamma, start)   # the same with a discount (12), and discounted_gradient
     certificate(chain.laws)                 # Theorem 1 and Corollary 1: for every policy at once
-    coupling_certificate(chain.laws, chain.tables)    # for this policy, several steps at once
     optimum(env)                            # the most that any policy can earn, in a bracket
     best_local(env, kappa)                  # the best of agents that see the states within kappa hops
     coupling_certificate(chain.laws, chain.tables)    # for this policy of the own state, several steps at once
     neighborhood_certificate(chain.laws, policy)      # for this policy, which may see the states of neighbors
+    marginal_bound(env).value               # no policy earns more
 
 Results are float64, whatever the policy was trained in.
 """
@@ -31,6 +31,7 @@ from marl.exact.gradient import gradient, gradient_by_autograd, marginal_q, norm
 from marl.exact.interaction import interaction_matrix, reward_variation
 from marl.exact.linear_fixed_point import linear_fixed_point
 from marl.exact.local_laws import LocalLaws
+from marl.exact.marginal_bound import MarginalBound, marginal_bound
 from marl.exact.monitor import ExactMonitor
 from marl.exact.neighborhood_certificate import neighborhood_certificate
 from marl.exact.optimum import Optimum, optimum
@@ -51,6 +52,7 @@ __all__ = [
     "JointPairs",
     "LocalLaws",
     "LocalTables",
+    "MarginalBound",
     "Measured",
     "Optimum",
     "Survey",
@@ -73,6 +75,7 @@ __all__ = [
     "gradient_by_autograd",
     "interaction_matrix",
     "linear_fixed_point",
+    "marginal_bound",
     "marginal_q",
     "measured",
     "neighborhood_certificate",

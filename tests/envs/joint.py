@@ -57,14 +57,15 @@ def average_reward(env: NetworkedMDP, policy: Policy) -> float:
 
 
 def optimal_reward(env: NetworkedMDP, accuracy: float) -> float:
-    """The best average reward per agent and step of one mind that sees all, for an environment where all actions are legal.
+    """The best average reward per agent and step of one mind that sees all.
 
     Value iteration over joint states; every sweep gives two bounds, and it ends when they are this close.
     """
     states, rewards, laws = joint_states(env), [], []
     for action in joint_actions(env):
         a = action.expand_as(states)
-        rewards.append(env.reward(states, a).mean(dim=1))
+        legal = env.action_mask[torch.arange(env.n), states, a].all(dim=1)
+        rewards.append(torch.where(legal, env.reward(states, a).mean(dim=1), -torch.inf))
         laws.append(following(env, states, a, states))
     moving, earned = torch.stack(laws), torch.stack(rewards)
     value = torch.zeros(len(states), dtype=torch.float64)
@@ -73,4 +74,5 @@ def optimal_reward(env: NetworkedMDP, accuracy: float) -> float:
         gain = better - value
         if gain.max() - gain.min() <= accuracy:
             return float(gain.max() + gain.min()) / 2
-        value = better - better.mean()
+        value += 0.9 * gain  # not all of it: a chain may be periodic
+        value -= value.mean()

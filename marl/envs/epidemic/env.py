@@ -92,6 +92,13 @@ class Epidemic(NetworkedMDP):
     def action_name(self, i: int, a: int) -> str:
         return ("open", "shield")[a]
 
+    def reward_bound(self) -> float:
+        """Bounds the average reward of every policy by minus the mean of `marl.envs.epidemic.limits.imported_cases`."""
+        from marl.envs.epidemic.limits import imported_cases
+
+        waning = None if self.waning is None else self.waning.numpy()
+        return -float(imported_cases(self.import_rate.numpy(), self.recovery.numpy(), waning).mean())
+
     def fused(self) -> FusedStep:
         """Gives the compiled step (see `marl.envs.epidemic.kernel`) and its numbers."""
         from marl.envs.epidemic import kernel  # numba takes its time: only where it is used

@@ -99,6 +99,12 @@ class Firefighters(NetworkedMDP):
             return "no agent"
         return SIDES[a] if len(self.visited[i]) == len(SIDES) else CORNERS[a]
 
+    def reward_bound(self) -> float:
+        """Bounds the average reward of every policy by `marl.envs.firefighters.limits.houses_alone`."""
+        from marl.envs.firefighters.limits import houses_alone
+
+        return houses_alone(self.levels.numpy(), self._chance.numpy(), int((self.num_actions > 1).sum())) / self.n
+
     def fused(self) -> FusedStep:
         """Gives the compiled step (see `marl.envs.firefighters.kernel`) and its numbers."""
         from marl.envs.firefighters import kernel  # numba takes its time: only where it is used

@@ -82,6 +82,12 @@ class LoadBalancing(NetworkedMDP):
         queue, labels = int(self.queues[i, a]), self.network.labels
         return "keep" if a == 0 else f"to {labels[queue] if labels else queue}"
 
+    def reward_bound(self) -> float:
+        """Bounds the average reward of every policy by minus `marl.envs.load_balancing.pooled_loss`."""
+        from marl.envs.load_balancing.limits import pooled_loss
+
+        return -pooled_loss(self)
+
     def fused(self) -> FusedStep:
         """Gives the compiled step (see `marl.envs.load_balancing.kernel`) and its numbers."""
         from marl.envs.load_balancing import kernel  # numba takes its time: only where it is used

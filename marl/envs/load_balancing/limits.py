@@ -1,15 +1,26 @@
 """A loss that no way to balance the load can get below is computed here."""
 
+from typing import Protocol, runtime_checkable
+
 import numpy as np
+from torch import Tensor
 
 from marl.core.errors import ConfigError
-from marl.envs.load_balancing.env import LoadBalancing
 
 MAX_ROOM = 2**12
 """Largest room of a pooled queue whose chain is solved."""
 
 
-def pooled_loss(env: LoadBalancing) -> float:
+@runtime_checkable
+class Queues(Protocol):
+    """This is what of a `LoadBalancing` enters the bound."""
+
+    buffer: Tensor
+    arrival: Tensor
+    service: Tensor
+
+
+def pooled_loss(env: Queues) -> float:
     """Bounds the jobs lost per agent and slot of every policy, centralized ones included, from below.
 
     All queues are one of room C = sum_i B_i: with x jobs, the min(x, n) fastest servers finish one each with probabilities
@@ -19,7 +30,7 @@ def pooled_loss(env: LoadBalancing) -> float:
 
     Errors: `ConfigError` if C is above `MAX_ROOM`.
     """
-    n, room = env.n, int(env.buffer.sum())
+    n, room = len(env.buffer), int(env.buffer.sum())
     if room > MAX_ROOM:
         raise ConfigError(
             f"the pooled queue has room for {room} jobs, at most {MAX_ROOM} can be solved for; take fewer agents "

@@ -1,7 +1,7 @@
 """This is scheduling on a conflict graph: its law, the rules that it is known for, and the loads that can be carried."""
 
 from marl.envs.scheduling.env import Scheduling
-from marl.envs.scheduling.limits import capacity, maximal_independent_sets
+from marl.envs.scheduling.limits import capacity, links_alone, maximal_independent_sets
 from marl.envs.scheduling.rules import (
     LocalLongestQueueFirst,
     LongestQueueFirst,
@@ -18,5 +18,6 @@ __all__ = [
     "Scheduling",
     "SlottedAloha",
     "capacity",
+    "links_alone",
     "maximal_independent_sets",
 ]

@@ -66,6 +66,12 @@ class Scheduling(NetworkedMDP):
     def action_name(self, i: int, a: int) -> str:
         return ("idle", "send")[a]
 
+    def reward_bound(self) -> float:
+        """Bounds the average reward of every policy by `marl.envs.scheduling.links_alone`."""
+        from marl.envs.scheduling.limits import links_alone
+
+        return links_alone(self)
+
     def fused(self) -> FusedStep:
         """Gives the compiled step (see `marl.envs.scheduling.kernel`) and its numbers."""
         from marl.envs.scheduling import kernel  # numba takes its time: only where it is used

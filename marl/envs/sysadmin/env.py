@@ -117,6 +117,13 @@ class SysAdmin(NetworkedMDP):
     def action_name(self, i: int, a: int) -> str:
         return "wait" if a == 0 else f"request crew {self.crews[i][a - 1]}"
 
+    def reward_bound(self) -> float:
+        """Bounds the average reward of every policy by `marl.envs.sysadmin.limits.machines_alone`."""
+        from marl.envs.sysadmin.limits import machines_alone
+
+        harm = self._influence.max(axis=1) * self.graph.adjacency.degree
+        return machines_alone(self._chance[:, :5], harm, self.num_crews) / self.n
+
     def fused(self) -> FusedStep:
         """Gives the compiled step (see `marl.envs.sysadmin.kernel`) and its numbers."""
         from marl.envs.sysadmin import kernel  # numba takes its time: only where it is used

@@ -117,6 +117,12 @@ class TrafficSignals(NetworkedMDP):
     def action_name(self, i: int, a: int) -> str:
         return ("hold", "advance")[a]
 
+    def reward_bound(self) -> float:
+        """Bounds the average reward of every policy by `marl.envs.traffic.limits.sides_alone`."""
+        from marl.envs.traffic.limits import sides_alone
+
+        return sides_alone(self.arrival.numpy(), (self.near == self.n).numpy(), self.capacity) / self.n
+
     def fused(self) -> FusedStep:
         """Gives the compiled step (see `marl.envs.traffic.kernel`) and its numbers."""
         from marl.envs.traffic import kernel  # numba takes its time: only where it is used

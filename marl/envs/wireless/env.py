@@ -110,6 +110,12 @@ class WirelessAccess(NetworkedMDP):
         slot = f"slot {int(self.slot_bit[i, a]).bit_length()} " if self.any_slot else ""
         return f"sends {slot}to point {int(self.target[i, a])}"
 
+    def reward_bound(self) -> float:
+        """Bounds the average reward of every policy by `marl.envs.wireless.flow_bound`."""
+        from marl.envs.wireless.flow import flow_bound
+
+        return flow_bound(self)
+
     def fused(self) -> FusedStep:
         """Gives the compiled step (see `marl.envs.wireless.kernel`) and its numbers."""
         from marl.envs.wireless import kernel  # numba takes its time: only where it is used

@@ -1,4 +1,4 @@
-"""The value of a good schedule on a wireless network, and a bound that no policy can pass, are computed here."""
+"""The value of a good schedule on a wireless network, and a bound that no policy can pass, are found here."""
 
 from typing import Any
 
@@ -7,21 +7,9 @@ import numpy as np
 import torch
 
 from marl.envs.wireless.env import WirelessAccess
+from marl.envs.wireless.flow import flow_bound
 
-
-def flow_bound(env: WirelessAccess) -> float:
-    """Bounds the average reward per user and step of every policy, centralized ones included, from above.
-
-    In the long run user i delivers at most p_i packets a step, point y passes on at most q_y, and a packet goes through a
-    point in reach: the rates are a flow users -> points with these capacities, so the maximal flow / n bounds their sum.
-    """
-    graph: nx.DiGraph[Any] = nx.DiGraph()
-    for user, points in enumerate(env.access):
-        graph.add_edge("in", ("user", user), capacity=float(env.arrival[user]))
-        graph.add_edges_from((("user", user), ("point", y)) for y in points)  # without capacity: any amount
-    for y in range(env.num_points):
-        graph.add_edge(("point", y), "out", capacity=float(env.success[y]))
-    return float(nx.maximum_flow_value(graph, "in", "out")) / env.n
+__all__ = ["dedicated_matching", "flow_bound"]
 
 
 def dedicated_matching(env: WirelessAccess) -> tuple[float, dict[int, int]]:
