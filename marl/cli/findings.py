@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from marl.cli.rules import Settings, rules_of
 from marl.core.checks import size
-from marl.core.environment import FiniteEnvironment, NetworkedMDP
+from marl.core.environment import Bounded, FiniteEnvironment, NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.policy import Policy
-from marl.exact import Chain, LocalLaws, ascend, best_local, optimum, solve
+from marl.exact import Chain, LocalLaws, ascend, best_local, marginal_bound, optimum, solve
 from marl.exact.best_local import MOST_RULES
 from marl.exact.ties import Ties
 from marl.trainers.evaluation import evaluate
@@ -75,6 +75,7 @@ class Findings:
         for hops in self.hops:
             yield from self._local(hops)
         yield self._searched("optimum", "", self._optimum)
+        yield self._bound()
 
     def _local(self, hops: int) -> Iterator[Finding]:
         """Finds the best rule where all can be tried, and climbs to a policy, which else stands for the rule too."""
@@ -107,6 +108,25 @@ class Findings:
         low, high, *_ = optimum(laws.env, memory=self.memory, laws=laws)
         how = f"of all policies, between {low:.10f} and {high:.10f}"
         return Finding("optimum", "", (low + high) / 2.0, how, bracket=(low, high))
+
+    def _bound(self) -> Finding:
+        """Finds the least of what the environment knows of itself and of a linear program over its laws."""
+        found = [self._searched("bound", "", self._marginal_bound), self._own_bound()]
+        return min(found, key=lambda finding: math.inf if finding.value is None else finding.value)
+
+    def _marginal_bound(self, laws: LocalLaws) -> Finding:
+        value, order, *_ = marginal_bound(laws.env)
+        groups = "agents alone" if order == 1 else f"groups of {order} agents"
+        return Finding("bound", "", value, f"no policy can earn more: a linear program over {groups}")
+
+    def _own_bound(self) -> Finding:
+        if not isinstance(self.env, Bounded):
+            return Finding("bound", "", None, f"{type(self.env).__name__} has no reward_bound")
+        try:
+            value = self.env.reward_bound()
+        except ConfigError as error:
+            return Finding("bound", "", None, str(error))
+        return Finding("bound", "", value, f"no policy can earn more: {type(self.env).__name__}.reward_bound")
 
     def _searched(self, kind: str, name: str, search: Callable[[LocalLaws], Finding]) -> Finding:
         """Does the search, or says why it cannot be done."""
