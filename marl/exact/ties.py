@@ -4,6 +4,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from marl.core.checks import gib, size
-from marl.core.environment import NetworkedMDP
+from marl.core.environment import FiniteEnvironment, NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.indexing import NeighborhoodKeys, NeighborhoodModule
 from marl.core.policy import Policy
@@ -23,15 +24,15 @@ MOST_ROWS = 2**20
 class LocalTables(Policy, NeighborhoodModule):
     """This policy is written out: tables[i] holds zeta_i(a | s_{N_i^kappa}).
 
-    Shapes: tables[i] [S_l for l in N_i^kappa in increasing order, A]. There are no parameters.
+    Shapes: tables[i] [S_l for l in N_i^kappa in increasing order, A]. All replicas are the same.
     """
 
     _stride: Tensor
     _base: Tensor
     _log: Tensor
 
-    def __init__(self, env: NetworkedMDP, kappa: int, tables: list[np.ndarray]):
-        super().__init__(env)
+    def __init__(self, env: FiniteEnvironment, kappa: int, tables: list[np.ndarray], **run: Any):
+        super().__init__(env, **run)
         self.hops = kappa
         self.neighborhood = env.network.neighborhood(kappa)
         keys = NeighborhoodKeys(self.neighborhood, env.num_states)

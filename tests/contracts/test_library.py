@@ -41,6 +41,7 @@ from marl.envs.scheduling import LocalLongestQueueFirst, LongestQueueFirst, MaxW
 from marl.envs.sysadmin import RebootByTurns, RebootIfDead, RebootIfNotGood
 from marl.envs.traffic import FixedTime, LongestQueue, MaxPressure
 from marl.envs.wireless import Aloha, DedicatedMatching
+from marl.exact import LocalTables
 from marl.policies import (
     NeighborhoodNeural,
     NeighborhoodSoftmax,
@@ -161,6 +162,7 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
     NeuralPolicy: [{"hidden": 3}],
     RandomTable: [{}, {"distribution": "dirichlet"}],
     SharedPolicy: [{"hidden": 3}],
+    LocalTables: [],  # tables fit one environment: tests/exact/test_best_local.py runs the kit
     StateIndependentSoftmax: [{}],
     TabularSoftmax: [{}, {"dtype": torch.float32}],
     Uniform: [{}],
