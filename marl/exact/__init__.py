@@ -7,6 +7,7 @@
     certificate(chain.laws)                 # Theorem 1 and Corollary 1: for every policy at once
     optimum(env)                            # the most that any policy can earn, in a bracket
     best_local(env, kappa)                  # the best of agents that see the states within kappa hops
+    localized_policy_iteration(env, kappa)  # evaluate and improve, with exact values
     coupling_certificate(chain.laws, chain.tables)    # for this policy of the own state, several steps at once
     neighborhood_certificate(chain.laws, policy)      # for this policy, which may see the states of neighbors
     marginal_bound(env).value               # no policy earns more
@@ -36,6 +37,7 @@ from marl.exact.monitor import ExactMonitor
 from marl.exact.neighborhood_certificate import neighborhood_certificate
 from marl.exact.optimum import Optimum, optimum
 from marl.exact.poisson import solve, stationary
+from marl.exact.policy_iteration import LocalIteration, localized_policy_iteration
 from marl.exact.survey import Measured, Survey, measured, survey
 from marl.exact.ties import LocalTables
 from marl.exact.truncation import JointPairs, approximate_gradient, truncated_q
@@ -50,6 +52,7 @@ __all__ = [
     "Ergodicity",
     "ExactMonitor",
     "JointPairs",
+    "LocalIteration",
     "LocalLaws",
     "LocalTables",
     "MarginalBound",
@@ -76,6 +79,7 @@ __all__ = [
     "interaction_matrix",
     "linear_fixed_point",
     "marginal_bound",
+    "localized_policy_iteration",
     "marginal_q",
     "measured",
     "neighborhood_certificate",

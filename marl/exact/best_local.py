@@ -15,7 +15,7 @@ from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.exact import poisson
 from marl.exact.chain import Chain
-from marl.exact.gradient import by_seen_states, marginal_q
+from marl.exact.gradient import by_seen_states, summed_q
 from marl.exact.local_laws import LocalLaws
 from marl.exact.ties import LocalTables, Ties
 
@@ -125,7 +125,7 @@ class _Climber:
         rise = RISE * max(float(np.ptp(np.concatenate([table.reshape(-1) for table in self.laws.reward]))), 1e-300)
         eta = None
         for _ in range(MOST_STEPS):
-            advantage = self._advantage(chain, rows)
+            advantage = self._advantage(chain, solution, rows)
             largest = float(np.abs(advantage).max())
             if largest == 0.0:
                 break
@@ -142,11 +142,12 @@ class _Climber:
             rows, value = better, float(solution.J)
         return self._rounded(rows, value)
 
-    def _advantage(self, chain: Chain, rows: np.ndarray) -> np.ndarray:
+    def _advantage(self, chain: Chain, solution: poisson.Solution, rows: np.ndarray) -> np.ndarray:
         """Computes A [K, A] of rows that are visited; zero at others and at illegal actions."""
         pi = poisson.stationary(chain).numpy()
         weight = self.ties.summed([by_seen_states(chain, i, pi) for i in range(chain.n)])[:, None]
-        q = np.divide(self.ties.summed(marginal_q(chain)), weight, out=np.zeros(rows.shape), where=weight > 0.0)
+        summed = self.ties.summed(summed_q(chain, pi, solution.V.numpy()[:, 0]))
+        q = np.divide(summed, weight, out=np.zeros(rows.shape), where=weight > 0.0)
         return np.where(self.ties.legal, q - (rows * q).sum(axis=1, keepdims=True), 0.0)
 
     def _moved(self, rows: np.ndarray, exponent: np.ndarray) -> np.ndarray:

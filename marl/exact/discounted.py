@@ -34,7 +34,7 @@ from marl.core.errors import ConfigError
 from marl.core.shapes import Whole
 from marl.exact import dense, poisson
 from marl.exact.chain import Chain
-from marl.exact.gradient import Gradient, by_seen_states, through_policy
+from marl.exact.gradient import Gradient, summed_q, through_policy
 from marl.exact.truncation import JointPairs
 from marl.exact.values import Values, check_pairs, next_value
 
@@ -59,7 +59,7 @@ class DiscountedValues(Values):
         self.agents = chain.laws.checked(agents)
         self.gamma = _below_one(gamma)
         self.start = _law(chain, start)
-        self.solution = _solve(chain, self.gamma, chain.rewards(self.agents))
+        self.solution = discounted_solution(chain, self.gamma, chain.rewards(self.agents))
 
     @property
     def J(self) -> Float[Tensor, "C"]:  # noqa: N802
@@ -105,22 +105,12 @@ def discounted_gradient(chain: Chain, gamma: float, start: Float[Tensor, "X"] | 
     """Computes grad J^gamma = sum_t gamma^t E[Q grad log zeta], Q = (1/n) sum_i Q_i. Errors: as `DiscountedValues`.
 
     As in Lemma 1 it is the sum over i, x, a_i of G_i(x, a_i) grad zeta_i(a_i|x), x = s_{O_i}, G_i the occupancy of x times
-    the mean of Q given (x, a_i); what a_i has no part in is left out of Q here, since zeta_i sums to one.
+    the mean of Q given (x, a_i), up to what a_i has no part in.
     """
-    gamma, n = _below_one(gamma), chain.n
+    gamma = _below_one(gamma)
     visits = _occupancy(chain, gamma, _law(chain, start)).numpy()
-    values = _solve(chain, gamma, chain.rewards().mean(axis=1, keepdims=True)).V.numpy()
-    found = []
-    for i in range(n):
-        near = [i] if chain.env.private_rewards else chain.laws.neighbors[i]
-        totals = np.zeros_like(chain.tables[i])
-        for action in range(totals.shape[-1]):
-            tables = list(chain.tables)
-            tables[i] = chain.always(i, action)
-            q = chain.rewards(near, tables).sum(axis=1) / n + gamma * chain.expect(values, tables)[:, 0]
-            totals[..., action] = by_seen_states(chain, i, visits * q)
-        found.append(totals)
-    return through_policy(chain.policy, chain.replica, found)
+    values = discounted_solution(chain, gamma, chain.rewards().mean(axis=1, keepdims=True)).V.numpy()[:, 0]
+    return through_policy(chain.policy, chain.replica, summed_q(chain, visits, values, gamma))
 
 
 def discounted_gradient_by_autograd(chain: Chain, gamma: float, start: Float[Tensor, "X"] | None = None) -> Gradient:
@@ -151,8 +141,8 @@ def _law(chain: Chain, start: Tensor | None) -> Float[Tensor, "X"]:
     return law / law.sum()
 
 
-def _solve(chain: Chain, gamma: float, rewards: Float[np.ndarray, "X C"]) -> poisson.Solution:
-    """Solves for W and delta of every column: W + delta = r + gamma P W."""
+def discounted_solution(chain: Chain, gamma: float, rewards: Float[np.ndarray, "X C"]) -> poisson.Solution:
+    """Solves for W and delta of every column, which stand for V and J: V = W + delta / (1 - gamma)."""
 
     def change(w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         found = rewards + gamma * chain.expect(w) - w

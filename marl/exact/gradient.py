@@ -44,23 +44,32 @@ def marginal_q(chain: Chain) -> list[np.ndarray]:
 
     Shapes: those of `chain.tables`, [S_l for l in O_i, A]; [S_i, A] of an own-state policy.
     """
-    n = chain.n
-    mean = chain.rewards().mean(axis=1, keepdims=True)
-    solution = poisson.solve(chain, mean)
+    solution = poisson.solve(chain, chain.rewards().mean(axis=1, keepdims=True))
     pi = poisson.stationary(chain).numpy()
-    values = solution.V.numpy() - pi @ solution.V.numpy()
-    own = range(n)
+    values = solution.V.numpy()[:, 0]
+    totals = summed_q(chain, pi, values - pi @ values)
+    less = [float(solution.J) * by_seen_states(chain, i, pi)[..., None] for i in range(chain.n)]
+    return [np.where(chain.legal(i), total - less[i], 0.0) for i, total in enumerate(totals)]
+
+
+def summed_q(
+    chain: Chain, weights: Float[np.ndarray, "X"], values: Float[np.ndarray, "X"], gamma: float = 1.0
+) -> list[np.ndarray]:
+    """Sums weights(s) E[(1/n) sum_j r_j + gamma values(s') | s, a_i] over the s with the same s_{O_i}, for every agent i.
+
+    The other agents act by the policy. Shapes: those of `chain.tables`; zero on illegal actions.
+    """
+    n, mean = chain.n, chain.rewards().mean(axis=1)
     found = []
-    for i in own:
+    for i in range(n):
         near = [i] if chain.env.private_rewards else chain.laws.neighbors[i]
-        rest = mean[:, 0] - chain.rewards(near).sum(axis=1) / n
+        rest = mean - chain.rewards(near).sum(axis=1) / n
         totals = np.zeros_like(chain.tables[i])
         for action in range(totals.shape[-1]):
             tables = list(chain.tables)
             tables[i] = chain.always(i, action)
-            q = rest + chain.rewards(near, tables).sum(axis=1) / n - float(solution.J)
-            q += chain.expect(values, tables)[:, 0]
-            totals[..., action] = by_seen_states(chain, i, pi * q)
+            q = rest + chain.rewards(near, tables).sum(axis=1) / n + gamma * chain.expect(values[:, None], tables)[:, 0]
+            totals[..., action] = by_seen_states(chain, i, weights * q)
         found.append(np.where(chain.legal(i), totals, 0.0))
     return found
 

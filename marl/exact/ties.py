@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from marl.core.checks import gib, size
@@ -53,7 +53,8 @@ class Ties:
 
     symmetric: agents that see alike do alike. A row then belongs to (s_i, how many agents at each distance are in which
     state), whoever i is; otherwise to (i, s_{N_i^kappa}).
-    Attributes: keys[i] [joint states of N_i^kappa]: the row of each; legal [K, A]: the legal actions of every row.
+    Attributes: keys[i] [joint states of N_i^kappa]: the row of each; legal [K, A]: the legal actions of every row;
+    agent [K]: the first agent that has it.
     Errors: `ConfigError` with the size if there are too many rows, or if agents differ in states or legal actions where
     they should do alike.
     """
@@ -76,6 +77,7 @@ class Ties:
         number: dict[tuple[object, ...], int] = {}
         self.keys: list[np.ndarray] = []
         legal: list[np.ndarray] = []
+        agent: list[int] = []
         for i, shape in enumerate(self._shapes):
             keys = np.empty(math.prod(shape), dtype=np.int64)
             own = self.near[i].index(i)
@@ -86,8 +88,10 @@ class Ties:
                 keys[place] = number.setdefault(key, len(number))
                 if len(legal) < len(number):
                     legal.append(env.action_mask[i, seen[own]].numpy())
+                    agent.append(i)
             self.keys.append(keys)
         self.legal: Bool[np.ndarray, "K A"] = np.stack(legal)
+        self.agent: Int64[np.ndarray, K] = np.array(agent)
 
     @property
     def rules(self) -> int:
