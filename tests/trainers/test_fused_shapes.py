@@ -33,7 +33,7 @@ def test_dense_tables(name: str, kappa: int) -> None:
     fused, autograd = (trainer(env, engine, kappa, **extra) for engine in ("fused", "autograd"))
     other = trainer(env, "fused", kappa, rescale=True, storage="dense")
     for run in (fused, autograd, other):
-        run.run(1000)
+        run.run(400)
     assert_equal(fused, autograd)
     assert fused.critic.fused().keep == -1
     assert not fused.critic.table.grows
@@ -56,10 +56,10 @@ def test_discounted_learning_is_the_same_too(extra: str) -> None:
     env = ENVIRONMENTS["tables"]()
     fused, autograd = (trainer(env, engine, 1, discount=0.7, **EXTRAS[extra]) for engine in ("fused", "autograd"))
     for run in (fused, autograd):
-        run.run(1000)
+        run.run(400)
     assert_equal(fused, autograd)
     average = trainer(env, "fused", 1, **EXTRAS[extra])
-    average.run(1000)
+    average.run(400)
     assert not torch.allclose(average.policy.theta, fused.policy.theta, atol=1e-3)
 
 
@@ -78,17 +78,17 @@ def test_more_actions_than_are_unrolled() -> None:
     assert_equal(fused, autograd)
 
 
-def test_one_and_two_worker_threads() -> None:
+def test_one_and_two_worker_threads(cores: int) -> None:
     """Bit for bit, with more replicas than threads."""
-    env = ENVIRONMENTS["interior"]()
-    most = workers.working(1000)
-    runs = []
-    for threads in (1, min(2, most)):
+    env = WirelessAccess(rows=2, cols=3)
+    runs, evaluated = [], []
+    for threads in (1, min(2, cores)):
         workers.use(threads)
         run = trainer(env, "fused", 1, 5, rescale=True)
         run.run(1000)
         runs.append(run)
-    workers.use(most)
+        evaluated.append(run.evaluate(200).agent_reward)
+    assert torch.equal(*evaluated)
     assert torch.equal(runs[0].policy.theta, runs[1].policy.theta)
     assert torch.equal(runs[0].critic.table.values, runs[1].critic.table.values)
     assert torch.equal(runs[0].critic.mu, runs[1].critic.mu)
