@@ -51,7 +51,7 @@ def test_more_agents_than_a_block(kappa: int) -> None:
     assert ((legal > 1).sum(dim=1) > BLOCK).all()
 
 
-@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize("extra", [pytest.param(x, marks=[pytest.mark.slow] * (x in ("gamma", "hash"))) for x in EXTRAS])
 def test_discounted_learning_is_the_same_too(extra: str) -> None:
     env = ENVIRONMENTS["tables"]()
     fused, autograd = (trainer(env, engine, 1, discount=0.7, **EXTRAS[extra]) for engine in ("fused", "autograd"))
