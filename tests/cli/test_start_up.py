@@ -53,7 +53,8 @@ def test_a_compiled_run_does_without_the_compiler_of_torch(tmp_path: Path, engin
     assert process(sys.executable, "-c", program, cwd=tmp_path).stdout.splitlines()[-1] == str(engine == "autograd")
 
 
-@pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("replicas", [1, 2])
 def test_the_second_start_compiles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, replicas: int
 ) -> None:

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from marl.envs import Coloring, WirelessAccess
-from marl.kernels import workers
+from marl.kernels import actor_critic, rollout, workers
 from marl.kernels.arguments import UNROLLED
 from marl.kernels.softmax_arithmetic import BLOCK
+from marl.schedulers import Constant
 from tests.trainers.test_fused import (
     ENVIRONMENTS,
     EXTRAS,
@@ -76,6 +77,24 @@ def test_more_actions_than_are_unrolled() -> None:
     for run in (fused, autograd):
         run.run(200)
     assert_equal(fused, autograd)
+
+
+def test_another_network_needs_no_other_code() -> None:
+    """Nor do other hops, another system, more replicas, dummies, step sizes or evaluations of another length."""
+    counts = []
+    for env, kappa, replicas, extra in (
+        (ENVIRONMENTS["interior"](), 1, 2, {}),
+        (WirelessAccess(rows=4, cols=3, deadline=3), 2, 3, {"dummy": 0}),
+        (Coloring("ring:6", colors=5), 0, 1, {}),
+    ):
+        run = trainer(env, "fused", kappa, replicas, storage="hash", **extra)
+        run.alpha = Constant(0.3)
+        run.run(5)
+        run.evaluate(20 + kappa)
+        loops = (actor_critic.lay_out, actor_critic.advance_in_turn, actor_critic.take_back, rollout.rollout_in_turn)
+        counts.append([len(loop.signatures) for loop in loops])
+    assert counts[0] == counts[1] == counts[2]
+    assert min(counts[0]) > 0
 
 
 def test_one_and_two_worker_threads(cores: int) -> None:
