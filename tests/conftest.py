@@ -1,7 +1,10 @@
 """Shapes are checked in every test, never in runs: annotations of the package are enforced by beartype.
 
-In a run of a trainer they are enforced in the first 20 steps, or until it has learned from two rollouts: the same lines see
-the same shapes from then on, and the checks would take more than half of the time.
+In a run of a trainer they are enforced in the first five steps, or until it has learned from two rollouts or episodes: the
+same lines see the same shapes from then on, and the checks would take more than half of the time.
+
+Compiled loops take replicas in turn: the loop over threads, which the same code would be compiled for once more, is tested
+where a test asks for `cores`.
 """
 
 from pathlib import Path
@@ -25,19 +28,23 @@ pytest.register_assert_rewrite("tests.cli.command")  # so that its failures say 
 
 from marl.core.environment import Environment  # noqa: E402
 from marl.envs import WirelessAccess  # noqa: E402
+from marl.kernels import workers  # noqa: E402
 from marl.trainers.batched import BatchedActorCritic  # noqa: E402
 from marl.trainers.trainer import Trainer  # noqa: E402
 from tests.oracles import Wireless  # noqa: E402
 
 torch.set_num_threads(1)
+CORES = workers.allowed()
+workers._most = workers._allowed = 1
 
-CHECKED_STEPS = 20
+CHECKED_STEPS = 5
 advance = Trainer._timed_advance
 
 
 def advance_checked_at_first(self: Trainer, steps: int) -> None:
     """Takes the steps in two pieces, which give the numbers of one; the second is taken without checks of shapes."""
-    length = 2 * self.buffer.length if isinstance(self, BatchedActorCritic) else CHECKED_STEPS
+    learned = self.buffer.length if isinstance(self, BatchedActorCritic) else getattr(self, "horizon", None)
+    length = 2 * learned if learned else CHECKED_STEPS
     checked = max(0, min(steps, length - self.t))
     if checked:
         advance(self, checked)
@@ -52,6 +59,14 @@ def advance_checked_at_first(self: Trainer, steps: int) -> None:
 
 
 Trainer._timed_advance = advance_checked_at_first  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def cores(monkeypatch: pytest.MonkeyPatch) -> int:
+    """As many threads for compiled loops as a run has; says how many."""
+    monkeypatch.setattr(workers, "_most", CORES)
+    monkeypatch.setattr(workers, "_allowed", CORES)
+    return CORES
 
 
 @pytest.fixture

@@ -67,11 +67,14 @@ def test_every_module_stub_and_yaml_is_in_it(wheel: Path) -> None:
     assert [name for name in names if name.endswith("LICENSE")]
 
 
-def test_it_trains_from_anywhere(wheel: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["autograd", pytest.param("fused", marks=pytest.mark.slow)])
+def test_it_trains_from_anywhere(wheel: Path, tmp_path: Path, engine: str) -> None:
+    """Compiled, too, for which nothing is on disk there."""
     site = tmp_path / "site"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
     run(*pip, "--target", str(site), str(wheel), cwd=tmp_path)
-    overrides = ["env.rows=2", "env.cols=3", "steps=40", "eval.steps=20", f"hydra.run.dir={tmp_path}/run"]
+    overrides = ["env.rows=2", "env.cols=3", "steps=40", f"trainer.engine={engine}", f"hydra.run.dir={tmp_path}/run"]
+    overrides += ["eval.steps=20" if engine == "fused" else "eval.steps=0"]
     program = [sys.executable, "-W", "error", "-c", PROGRAM, "train", *overrides]
     lines = run(*program, cwd=Path("/"), PYTHONPATH=str(site)).stdout.splitlines()
     assert lines[-2:] == [f"package {site}/marl/__init__.py", f"conf {site}/marl/conf"]

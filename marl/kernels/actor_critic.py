@@ -135,7 +135,8 @@ def advance_one(
         s, next_s, a, next_a = next_s, s, next_a, a
         row, next_row, slot, next_slot, learns, next_learns = next_row, row, next_slot, slot, next_learns, learns
         chooser, next_chooser, choosing = next_chooser, chooser, next_choosing
-    progress.s[b], progress.a[b] = s, a
+    for i in range(n):
+        progress.s[b, i], progress.a[b, i] = s[i], a[i]
     progress.loss[b] = loss_sum
     progress.finite[b] = finite
     progress.done[b] = done if count_entries(critics, b, made) else NO_ROOM
@@ -171,7 +172,7 @@ def advance(
     step, numbers: the environment (see `marl.kernels.steps`); actions and all up to scales: see `marl.kernels.forms`.
     """
     for b in prange(progress.s.shape[0]):
-        advance_one(b, step, numbers, actions, layout, policies, critics, goals, scales, progress, span)
+        advance_one(np.int64(b), step, numbers, actions, layout, policies, critics, goals, scales, progress, span)
 
 
 @cached_njit()

@@ -143,8 +143,11 @@ def advance_one(
     room = room_to_climb(policy, actions, n)
 
     t, made = first % horizon, 0
-    trace.s[:horizon], trace.a[:horizon] = episodes.s[:, b], episodes.a[:, b]
-    trace.s[t], trace.a[t] = progress.s[b], progress.a[b]
+    for k in range(horizon):
+        for i in range(n):
+            trace.s[k, i], trace.a[k, i] = episodes.s[k, b, i], episodes.a[k, b, i]
+    for i in range(n):
+        trace.s[t, i], trace.a[t, i] = progress.s[b, i], progress.a[b, i]
     for before in range(t + 1):
         made += _visit(actions, layout, policy, critic, trace, before, z, key)
     running, ended = episodes.running[b], episodes.ended[b]
@@ -181,8 +184,8 @@ def advance_one(
             check = _improve(actions, layout, policy, critic, trace, weight, eta[fresh], q, room)
             ended, running, t = ended + running, 0.0, 0
             fresh_s, fresh_a = trace.s[0], trace.a[0]
-            fresh_s[:] = episodes.fresh_s[fresh, b]
             for i in range(n):
+                fresh_s[i] = episodes.fresh_s[fresh, b, i]
                 row = row_of(policy, actions, np.uint64(i * states + fresh_s[i]))
                 last = layout.last[i, fresh_s[i]]
                 fresh_a[i] = draw_action(policy, actions, fresh_s, i, row, last, episodes.fresh_u[fresh, b, i])
@@ -191,11 +194,14 @@ def advance_one(
         loss_sum += loss
         if np.isfinite(loss + check) and finite == summed + k:
             finite += 1
-    progress.s[b], progress.a[b] = trace.s[t], trace.a[t]
+    for i in range(n):
+        progress.s[b, i], progress.a[b, i] = trace.s[t, i], trace.a[t, i]
     progress.loss[b] = loss_sum
     progress.finite[b] = finite
     progress.done[b] = done if count_entries(critics, b, made) else NO_ROOM
-    episodes.s[:, b], episodes.a[:, b] = trace.s[:horizon], trace.a[:horizon]
+    for k in range(horizon):
+        for i in range(n):
+            episodes.s[k, b, i], episodes.a[k, b, i] = trace.s[k, i], trace.a[k, i]
     episodes.running[b], episodes.ended[b] = running, ended
 
 
@@ -217,7 +223,7 @@ def advance(
     step, numbers: the environment (see `marl.kernels.steps`); actions, policies, critics, goals: see `marl.kernels.forms`.
     """
     for b in prange(progress.s.shape[0]):
-        advance_one(b, step, numbers, actions, layout, policies, critics, goals, progress, span, episodes)
+        advance_one(np.int64(b), step, numbers, actions, layout, policies, critics, goals, progress, span, episodes)
 
 
 @cached_njit()

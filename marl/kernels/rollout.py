@@ -67,7 +67,7 @@ def rollout(
     step, numbers: the environment (see `marl.kernels.steps`); actions, policies: see `marl.kernels.forms`.
     """
     for b in prange(record.s.shape[1]):
-        rollout_one(b, step, numbers, actions, sizes, policies, key, t, record)
+        rollout_one(np.int64(b), step, numbers, actions, sizes, policies, key, t, record)
 
 
 @cached_njit()

@@ -18,7 +18,7 @@ from marl.core.errors import CheckpointError
 from marl.runs import checkpoint
 from tests.cli.command import Marl, assert_same_numbers, state_of, summary_of
 
-SOON = ("fused", "fused-8", "neural-8")
+SOON = ("fused", "fused-8")
 """These are killed in `make test`, the others in `make test-all`."""
 KILLS = ("saved", "any", "saving", "any")
 """When each kind of run is killed, 24 times in all: soon after a checkpoint, anywhere, with a half written one there."""
@@ -124,7 +124,7 @@ def test_asked_to_stop(marl: Marl, tmp_path: Path, number: int) -> None:
 
 def test_two_processes_with_one_seed(tmp_path: Path) -> None:
     """The same files but for the clock."""
-    command = ["env.rows=2", "env.cols=3", "steps=300", "replicas=2", "critic.kappa=1"]
+    command = ["env.rows=2", "env.cols=3", "steps=300", "replicas=2", "critic.kappa=1", "threads=1"]
     for name in ("one", "other"):
         arguments = [sys.executable, "-m", "marl", "train", *command, f"hydra.run.dir={name}"]
         subprocess.run(arguments, cwd=tmp_path, check=True, capture_output=True)

@@ -56,7 +56,8 @@ def one_after_another(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dic
     return sweep(tmp_path_factory.mktemp("basic"))
 
 
-@pytest.mark.parametrize("launcher", ["joblib", *(pytest.param(x, marks=pytest.mark.slow) for x in ("ray", "submitit"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_every_launcher_ends_alike(tmp_path: Path, one_after_another: dict[int, dict[str, bytes]], launcher: str) -> None:
     assert set(one_after_another) == {1, 5, 11}
     assert sweep(tmp_path, *LAUNCHERS[launcher]) == one_after_another

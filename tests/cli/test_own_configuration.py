@@ -52,7 +52,7 @@ def test_the_later_directory_wins(marl: Marl, conf: Path, tmp_path: Path) -> Non
 
 
 def test_ones_own_files_win_in_certificates(marl: Marl, conf: Path) -> None:
-    outcome = marl("certify", "--config-dir", conf.name, "+env.arrival=0.1", "samples=1", "horizon=1")
+    outcome = marl("certify", "--config-dir", conf.name, "+env.arrival=0.1", "+env.deadline=1", "samples=1", "horizon=1")
     assert outcome.out.startswith("WirelessAccess, 6 agents")
 
 

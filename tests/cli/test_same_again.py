@@ -55,7 +55,7 @@ def test_another_seed(marl: Marl, tmp_path: Path) -> None:
     assert np.array_equal(pair[:, 1], one[:, 0])
 
 
-@pytest.mark.parametrize("replicas", [1, 3])
+@pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_resumed_run_is_an_uninterrupted_one(marl: Marl, tmp_path: Path, variant: str, replicas: int) -> None:
     """7 and 33 divide neither each other nor 40 and 80: log points, checkpoints and the break all fall apart."""

@@ -14,7 +14,6 @@ from marl import build
 from marl.cli import COMMANDS
 from marl.cli.help import conf_dir
 from marl.cli.train import compose
-from marl.kernels import workers
 from marl.runs.settings import KEYS
 from tests.cli.command import Marl
 
@@ -54,18 +53,22 @@ def test_a_compiled_run_does_without_the_compiler_of_torch(tmp_path: Path, engin
     assert process(sys.executable, "-c", program, cwd=tmp_path).stdout.splitlines()[-1] == str(engine == "autograd")
 
 
-def test_the_second_start_compiles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_the_second_start_compiles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, replicas: int
+) -> None:
     """Not even for another kappa, network or step size: what a kernel is compiled for is on disk."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("NUMBA_DEBUG_CACHE", "1")
     settings = [sys.executable, "-m", "marl", "train", "steps=5", "eval.steps=20", "logger=none", "critic.storage=hash"]
-    settings += ["replicas=2"]
+    settings += [f"replicas={replicas}"]
     first = process(*settings, "env.rows=3", "env.cols=3", "hydra.run.dir=one", cwd=tmp_path)
     again = process(*settings, "env.rows=4", "critic.kappa=1", "hydra.run.dir=two", cwd=tmp_path)
     assert first.returncode == again.returncode == 0, first.stderr + again.stderr
     assert "engine: fused" in first.stderr
     saved, loaded = "[cache] data saved", "[cache] data loaded"
-    how = "" if workers.working(2) == 2 else "_in_turn"
+    how = "" if min(replicas, cores) == 2 else "_in_turn"
     assert any(saved in line and f"actor_critic.advance{how}-" in line for line in first.stdout.splitlines())
     assert saved not in again.stdout
     for kernel in ("actor_critic.advance", "rollout.rollout"):

@@ -68,8 +68,15 @@ def steps_of(run: Path) -> int:
     return checkpoint.load(run / "checkpoint.pt")[1]["trainer"]["t"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.parametrize(
+    ("launcher", "number"),
+    [
+        ("basic", signal.SIGINT),
+        pytest.param("basic", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("joblib", signal.SIGINT, marks=pytest.mark.slow),
+        ("joblib", signal.SIGTERM),
+    ],
+)
 def test_a_sweep_is_told_to_stop(start: Start, tmp_path: Path, launcher: str, number: int) -> None:
     """By Ctrl-C, which a terminal sends to all of its processes, or by SIGTERM to the first alone."""
     overrides, at_a_time = LAUNCHERS[launcher]

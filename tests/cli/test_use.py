@@ -72,7 +72,7 @@ def test_actions_follow_the_policy(run: Path) -> None:
     assert torch.equal(policy.act(s.tolist(), generator), drawn[0])
 
 
-def test_threads_of_the_program_stay(run: Path) -> None:
+def test_threads_of_the_program_stay(run: Path, cores: int) -> None:
     """A run has threads of its own, one if it says nothing; whoever calls keeps what was set."""
     torch.set_num_threads(2)
     workers.use(1)
@@ -84,7 +84,6 @@ def test_threads_of_the_program_stay(run: Path) -> None:
         assert (torch.get_num_threads(), workers.allowed()) == (2, 1)
     finally:
         torch.set_num_threads(1)
-        workers.use(1024)
 
 
 def test_shapes_and_refusals(run: Path) -> None:

@@ -38,12 +38,14 @@ class BlindSoftmax(StateIndependentSoftmax):
 
 @implements(forms.begin, Blind)
 def _begin(form: Any, actions: Any, laid_out: Any) -> None:
-    laid_out.theta[:] = form.theta
+    for k in range(form.theta.size):
+        laid_out.theta.flat[k] = form.theta.flat[k]
 
 
 @implements(forms.finish, Blind)
 def _finish(form: Any, laid_out: Any) -> None:
-    form.theta[:] = laid_out.theta
+    for k in range(form.theta.size):
+        form.theta.flat[k] = laid_out.theta.flat[k]
 
 
 @implements(forms.of_replica, BlindRows)
@@ -118,7 +120,8 @@ def _additive_of_replica(form: Any, b: int) -> AdditiveOne:
 
 @implements(forms.mark, AdditiveOne)
 def _mark(critic: Any, near: Any, size: Any, z: np.ndarray, key: np.ndarray) -> None:
-    key[:] = z
+    for i in range(len(z)):
+        key[i] = z[i]
 
 
 @implements(forms.fetch, AdditiveOne)

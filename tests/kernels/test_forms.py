@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from marl import (
@@ -53,13 +54,14 @@ def test_a_critic_form_of_ones_own() -> None:
 
 def test_what_is_kept_on_disk_names_no_form_of_a_user() -> None:
     """... or other programs, which cannot import it, could not read what is kept of the library's own forms."""
-    env = WirelessAccess(rows=2, cols=2)
+    env = WirelessAccess(rows=3, cols=3)  # the loop that was compiled above
     parts = env, TabularSoftmax(env), CompiledAdditive(env)
     ScalableActorCritic(*parts, critic_scheduler=Constant(0.1), actor_scheduler=Constant(1.0), engine="fused").run(5)
     kept = sorted((Path(kernels.__file__).parent / "__pycache__").glob("actor_critic.*.nbi"))
     assert not any(b"other_forms" in path.read_bytes() for path in kept)
 
 
+@pytest.mark.slow
 def test_both() -> None:
     env = Coloring("ring:6", colors=3)
     assert_equal(*(run(env, BlindSoftmax(env), CompiledAdditive(env, kappa=1), e) for e in ("fused", "autograd")))

@@ -15,7 +15,7 @@ from marl.trainers import ScalableActorCritic
 from tests.conftest import written_out
 from tests.oracles import Algorithm1Result, algorithm1, hop_neighborhood, neighbors
 
-STEPS = 300
+STEPS = 150
 ALPHA = PowerLaw(0.9, 0.3)
 ETA = PowerLaw(20.0, 0.2)
 

@@ -1,6 +1,8 @@
 """DiscountedActorCritic: against its equations in loops, both engines, pieces, replicas, resumption, refusals."""
 
 import copy
+import functools
+import itertools
 import os
 import pickle
 import signal
@@ -16,6 +18,7 @@ from marl.core.errors import CheckpointError, ConfigError, DivergedError, NotEno
 from marl.core.noise import Noise, Purpose
 from marl.critics import NeuralCritic, TabularCritic
 from marl.envs import Coloring, WirelessAccess, random_local_mdp
+from marl.kernels import workers
 from marl.loggers import ArrayLogger
 from marl.policies import NeuralPolicy, TabularSoftmax, Uniform
 from marl.schedulers import Constant, PowerLaw, Restarting
@@ -24,10 +27,11 @@ from marl.trainers.rollout import Collector
 from tests.conftest import written_out
 from tests.critics.experience import table_of as entries_of
 from tests.oracles import hop_neighborhood, inverse_cdf, legal, neighbors, num_actions, wireless_reset, wireless_step
-from tests.trainers.discounted_oracle import Model, discounted_actor_critic
+from tests.trainers.discounted_oracle import Model, Result, discounted_actor_critic
 from tests.trainers.test_fused import assert_alike_in_float32, assert_they_grow_together
 
 HORIZON = 7
+EPISODES = 30
 ENVIRONMENTS = {
     "interior": lambda: WirelessAccess(rows=2, cols=3, instance_seed=3),
     "corners": lambda: WirelessAccess(rows=2, cols=2, access_points="corners", deadline=[1, 2, 3, 1]),
@@ -100,26 +104,36 @@ def model_of(env: NetworkedMDP, kappa: int) -> Model:
     )
 
 
-@pytest.mark.parametrize("engine", ["autograd", "fused"])
-@pytest.mark.parametrize("extra", EXTRAS)
-@pytest.mark.parametrize("kappa", [0, 1, 2])
-@pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_equals_the_loops(name: str, kappa: int, extra: str, engine: str) -> None:
-    env, episodes, logged = ENVIRONMENTS[name](), 30, ArrayLogger()
-    table = fitting(name, kappa, extra)
-    trainer = make(env, engine, kappa, 1, seed=11, log_every=HORIZON, loggers=[logged], **table)
-    trainer.run(episodes * HORIZON)
-    model = model_of(env, kappa)
-    dummy = None
-    if "dummy" in table:
-        pair = [tuple((env.pair_index[i] == table["dummy"]).nonzero()[0].tolist()) for i in range(env.n)]
-        dummy = [tuple(pair[j] for j in hop) for hop in model.hop]
+def different(*names: str) -> list[tuple[str, int, str]]:
+    """Every setting once: where a table has to be hashed, "dummy" is "all"."""
+    every = itertools.product(names, [0, 1, 2], EXTRAS)
+    return [case for case in every if case[2] != "dummy" or fitting(*case)["storage"] == "dense"]
+
+
+@functools.cache
+def written_out_run(name: str, kappa: int, dummy: int | None) -> tuple[Model, Result]:
+    """30 episodes by loops, once for both storages and both engines."""
+    env = ENVIRONMENTS[name]()
+    model, pairs = model_of(env, kappa), None
+    if dummy is not None:
+        pair = [tuple((env.pair_index[i] == dummy).nonzero()[0].tolist()) for i in range(env.n)]
+        pairs = [tuple(pair[j] for j in hop) for hop in model.hop]
     width = env.num_uniforms + 1
     noise, fresh = (Noise(11, 1, env.n, width, purpose) for purpose in (Purpose.TRAINING, Purpose.EPISODE))
-    uniforms = [noise(k)[0].tolist() for k in range(episodes * HORIZON + 1)]
-    starts = [fresh(m)[0].tolist() for m in range(episodes + 1)]
-    alpha, eta = trainer.alpha, trainer.eta
-    oracle = discounted_actor_critic(model, HORIZON, episodes, 0.7, alpha, eta, uniforms, starts, dummy)
+    uniforms = [noise(k)[0].tolist() for k in range(EPISODES * HORIZON + 1)]
+    starts = [fresh(m)[0].tolist() for m in range(EPISODES + 1)]
+    alpha, eta = sizes()["critic_scheduler"], sizes()["actor_scheduler"]
+    return model, discounted_actor_critic(model, HORIZON, EPISODES, 0.7, alpha, eta, uniforms, starts, pairs)
+
+
+@pytest.mark.parametrize("engine", ["autograd", "fused"])
+@pytest.mark.parametrize(("name", "kappa", "extra"), different(*ENVIRONMENTS))
+def test_equals_the_loops(name: str, kappa: int, extra: str, engine: str) -> None:
+    env, logged = ENVIRONMENTS[name](), ArrayLogger()
+    table = fitting(name, kappa, extra)
+    trainer = make(env, engine, kappa, 1, seed=11, log_every=HORIZON, loggers=[logged], **table)
+    trainer.run(EPISODES * HORIZON)
+    model, oracle = written_out_run(name, kappa, table.get("dummy"))
 
     assert (trainer.s[0].tolist(), trainer.a[0].tolist()) == (oracle.s, oracle.a)
     moved = 0.0
@@ -188,9 +202,7 @@ def assert_equal(one: DiscountedActorCritic, other: DiscountedActorCritic) -> No
     assert one.interval.steps == other.interval.steps
 
 
-@pytest.mark.parametrize("extra", EXTRAS)
-@pytest.mark.parametrize("kappa", [0, 1, 2])
-@pytest.mark.parametrize("name", [*ENVIRONMENTS, "coloring"])
+@pytest.mark.parametrize(("name", "kappa", "extra"), different(*ENVIRONMENTS, "coloring"))
 def test_both_engines_give_the_same_run(name: str, kappa: int, extra: str) -> None:
     """It ends in the middle of an episode."""
     env = Coloring("grid:3x3") if name == "coloring" else ENVIRONMENTS[name]()
@@ -290,6 +302,16 @@ def test_calls_of_any_length(chunk: int, monkeypatch: pytest.MonkeyPatch) -> Non
     for steps in (1, 99, 7, 193):
         pieces.run(steps)
     assert_same_bits(whole, pieces)
+
+
+def test_one_and_two_worker_threads(cores: int) -> None:
+    """Bit for bit, with more replicas than threads."""
+    env, runs = ENVIRONMENTS["interior"](), []
+    for threads in (1, min(2, cores)):
+        workers.use(threads)
+        runs.append(make(env, "fused", 1, 5, storage="hash"))
+        runs[-1].run(40 * HORIZON + 3)
+    assert_same_bits(*runs)
 
 
 def test_how_a_run_is_cut_is_not_seen_in_its_table() -> None:

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from marl.envs import Coloring, WirelessAccess
-from marl.kernels import workers
+from marl.kernels import actor_critic, rollout, workers
 from marl.kernels.arguments import UNROLLED
 from marl.kernels.softmax_arithmetic import BLOCK
+from marl.schedulers import Constant
 from tests.trainers.test_fused import (
     ENVIRONMENTS,
     EXTRAS,
@@ -33,7 +34,7 @@ def test_dense_tables(name: str, kappa: int) -> None:
     fused, autograd = (trainer(env, engine, kappa, **extra) for engine in ("fused", "autograd"))
     other = trainer(env, "fused", kappa, rescale=True, storage="dense")
     for run in (fused, autograd, other):
-        run.run(1000)
+        run.run(400)
     assert_equal(fused, autograd)
     assert fused.critic.fused().keep == -1
     assert not fused.critic.table.grows
@@ -51,15 +52,15 @@ def test_more_agents_than_a_block(kappa: int) -> None:
     assert ((legal > 1).sum(dim=1) > BLOCK).all()
 
 
-@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize("extra", [pytest.param(x, marks=[pytest.mark.slow] * (x in ("gamma", "hash"))) for x in EXTRAS])
 def test_discounted_learning_is_the_same_too(extra: str) -> None:
     env = ENVIRONMENTS["tables"]()
     fused, autograd = (trainer(env, engine, 1, discount=0.7, **EXTRAS[extra]) for engine in ("fused", "autograd"))
     for run in (fused, autograd):
-        run.run(1000)
+        run.run(400)
     assert_equal(fused, autograd)
     average = trainer(env, "fused", 1, **EXTRAS[extra])
-    average.run(1000)
+    average.run(400)
     assert not torch.allclose(average.policy.theta, fused.policy.theta, atol=1e-3)
 
 
@@ -78,17 +79,35 @@ def test_more_actions_than_are_unrolled() -> None:
     assert_equal(fused, autograd)
 
 
-def test_one_and_two_worker_threads() -> None:
+def test_another_network_needs_no_other_code() -> None:
+    """Nor do other hops, another system, more replicas, dummies, step sizes or evaluations of another length."""
+    counts = []
+    for env, kappa, replicas, extra in (
+        (ENVIRONMENTS["interior"](), 1, 2, {}),
+        (WirelessAccess(rows=4, cols=3, deadline=3), 2, 3, {"dummy": 0}),
+        (Coloring("ring:6", colors=5), 0, 1, {}),
+    ):
+        run = trainer(env, "fused", kappa, replicas, storage="hash", **extra)
+        run.alpha = Constant(0.3)
+        run.run(5)
+        run.evaluate(20 + kappa)
+        loops = (actor_critic.lay_out, actor_critic.advance_in_turn, actor_critic.take_back, rollout.rollout_in_turn)
+        counts.append([len(loop.signatures) for loop in loops])
+    assert counts[0] == counts[1] == counts[2]
+    assert min(counts[0]) > 0
+
+
+def test_one_and_two_worker_threads(cores: int) -> None:
     """Bit for bit, with more replicas than threads."""
-    env = ENVIRONMENTS["interior"]()
-    most = workers.working(1000)
-    runs = []
-    for threads in (1, min(2, most)):
+    env = WirelessAccess(rows=2, cols=3)
+    runs, evaluated = [], []
+    for threads in (1, min(2, cores)):
         workers.use(threads)
         run = trainer(env, "fused", 1, 5, rescale=True)
         run.run(1000)
         runs.append(run)
-    workers.use(most)
+        evaluated.append(run.evaluate(200).agent_reward)
+    assert torch.equal(*evaluated)
     assert torch.equal(runs[0].policy.theta, runs[1].policy.theta)
     assert torch.equal(runs[0].critic.table.values, runs[1].critic.table.values)
     assert torch.equal(runs[0].critic.mu, runs[1].critic.mu)

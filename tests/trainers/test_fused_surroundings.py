@@ -95,6 +95,7 @@ def test_control_c_leaves_a_whole_trainer(env: WirelessAccess) -> None:
     signal.signal(signal.SIGINT, before)
     assert run.interval.steps == run.t == int(run.interval.finite)
     again = trainer(env, "fused", 1, 1)
+    again.log_every = run.log_every
     again.run(run.t)
     assert torch.equal(again.policy.theta, run.policy.theta)
     assert torch.equal(again.critic.mu, run.critic.mu)
@@ -112,14 +113,14 @@ def test_trainers_can_be_copied(env: WirelessAccess) -> None:
 
 
 def _child(queue, theta) -> None:
-    run = trainer(WirelessAccess(rows=2, cols=3), "fused", 1, 4)
+    run = trainer(WirelessAccess(rows=2, cols=3), "fused", 1, 4, rescale=True)
     run.run(50)
     queue.put(torch.equal(run.policy.theta.detach(), torch.from_numpy(theta)))
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_process_may_fork_after_a_compiled_run(env: WirelessAccess) -> None:
-    run = trainer(env, "fused", 1, 4)
+def test_a_process_may_fork_after_a_compiled_run(env: WirelessAccess, cores: int) -> None:
+    run = trainer(env, "fused", 1, 4, rescale=True)
     run.run(50)
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()

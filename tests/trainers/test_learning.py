@@ -65,6 +65,7 @@ def test_agents_that_see_their_neighbors_beat_the_best_matching_soon() -> None:
     assert late.rewards[-1] >= 1.8 * aloha
 
 
+@pytest.mark.slow
 def test_the_discounted_return_improves_steadily() -> None:
     """`experiment=discounted`, 24 users, 100,000 episodes: each twentieth is no worse than the one before but for noise.
 

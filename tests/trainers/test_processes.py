@@ -97,7 +97,7 @@ def _work(pipe: Connection, runs: list[Trainer]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_process_that_is_forked_after_training_works(small: WirelessAccess) -> None:
+def test_a_process_that_is_forked_after_training_works(small: WirelessAccess, cores: int) -> None:
     """OpenMP's threads are gone there, and nobody waits for them: torch does not, nor compiled loops over replicas."""
     context = multiprocessing.get_context("fork")
     runs = [TRAINERS[name](small) for name in ("fused dense", "autograd", "rollouts")]

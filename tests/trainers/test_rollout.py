@@ -81,8 +81,8 @@ def test_one_step_between_updates_is_algorithm_1(name: str, kind: str, discount:
     env = ENVIRONMENTS[name]()
     one = made(kind, env, rollout=1, discount=discount, log_every=1000)
     other = made(kind, env, trainer=ScalableActorCritic, engine="autograd", discount=discount, log_every=1000)
-    one.run(200)
-    other.run(200)
+    one.run(80)
+    other.run(80)
     assert_same(one, other, atol=1e-12)
 
 
