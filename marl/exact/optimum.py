@@ -26,7 +26,7 @@ from marl.exact.values import folded
 
 MOST_BACKUPS = 20_000
 TRIAL = 20
-"""Backups after which slow progress is noticed, and steps are halved: nearly periodic chains want that."""
+"""Backups in which the bracket has to halve, or steps are halved: nearly periodic chains want that, early or late."""
 PATIENCE = 100
 """Backups without any progress after which the bracket is as narrow as it gets."""
 FOLLOWED = 50
@@ -91,11 +91,11 @@ class _Search:
     def over(self, tolerance: float) -> bool:
         """Says whether the bracket is narrow enough, or does not get narrower."""
         count, width = len(self.widths), self.high - self.low
-        scale = float(np.ptp(self.backup.rewards))
-        if count == TRIAL and self.widths[-1] > self.widths[0] / 2:
+        narrow = tolerance * float(np.ptp(self.backup.rewards)) + 4.0 * self._rounding()
+        if count >= TRIAL and width > self.widths[-TRIAL] / 2.0:
             self.step = 0.5
         stuck = count > PATIENCE and width >= self.widths[-PATIENCE] * (1.0 - 1e-6)
-        return width <= tolerance * scale + 2.0 * self._rounding() or stuck or count == MOST_BACKUPS
+        return width <= narrow or stuck or count == MOST_BACKUPS
 
     def improve(self) -> None:
         """Takes the backup's values, follows its actions for some steps, and makes the next backup."""
@@ -116,8 +116,7 @@ class _Search:
         if self.gamma < 1.0:
             values = values + self.gamma / (1.0 - self.gamma) * (self.change.min() + self.change.max()) / 2.0
         actions = torch.from_numpy(self.backup.actions(self.pairs))
-        slack = self._rounding()
-        return Optimum(self.low - slack, self.high + slack, torch.from_numpy(values), actions, len(self.widths))
+        return Optimum(self.low, self.high, torch.from_numpy(values), actions, len(self.widths))
 
     def _add(self, change: np.ndarray) -> None:
         self.h = self.h + self.step * (change - (change.min() + change.max()) / 2.0)
@@ -130,10 +129,14 @@ class _Search:
         if self.gamma < 1.0:
             mean, more = float((self.h + self.change).mean()), self.gamma / (1.0 - self.gamma)
             low, high = mean + more * low, mean + more * high
-        self.low, self.high = max(self.low, low), min(self.high, high)
+        slack = self._rounding()
+        self.low, self.high = max(self.low, low - slack), min(self.high, high + slack)
         self.widths.append(self.high - self.low)
 
     def _rounding(self) -> float:
-        """Bounds what rounding can have changed: a few operations per agent on numbers not larger than these."""
-        largest = float(np.abs(self.h).max() + np.abs(self.backup.rewards).max()) + self.temperature
-        return 8.0 * (self.backup.n + 2) * float(np.finfo(float).eps) * largest / max(1.0 - self.gamma, 2.0**-10)
+        """Bounds what rounding can have changed: a few operations per pair of an agent on numbers not larger than these."""
+        parts = self.h, self.h + self.change, self.backup.rewards
+        largest = sum(float(np.abs(part).max()) for part in parts) + self.temperature
+        operations = 4 * (sum(self.backup.laws.num_pairs) + self.backup.n + 2)
+        amplified = 1.0 if self.gamma == 1.0 else 1.0 / (1.0 - self.gamma)
+        return operations * float(np.finfo(float).eps) * largest * amplified

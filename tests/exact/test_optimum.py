@@ -1,6 +1,8 @@
 """The optimum against lists of all joint choices, a linear program, and the figures of docs/systems."""
 
+import math
 from collections.abc import Callable
+from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -22,6 +24,7 @@ from marl.envs import (
 )
 from marl.exact import AverageValues, Chain, optimum
 from marl.policies import RandomTable
+from tests.envs.joint import joint_states
 from tests.exact.optimum_oracle import Listed, by_iteration, by_program, earned, listed
 
 TABLES = {"distribution": "dirichlet", "reward_low": -1.0}
@@ -137,6 +140,42 @@ def test_one_setting_after_the_other_is_periodic() -> None:
     found = optimum(flip)
     assert found.low == pytest.approx(0.5, abs=1e-9)
     assert found.high == pytest.approx(0.5, abs=1e-9)
+
+
+def test_periods_that_show_late_are_noticed() -> None:
+    """One agent changes its state in every step, the other, paid far more, mixes: the bracket halves at first, then swings."""
+    hop = np.array([[[0.0, 1.0]], [[1.0, 0.0]]])  # [s, a, s']
+    slow = np.array([[[[0.7, 0.3]], [[0.7, 0.3]]], [[[0.2, 0.8]], [[0.2, 0.8]]]])  # [s_0, s_1, a, s'], that of s_0 is kept
+    env = LocalMDP(Network.line(2), [np.stack([hop] * 2, axis=1), slow], [np.array([[0.0], [0.1]]), np.array([[0.0], [9.0]])])
+    found = optimum(env)
+    assert found.high - found.low <= 1e-8
+    assert found.backups < 100
+
+
+@pytest.mark.parametrize("gamma", [0.9, 1.0 - 1e-6, 1.0 - 1e-8])
+def test_rounding_is_in_the_bracket_however_far_rewards_are_counted(gamma: float) -> None:
+    """The value of the actions that were found, in fractions, is in the bracket."""
+    env = random_local_mdp("line:2", num_states=2, num_actions=2, reward_low=6.0, reward_high=8.0)
+    found = optimum(env, gamma=gamma)
+    value = in_fractions(env, found.actions.tolist(), Fraction(gamma))
+    assert found.low <= value <= found.high
+    assert found.high - found.low <= 1e-12 * found.high / (1.0 - gamma)
+
+
+def in_fractions(env: NetworkedMDP, actions: list[list[int]], gamma: Fraction) -> Fraction:
+    """The mean over joint states of the discounted value of a table of joint actions, by elimination."""
+    states = joint_states(env)
+    law, reward = env.transition(states, torch.tensor(actions)), env.reward(states, torch.tensor(actions))
+    count, rows = len(states), []
+    for x in range(count):
+        chance = [[Fraction(p) / sum(map(Fraction, row)) for p in row] for row in law[x].tolist()]
+        step = [math.prod(chance[i][k] for i, k in enumerate(after)) for after in states.tolist()]
+        rows.append([(x == y) - gamma * p for y, p in enumerate(step)] + [sum(map(Fraction, reward[x].tolist())) / env.n])
+    for c in range(count):
+        rows[c] = [entry / rows[c][c] for entry in rows[c]]
+        for x in set(range(count)) - {c}:
+            rows[x] = [entry - rows[x][c] * pivot for entry, pivot in zip(rows[x], rows[c], strict=True)]
+    return sum(row[-1] for row in rows) / Fraction(count)
 
 
 def test_where_the_optimum_depends_on_the_start_the_bracket_holds_all_of_it() -> None:
