@@ -58,8 +58,9 @@ def localized_policy_iteration(
     """Iterates from the uniform policy of s_{N_i^kappa}, each agent with its own, until the objective stays where it is.
 
     improvement: `soft`, which uses temperature and damping (beta in (0, 1]) and earns tau / n times the entropies, or
-    `kl`, which uses eta. schedule: `all` agents at once, or `in_turn`, where every improvement is of a single agent. gamma:
-    1 = average reward. weights: w, how joint states that look alike to an agent count, by `visits` (the stationary law) or `uniform`.
+    `kl`, which uses eta. schedule: `all` agents at once, or `in_turn`, where every improvement is of a single agent.
+    gamma: 1 = average reward. weights: w, how joint states that look alike to an agent count, by `visits` (the stationary
+    law) or `uniform`.
     improvements: at most so many.
     Errors: `ConfigError` if joint states or tables are too many, and for arguments out of range.
     """
