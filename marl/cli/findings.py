@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from marl.cli.rules import Settings, rules_of
+from marl.cli.rules import Candidate, rules_of
 from marl.core.checks import size
 from marl.core.environment import Bounded, FiniteEnvironment, NetworkedMDP
-from marl.core.errors import ConfigError
+from marl.core.errors import ConfigError, MarlError
 from marl.core.policy import Policy
 from marl.exact import Chain, LocalLaws, ascend, best_local, marginal_bound, optimum, solve
 from marl.exact.best_local import MOST_RULES
 from marl.exact.ties import Ties
-from marl.trainers.evaluation import evaluate
+from marl.trainers.evaluation import BATCHES, evaluate
 
 MOST_STATES = 2**16
 """Joint states up to which the value of a policy is computed and not simulated."""
@@ -22,6 +22,8 @@ FEW_STATES = 2**10
 """Joint states up to which the value of every setting of a rule is."""
 MOST_WORK = 2**26
 """Numbers that a step of an ascent may have to touch: beyond, it takes seconds, and an ascent has a hundred of them."""
+MOST_CHOOSING = 2**28
+"""Steps of agents after which the best setting of a rule is chosen: a quarter of a minute, whatever the network."""
 CHOOSING = 1000
 """What is added to the seed where the best setting of a rule is chosen: it is measured on other noise."""
 
@@ -66,12 +68,14 @@ class Findings:
                 self._laws = error
 
     def __iter__(self) -> Iterator[Finding]:
-        yield self._valued("uniform", "", self.uniform, [{}])
-        for name, rule, settings in rules_of(self.env):
-            if isinstance(rule, ConfigError):
-                yield Finding("rules", name, None, str(rule))
-            else:
-                yield self._valued("rules", name, rule, settings)
+        yield self._valued("uniform", Candidate("", [{}], lambda _: self.uniform))
+        for rule in rules_of(self.env):
+            try:
+                yield self._valued("rules", rule)
+            except ConfigError as error:
+                yield Finding("rules", rule.name, None, str(error))
+            except Exception as error:  # a rule of one's own may fail in any way
+                yield Finding("rules", rule.name, None, f"{type(error).__name__}: {error}")
         for hops in self.hops:
             yield from self._local(hops)
         yield self._searched("optimum", "", self._optimum)
@@ -134,26 +138,30 @@ class Findings:
             return Finding(kind, name, None, str(self._laws))
         try:
             return search(self._laws)
-        except ConfigError as error:
+        except MarlError as error:
             return Finding(kind, name, None, str(error))
 
-    def _valued(self, kind: str, name: str, policy: Policy, settings: Settings) -> Finding:
-        """Finds the value of the best replica."""
+    def _valued(self, kind: str, rule: Candidate) -> Finding:
+        """Finds the value of the best setting."""
+        policy, settings = rule.make(rule.settings), rule.settings
         few = not isinstance(self._laws, ConfigError) and math.prod(self._laws.num_states) <= FEW_STATES
-        best = [self._best_setting(policy)] if policy.replicas > 1 and not few else range(policy.replicas)
+        if len(settings) > 1 and not few:
+            settings = [settings[self._best_setting(policy)]]
+            policy = rule.make(settings)
         try:
-            value, b = max((self._exact(policy, b), b) for b in best)
+            value, b = max((self._exact(policy, b), b) for b in range(len(settings)))
         except ConfigError:
-            b = best[0] if len(best) == 1 else self._best_setting(policy)
-            found = evaluate(self.env, policy, steps=self.steps, seed=self.seed)
-            mean, half = float(found.average_reward[b]), float(found.half_width[b])
+            b = self._best_setting(policy) if len(settings) > 1 else 0
+            found = evaluate(self.env, rule.make([settings[b]]), steps=self.steps, seed=self.seed)
+            mean, half = float(found.average_reward[0]), float(found.half_width[0])
             how = f"+- {half:.6f}, {self.steps} steps" + _chosen(settings[b])
-            return Finding(kind, name, mean, how, interval=(mean - half, mean + half))
-        return Finding(kind, name, value, "exact" + _chosen(settings[b]))
+            return Finding(kind, rule.name, mean, how, interval=(mean - half, mean + half))
+        return Finding(kind, rule.name, value, "exact" + _chosen(settings[b]))
 
     def _best_setting(self, policy: Policy) -> int:
         """Finds the best replica in a simulation, on other noise than it is measured by."""
-        return int(evaluate(self.env, policy, steps=self.steps, seed=self.seed + CHOOSING).average_reward.argmax())
+        steps = max(BATCHES, min(self.steps, MOST_CHOOSING // (policy.replicas * self.env.n)))
+        return int(evaluate(self.env, policy, steps=steps, seed=self.seed + CHOOSING).average_reward.argmax())
 
     def _exact(self, policy: Policy, replica: int) -> float:
         if isinstance(self._laws, ConfigError):

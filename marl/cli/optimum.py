@@ -3,6 +3,9 @@
 import datetime
 from typing import Any
 
+import torch
+
+from marl import build
 from marl.cli.exact_subject import written
 from marl.cli.findings import Finding, Findings
 from marl.cli.search import own_directories, own_first
@@ -24,8 +27,11 @@ def main(arguments: list[str]) -> int:
     """Prints every value when it is known, and writes all of them."""
     if named := [word for word in arguments if word.lstrip("+~").startswith(("policy=", "policy."))]:
         raise ConfigError(f"marl optimum tries all rules itself; marl evaluate env=... {named[0]} measures one policy")
-    settings, env, uniform, name, _ = subject("optimum", arguments, _checked)
+    settings, env, uniform, name, run = subject("optimum", arguments, _checked)
     env = finite_environment(env, "marl optimum")
+    if run is not None:  # whose policy is a learned one
+        name = f"the environment of {run}"
+        uniform = build.policy(settings, env, build.Replicas(1, settings["seed"], torch.float64))
     check_writable(settings["out"])
     digest = digest_of_environment(env)
     use_threads(None)

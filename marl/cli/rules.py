@@ -1,7 +1,8 @@
 """The rules of an environment are those among the files of the group `policy`, one's own included, that are made for it."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -19,11 +20,19 @@ from marl.targets import locate
 Settings = list[dict[str, Any]]
 
 
-def rules_of(env: Environment) -> Iterator[tuple[str, Policy | ConfigError, Settings]]:
-    """Makes every rule that is for the class of `env`: (name, the rule or why it cannot be, the settings of its replicas).
+class Candidate(NamedTuple):
+    """This is a rule of an environment: its name, its settings, and what makes the policy with one replica for each of some.
 
-    There is one replica, or one for each of the values among which people take the best (`Rule.choices`).
+    There is one setting, or one for each of the values among which people take the best (`Rule.choices`).
     """
+
+    name: str
+    settings: Settings
+    make: Callable[[Settings], Policy]
+
+
+def rules_of(env: Environment) -> Iterator[Candidate]:
+    """Lists every rule that is for the class of `env`."""
     for name, node in _nodes():
         try:
             kind = locate("policy", node.get("_target_"), (Policy,))
@@ -34,12 +43,14 @@ def rules_of(env: Environment) -> Iterator[tuple[str, Policy | ConfigError, Sett
         settings: Settings = [{}]
         for key, values in kind.choices(env).items():
             settings = [{**chosen, key: value} for chosen in settings for value in values]
-        listed = {key: [chosen[key] for chosen in settings] for key in settings[0]}
-        given = {"replicas": len(settings), "seed": 0, "dtype": torch.float64}
-        try:
-            yield name, build.instantiate("policy", {**node, **listed}, Policy, env=env, **given), settings
-        except ConfigError as error:
-            yield name, error, settings
+        yield Candidate(name, settings, partial(_made, env, node))
+
+
+def _made(env: Environment, node: dict[str, Any], settings: Settings) -> Policy:
+    listed = {key: [chosen[key] for chosen in settings] for key in settings[0]}
+    given = {"replicas": len(settings), "seed": 0, "dtype": torch.float64}
+    rule: Policy = build.instantiate("policy", {**node, **listed}, Policy, env=env, **given)
+    return rule
 
 
 def _nodes() -> list[tuple[str, dict[str, Any]]]:

@@ -18,18 +18,22 @@ from marl.exact.local_laws import LocalLaws
 from marl.kernels import choosing
 
 MOST_PAIRS = 2**28
-"""Joint pairs beyond which not even the plan of the sums is made."""
+"""Joint pairs beyond which no optimum is looked for, however much memory is allowed."""
+FEW = 2**22
+"""Numbers that an array over pairs of joint states may have whatever the number of joint pairs (32 MB)."""
 
 
 class JointBackup:
     """This computes Q over all joint pairs, its maximum over joint actions, and what a joint action leads to.
 
+    follows: whether to follow chosen actions takes no more than a backup; it needs an array [X, X / S_0].
     memory: GiB that the arrays may take. Errors: `ConfigError` with the size, before anything is allocated.
     """
 
     def __init__(self, laws: LocalLaws, memory: float = 4.0):
         self.laws, self.n = laws, laws.n
         self.num_states, self.num_pairs = math.prod(laws.num_states), math.prod(laws.num_pairs)
+        self.follows = self.num_states**2 // laws.num_states[0] <= max(self.num_pairs, FEW)
         self._check_size(memory)
         self._elimination = Elimination(laws.neighbors, laws.num_pairs, laws.num_states, None, memory)
         everyone = [self._of_pairs(i) for i in range(self.n)]
@@ -99,10 +103,16 @@ class JointBackup:
         return total.reshape(-1)
 
     def _check_size(self, memory: float) -> None:
-        least = 8 * 6 * self.num_pairs
-        if self.num_pairs > MOST_PAIRS or least > memory * 2**30:
+        per_state = 4 * self.n + sum(self.laws.num_states) * self.follows + 4  # states, pairs, actions, and laws of all agents
+        least = 8 * (6 * self.num_pairs + per_state * self.num_states)
+        if least > memory * 2**30:
             raise ConfigError(
                 f"{size(self.num_states)} joint states with {size(self.num_pairs)} joint pairs need {gib(least)} GiB at "
                 f"least to find the optimum, more than the {memory:g} GiB allowed; use a smaller network "
                 "or allow more memory"
+            )
+        if self.num_pairs > MOST_PAIRS:
+            raise ConfigError(
+                f"{size(self.num_states)} joint states with {size(self.num_pairs)} joint pairs are more than the "
+                f"{size(MOST_PAIRS)} pairs among which the optimum is looked for; use a smaller network"
             )

@@ -17,6 +17,7 @@ from marl.exact import poisson
 from marl.exact.chain import Chain
 from marl.exact.gradient import by_seen_states, summed_q
 from marl.exact.local_laws import LocalLaws
+from marl.exact.recurrence import SeveralClassesError
 from marl.exact.ties import LocalTables, Ties
 
 MOST_RULES = 1024
@@ -69,9 +70,7 @@ def best_local(
     for rows in ties.every_rule():
         try:
             found.append((float(climber.solved(rows)[1].J), rows))
-        except poisson.TooSlowError:
-            raise
-        except ConfigError:  # several recurrent classes
+        except SeveralClassesError:
             continue
     if not found:
         raise ConfigError(f"under all {ties.rules} rules the long-run average depends on the start; use ascend")
@@ -162,6 +161,6 @@ class _Climber:
         rule[np.arange(len(rows)), rows.argmax(axis=1)] = 1.0
         try:
             rounded = float(self.solved(rule)[1].J)
-        except ConfigError:  # several recurrent classes
+        except (SeveralClassesError, poisson.TooSlowError):
             return value, rows
         return (rounded, rule) if rounded >= value else (value, rows)

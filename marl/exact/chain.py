@@ -22,7 +22,7 @@ from marl.exact import dense
 from marl.exact.elimination import Elimination
 from marl.exact.local_laws import LocalLaws
 from marl.exact.policy_tables import policy_tables, seen_agents
-from marl.exact.recurrence import Step, recurrent_class
+from marl.exact.recurrence import SeveralClassesError, Step, recurrent_class
 
 DENSE_STATES = 512
 """Up to here the dense route is the faster one."""
@@ -125,13 +125,13 @@ class Chain:
 
     @cached_property
     def recurrent(self) -> Bool[np.ndarray, "X"]:
-        """Marks the recurrent class. Errors: `ConfigError` with states of two classes, if there is more than one."""
+        """Marks the recurrent class. Errors: `SeveralClassesError` with states of two, if there is more than one."""
         if all(bool((factor > 0).all()) for factor in self._own_factors[0]):
             return np.ones(self.num_states, dtype=bool)
         found, stray = recurrent_class(self.num_states, *self._supports())
         if stray is not None:
             one, other = (tuple(self.states(np.array(x)).tolist()) for x in (int(found.argmax()), stray))
-            raise ConfigError(
+            raise SeveralClassesError(
                 f"the chain has more than one recurrent class: from joint state {other} it never reaches {one}, so "
                 "long-run averages depend on the start; use a policy that tries every action, or laws that do not absorb"
             )

@@ -102,16 +102,21 @@ def program(clusters: list[Cluster]) -> Program:
 
 
 def multipliers(made: Program) -> np.ndarray:
-    """Solves the program and returns the multipliers of its balance equations. Shapes: [R]."""
+    """Solves the program and returns the multipliers of its balance equations. Shapes: [R].
+
+    The solver sees gains from 0 to 1, for its tolerances are absolute; what is the same in a whole cluster does not matter.
+    """
     optimize, sparse = _scipy()
     count, variables = len(made.start), len(made.gain)
     cluster = np.repeat(np.arange(count), np.diff(np.append(made.start, variables)))
     mass = sparse.csr_array((np.ones(variables), (cluster, np.arange(variables))))
     right = np.append(np.zeros(made.balance.shape[0]), np.ones(count))
-    found = optimize.linprog(-made.gain, A_eq=sparse.vstack([made.balance, mass]), b_eq=right, method="highs-ipm")
+    gain = made.gain - np.minimum.reduceat(made.gain, made.start)[cluster]
+    scale = float(gain.max()) or 1.0
+    found = optimize.linprog(-gain / scale, A_eq=sparse.vstack([made.balance, mass]), b_eq=right, method="highs-ipm")
     if found.x is None:
         raise MarlError(f"the linear program of the bound was given up: {found.message}; another order may do")
-    return -found.eqlin.marginals[:-count]
+    return -scale * found.eqlin.marginals[:-count]
 
 
 def certified(made: Program, y: np.ndarray) -> float:

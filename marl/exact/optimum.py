@@ -98,10 +98,10 @@ class _Search:
         return width <= narrow or stuck or count == MOST_BACKUPS
 
     def improve(self) -> None:
-        """Takes the backup's values, follows its actions for some steps, and makes the next backup."""
+        """Takes the backup's values, follows its actions for some steps where that is cheap, and makes the next backup."""
         span = np.ptp(self.change)
         self._add(self.change)
-        if not self.temperature:
+        if self.backup.follows and not self.temperature:
             rewards, rows = self.backup.following(self.pairs)
             for _ in range(FOLLOWED):
                 change = rewards + self.gamma * folded(rows, self.h[:, None])[:, 0] - self.h

@@ -5,8 +5,14 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float
 
+from marl.core.errors import ConfigError
+
 Step = Callable[[Float[np.ndarray, "X 1"]], Float[np.ndarray, "X 1"]]
 """The states that a set of states leads to (or comes from) in one step: positive exactly there."""
+
+
+class SeveralClassesError(ConfigError):
+    """The long-run average depends on the start."""
 
 
 def recurrent_class(num_states: int, forward: Step, backward: Step) -> tuple[Bool[np.ndarray, "X"], int | None]:

@@ -134,6 +134,16 @@ def test_scores_are_shown_beside_references(marl: Marl, tmp_path: Path) -> None:
     assert f"| {share:.3f} | optimum -0.0445 |" in outcome.out
 
 
+def test_of_a_run_the_environment_alone_counts(marl: Marl, tmp_path: Path) -> None:
+    """Uniform is uniform, not the policy that the run learned, and the digest is that of the run."""
+    assert marl("train", *EPIDEMIC, "steps=400", "eval.steps=0", "hydra.run.dir=one", "seed=3").code == 0
+    outcome = marl("optimum", "one", "best_local=[]", "out=o")
+    found = written(outcome, tmp_path / "o")
+    assert found["uniform"] == pytest.approx(-0.339246, abs=1e-6)
+    assert "the environment of one" in outcome.out
+    assert marl("train", *EPIDEMIC, "steps=400", "eval.steps=0", "hydra.run.dir=two", "references=o").code == 0
+
+
 def test_lines_stand_in_the_event_file(marl: Marl, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -12,7 +12,7 @@ RUN = ("steps=200", "eval.steps=40", "logger=none", "hydra.run.dir=run")
 
 TRAINED = [
     "env=coloring policy=state_independent",
-    "env=coloring env.graph=king:2x3 env.colors=4 policy=softmax critic.kappa=1",
+    "env=coloring env.graph=king:2x3 env.colors=5 policy=softmax critic.kappa=1",
     "env=random_local_mdp",
     "env=random_local_mdp env.graph=geometric:6:0.8:1 env.private_actions=false env.reward_low=-1 critic=neural",
     "env=random_local_mdp env.graph=line:3 env.num_states=[2,3,1] policy=random_table policy.distribution=dirichlet",

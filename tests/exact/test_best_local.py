@@ -160,6 +160,8 @@ def test_refusals_are_sentences() -> None:
         ascend(wide, 3)
     with pytest.raises(ConfigError, match="joint states"):
         ascend(wide, 1)
+    with pytest.raises(ConfigError, match=r"joint states need .* GiB"):
+        best_local(random_local_mdp("line:14", num_actions=[2, *[1] * 13], **TABLES), 0, memory=1e-4)
     for wrong in ({"kappa": -1}, {"starts": 0}, {"seed": -1}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             ascend(epidemic(3), **wrong)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from marl import Epidemic, LoadBalancing, Network, RandomTable, Scheduling, WirelessAccess, random_local_mdp
+from marl import Epidemic, LoadBalancing, LocalMDP, Network, RandomTable, Scheduling, WirelessAccess, random_local_mdp
 from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError, MarlError
 from marl.exact import LocalLaws, clusters, marginal_bound
@@ -148,3 +148,13 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     linear = made(env, 1)[1]
     with pytest.raises(MarlError, match=r"was given up: .*infeasible"):
         multipliers(linear._replace(balance=np.ones((1, len(linear.gain)))))
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1e-12, 0.0), (1e9, 0.0), (1e-3, 1e3)])
+def test_bound_is_as_tight_in_any_unit_of_reward(scale: float, shift: float) -> None:
+    """The solver's tolerances are absolute: rewards of 1e-12 were all alike to it."""
+    env = random_local_mdp("line:3", num_actions=2, private_actions=False, instance_seed=2, reward_low=-1.0)
+    laws, rewards = env.as_tables()
+    other = LocalMDP(env.network, laws, [scale * table + shift for table in rewards])
+    right = marginal_bound(env, 2).value
+    assert (marginal_bound(other, 2).value - shift) / scale == pytest.approx(right, abs=1e-6)

@@ -1,6 +1,7 @@
 """The optimum against lists of all joint choices, a linear program, and the figures of docs/systems."""
 
 import math
+import tracemalloc
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
@@ -210,6 +211,18 @@ def test_nothing_that_is_followed_earns_more(seeds: range) -> None:
         assert best.high - best.low <= 1e-8
 
 
+def test_memory_does_not_grow_with_pairs_of_joint_states() -> None:
+    """8,192 joint states and one joint action: an array over pairs of states took 256 MB at the least."""
+    env = random_local_mdp("line:13", num_states=2, num_actions=1, **TABLES)
+    only = float(AverageValues(Chain(env, RandomTable(env))).J.mean())
+    tracemalloc.start()
+    found = optimum(env, tolerance=1e-6)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.low <= only <= found.high
+    assert peak < 2**26
+
+
 @pytest.mark.slow
 def test_twelve_agents_in_a_minute() -> None:
     """4,096 joint states with 4,096 joint actions each."""
@@ -224,6 +237,8 @@ def test_refusals_are_sentences_with_sizes() -> None:
         optimum(epidemic(20))
     with pytest.raises(ConfigError, match=r"more than the 0\.001 GiB allowed"):
         optimum(epidemic(8), memory=0.001)
+    with pytest.raises(ConfigError, match=r"2\.82e\+11 joint pairs are more than the 2\.68e\+08 pairs among which"):
+        optimum(random_local_mdp("line:12", num_states=3, num_actions=3), memory=1e6)
     with pytest.raises(ConfigError, match="gamma"):
         optimum(epidemic(3), gamma=1.5)
     with pytest.raises(ConfigError, match="temperature"):
