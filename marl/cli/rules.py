@@ -21,7 +21,7 @@ Settings = list[dict[str, Any]]
 
 
 class Candidate(NamedTuple):
-    """This is a rule of an environment: its name, its settings, and what makes the policy with one replica for each of some.
+    """This is a rule of an environment: its name, its settings, and what makes the policy with a replica for each.
 
     There is one setting, or one for each of the values among which people take the best (`Rule.choices`).
     """

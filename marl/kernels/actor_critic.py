@@ -172,7 +172,8 @@ def advance(
     step, numbers: the environment (see `marl.kernels.steps`); actions and all up to scales: see `marl.kernels.forms`.
     """
     for b in prange(progress.s.shape[0]):
-        advance_one(np.int64(b), step, numbers, actions, layout, policies, critics, goals, scales, progress, span)
+        own = np.int64(b)  # prange counts unsigned: compiled once with `advance_one` in turn
+        advance_one(own, step, numbers, actions, layout, policies, critics, goals, scales, progress, span)  # type: ignore[arg-type]
 
 
 @cached_njit()

@@ -223,7 +223,8 @@ def advance(
     step, numbers: the environment (see `marl.kernels.steps`); actions, policies, critics, goals: see `marl.kernels.forms`.
     """
     for b in prange(progress.s.shape[0]):
-        advance_one(np.int64(b), step, numbers, actions, layout, policies, critics, goals, progress, span, episodes)
+        own = np.int64(b)  # prange counts unsigned: compiled once with `advance_one` in turn
+        advance_one(own, step, numbers, actions, layout, policies, critics, goals, progress, span, episodes)  # type: ignore[arg-type]
 
 
 @cached_njit()

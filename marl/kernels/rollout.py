@@ -67,7 +67,8 @@ def rollout(
     step, numbers: the environment (see `marl.kernels.steps`); actions, policies: see `marl.kernels.forms`.
     """
     for b in prange(record.s.shape[1]):
-        rollout_one(np.int64(b), step, numbers, actions, sizes, policies, key, t, record)
+        own = np.int64(b)  # prange counts unsigned: compiled once with `rollout_one` in turn
+        rollout_one(own, step, numbers, actions, sizes, policies, key, t, record)  # type: ignore[arg-type]
 
 
 @cached_njit()
