@@ -147,7 +147,9 @@ def test_periods_that_show_late_are_noticed() -> None:
     """One agent changes its state in every step, the other, paid far more, mixes: the bracket halves at first, then swings."""
     hop = np.array([[[0.0, 1.0]], [[1.0, 0.0]]])  # [s, a, s']
     slow = np.array([[[[0.7, 0.3]], [[0.7, 0.3]]], [[[0.2, 0.8]], [[0.2, 0.8]]]])  # [s_0, s_1, a, s'], that of s_0 is kept
-    env = LocalMDP(Network.line(2), [np.stack([hop] * 2, axis=1), slow], [np.array([[0.0], [0.1]]), np.array([[0.0], [9.0]])])
+    env = LocalMDP(
+        Network.line(2), [np.stack([hop] * 2, axis=1), slow], [np.array([[0.0], [0.1]]), np.array([[0.0], [9.0]])]
+    )
     found = optimum(env)
     assert found.high - found.low <= 1e-8
     assert found.backups < 100
