@@ -21,7 +21,7 @@ Settings = list[dict[str, Any]]
 
 
 class Candidate(NamedTuple):
-    """This is a rule of an environment: its name, its settings, and what makes the policy with a replica for each.
+    """This is a rule of an environment: its name, its settings, and what makes a policy with one replica for each.
 
     There is one setting, or one for each of the values among which people take the best (`Rule.choices`).
     """
@@ -59,8 +59,11 @@ def _nodes() -> list[tuple[str, dict[str, Any]]]:
         loader: Any = GlobalHydra.instance().config_loader()
         found: list[tuple[str, Any]] = []
         for name in sorted(loader.get_group_options("policy")):
-            loaded = loader.repository.load_config(f"policy/{name}")
-            plain = loaded is not None and "_target_" in loaded.config
-            node = loaded.config if plain else compose(f"policy/{name}").get("policy")
-            found.append((name, OmegaConf.to_container(node, resolve=True)))
+            try:
+                loaded = loader.repository.load_config(f"policy/{name}")
+                plain = loaded is not None and "_target_" in loaded.config
+                node = loaded.config if plain else compose(f"policy/{name}").get("policy")
+                found.append((name, OmegaConf.to_container(node, resolve=True)))
+            except Exception as error:  # hydra, omegaconf and yaml have many
+                raise ConfigError(f"policy/{name}.yaml cannot be read: {' '.join(str(error).split())}") from None
     return [(name, node) for name, node in found if isinstance(node, dict)]

@@ -103,9 +103,8 @@ class JointBackup:
         return total.reshape(-1)
 
     def _check_size(self, memory: float) -> None:
-        per_state = (
-            4 * self.n + sum(self.laws.num_states) * self.follows + 4
-        )  # states, pairs, actions, and laws of all agents
+        per_state = 4 * self.n + 4  # states, pairs and actions of all agents
+        per_state += sum(self.laws.num_states) * self.follows
         least = 8 * (6 * self.num_pairs + per_state * self.num_states)
         if least > memory * 2**30:
             raise ConfigError(

@@ -13,6 +13,9 @@ FILE = "optimum.json"
 NARROW = 0.01
 """Width of a bracket, relative to the distance from uniform, up to which the optimum counts as known."""
 
+SAME = 1e-9
+"""Relative distance up to which two values are the same."""
+
 
 @dataclass(frozen=True)
 class References:
@@ -36,21 +39,28 @@ class References:
 
     @property
     def reference(self) -> tuple[str, float]:
-        """The reference, (name, value), is the optimum where it is known, else the best rule, the bound, or uniform."""
+        """The reference, (name, value), is the optimum where it is known, else the best rule, the bound, or uniform.
+
+        A rule that is no better than uniform is none.
+        """
         if self.optimum is not None:
             low, high = self.optimum
             middle = (low + high) / 2.0
             if high - low <= NARROW * abs(middle - self.uniform):
                 return "optimum", middle
-        if self.rules:
-            name = max(self.rules, key=lambda rule: self.rules[rule])
+        name = max(self.rules, key=lambda rule: self.rules[rule], default="")
+        if name and self.rules[name] > self.uniform:
             return name, self.rules[name]
         return ("bound", self.bound) if self.bound is not None else ("uniform", self.uniform)
 
     def normalized(self, score: float) -> float | None:
-        """Computes (score - uniform) / (reference - uniform): 0 is uniform, 1 the reference. None if they are the same."""
-        distance = self.reference[1] - self.uniform
-        return (score - self.uniform) / distance if distance else None
+        """Computes (score - uniform) / (reference - uniform): 0 is uniform, 1 the reference.
+
+        None if the reference is no better than uniform, by more than rounding.
+        """
+        _, value = self.reference
+        distance = value - self.uniform
+        return (score - self.uniform) / distance if distance > SAME * max(abs(value), abs(self.uniform)) else None
 
     @property
     def lines(self) -> dict[str, float]:

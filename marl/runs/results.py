@@ -109,19 +109,24 @@ def find(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
 
 
 def known(places: Iterable[Path]) -> tuple[dict[str, References], list[str]]:
-    """Finds what `marl optimum` wrote in and under `places`, by environment, and a line about every damaged file."""
+    """Finds what `marl optimum` wrote in and under `places`, by environment, and a line about every damaged file.
+
+    Of several files of one environment, such as the copies that runs keep, the newest counts.
+    """
     found: dict[str, References] = {}
+    written: dict[str, float] = {}
     left_out: list[str] = []
     seen: set[str] = set()
     for place in places:
         for folder, _, files in _walk(place, seen, left_out):
             if references.FILE in files:
                 try:
-                    one = references.read(Path(folder))
+                    one, at = references.read(Path(folder)), os.path.getmtime(os.path.join(folder, references.FILE))
                 except ConfigError as error:
                     left_out.append(str(error))
                 else:
-                    found[one.environment] = one
+                    if at >= written.get(one.environment, at):
+                        found[one.environment], written[one.environment] = one, at
     return found, left_out
 
 

@@ -1,14 +1,22 @@
 """`marl optimum`: the figures of the systems' pages by command, what is written, what is refused, and where it is shown."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from marl.core.errors import ConfigError
+from marl import Epidemic, Network, Uniform
+from marl.cli import findings
+from marl.cli.findings import Findings
+from marl.cli.rules import Candidate
+from marl.core.environment import NetworkedMDP
+from marl.core.errors import ConfigError, MarlError
+from marl.core.policy import Policy
 from marl.runs import references
 from marl.runs.references import References
+from marl.runs.results import known
 from tests.cli.command import Marl, Outcome, assert_refused
 
 EPIDEMIC = (
@@ -167,6 +175,40 @@ def test_reference_is_the_best_that_is_known() -> None:
     alone = References("digest", -1.0)
     assert alone.reference == ("uniform", -1.0)
     assert alone.normalized(-0.5) is None
+    poor = References("digest", -1.0, rules={"a": -1.2}, bound=-0.5)
+    assert poor.reference == ("bound", -0.5)
+    assert poor.normalized(-0.75) == pytest.approx(0.5)
+    assert References("digest", -1.0, rules={"a": -1.2}).normalized(-1.1) is None
+    assert References("digest", 0.3, rules={"a": 0.1 + 0.2}).normalized(0.3) is None
+
+
+def test_newest_of_several_files_counts(tmp_path: Path) -> None:
+    """Whatever the order in which directories are walked."""
+    for name, at in (("a", 100), ("b", 300), ("c", 200)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "optimum.json").write_bytes(References("digest", float(at)).as_json())
+        os.utime(tmp_path / name / "optimum.json", (at, at))
+    found, left_out = known([tmp_path / name for name in "abc"])
+    assert found["digest"].uniform == 300.0
+    assert not left_out
+
+
+def test_broken_rule_of_ones_own_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are not lost for it; and a solver that gives up is no reason to lose anything."""
+    env = Epidemic(Network.ring(3))
+
+    def broken(settings: list[dict[str, Any]]) -> Policy:
+        raise RuntimeError("a slip of one's own")
+
+    def given_up(env: NetworkedMDP) -> None:
+        raise MarlError("the linear program was given up")
+
+    monkeypatch.setattr(findings, "rules_of", lambda env: [Candidate("mine", [{}], broken)])
+    monkeypatch.setattr(findings, "marginal_bound", given_up)
+    found = list(Findings(env, Uniform(env), [], 1, 20, 0, 1.0))
+    assert [one.kind for one in found] == ["uniform", "rules", "optimum", "bound"]
+    assert (found[1].value, found[1].how) == (None, "RuntimeError: a slip of one's own")
+    assert found[3].value == env.reward_bound()
 
 
 @pytest.mark.parametrize(

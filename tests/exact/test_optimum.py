@@ -144,7 +144,7 @@ def test_one_setting_after_the_other_is_periodic() -> None:
 
 
 def test_periods_that_show_late_are_noticed() -> None:
-    """One agent changes its state in every step, the other, paid far more, mixes: the bracket halves first, then swings."""
+    """One agent changes its state in every step, the other one mixes: the bracket halves at first, and then swings."""
     hop = np.array([[[0.0, 1.0]], [[1.0, 0.0]]])  # [s, a, s']
     slow = np.array([[[[0.7, 0.3]], [[0.7, 0.3]]], [[[0.2, 0.8]], [[0.2, 0.8]]]])  # [s_0, s_1, a, s'], that of s_0 is kept
     env = LocalMDP(
