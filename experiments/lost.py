@@ -12,7 +12,9 @@ Writes OUT/figure.png, OUT/table.md, OUT/results.json, OUT/SYSTEM/optimum.json, 
 finished is not run again).
 """
 
+import math
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -22,52 +24,57 @@ from marl.core.errors import MarlError
 from marl.runs.references import References
 
 METHODS = ("tabular", "additive", "natural", "neural", "ippo", "ippo_neighbors", "pairwise")
-SYSTEMS = {  # with hops below which somebody does not see all: who sees all can do the optimum
+SYSTEMS = {
     "load_balancing": System(["env=load_balancing", "env.graph=ring:4"], (0, 1)),
     "epidemic": System(["env=epidemic", "env.graph=ring:6"], (0, 1, 2)),
     "firefighters": System(["env=firefighters", "env.agents=4"], (0, 1, 2)),
     "scheduling": System(["env=scheduling", "env.graph=ring:4"], (0, 1)),
-    "sysadmin": System(["env=sysadmin", "env.graph=line:3"], (0, 1)),
-    "traffic": System(["env=traffic", "env.rows=1", "env.cols=2", "env.capacity=1"], (0,)),
+    "sysadmin": System(["env=sysadmin", "env.graph=ring:3"], (0,)),
+    "traffic": System(["env=traffic", "env.rows=1", "env.cols=2", "env.capacity=1"]),
     "wireless": System(
         ["env=wireless", "env.incidence=[[0],[0,1],[0,1],[1]]", "env.arrival=0.5", "env.success=0.8"], (0, 1)
     ),
 }
+ALL = {"load_balancing": 2, "epidemic": 3, "firefighters": 4, "scheduling": 2, "sysadmin": 1, "traffic": 1, "wireless": 2}
+"""Hops within which every agent sees every other: it can do the optimum. With fewer, traffic's ascents would take hours."""
 COLORS = {"own state": "#0072B2", "1 hop": "#D55E00", "2 hops": "#009E73", "everything": "black"}
 """By what is seen, of Okabe and Ito: the color-blind tell them apart."""
 LEAST = -0.5
 """Shares below are cut off."""
 
 
-def levels(known: References) -> dict[str, float]:
-    """The best that agents can do, by what they see, as shares; those who see further can do no worse."""
+def levels(system: str, known: References) -> dict[str, float]:
+    """The best that agents can do, by what they see, as shares, where it is known; who sees further can do no worse."""
     found, best = {}, known.uniform
-    for hops, seen in enumerate(COLORS):
+    for hops, seen in enumerate(list(COLORS)[:-1]):
         local = [values[hops] for values in (known.best_local, known.ascent) if hops in values]
-        best = max([best, *local]) if local else known.reference[1]
-        found[seen] = known.normalized(best) or 0.0
-    return found
+        if hops >= ALL[system]:
+            local = [known.reference[1]]
+        if local:
+            best = max(best, *local)
+            found[seen] = known.normalized(best) or 0.0
+    return {**found, "everything": 1.0}
 
 
 def table(results: dict[str, Found]) -> str:
-    """Levels and learners by systems, as shares; and what of the level of its sight a learner is short of. In Markdown."""
-    found = list(results.values())
+    """Levels and learners by systems, as shares; and how much a learner is short of the best that sees as much."""
+    found = {system: (levels(system, known), known, methods) for system, (known, methods) in results.items()}
 
-    def row(*cells: str) -> str:
-        return f"| {' | '.join(cells)} |"
+    def row(name: str, seen: str, cells: Iterable[str]) -> str:
+        return f"| {name} | {seen} | {' | '.join(cells)} |"
 
-    lines = [row("", "an agent sees", *results), row("---", "---", *["---:"] * len(found))]
-    lines.append(row("uniform", "nothing", *[f"0 ({each.references.uniform:.4f})" for each in found]))
-    for seen in COLORS:
-        ends = [f" ({each.references.reference[1]:.4f})" * (seen == "everything") for each in found]
-        cells = [f"{levels(each.references)[seen]:.2f}{end}" for each, end in zip(found, ends, strict=True)]
-        lines.append(row("optimum" if seen == "everything" else "best policy", seen, *cells))
-    lines.append(row("best rule", "", *["{1:.2f} `{0}`".format(*best_rule(each.references)) for each in found]))
-    short = [row("short of the best policy", "that sees", *results), lines[1]]
-    for method, seen in {method: score.sees for each in found for method, score in each.methods.items()}.items():
-        shares = [(each, *share(each.references, each.methods[method])) for each in found]
-        lines.append(row(f"`{method}`", seen, *[f"{middle:.2f} ± {half:.2f}" for _, middle, half in shares]))
-        short.append(row(f"`{method}`", seen, *[f"{levels(each.references)[seen] - x:.2f}" for each, x, _ in shares]))
+    lines = [row("", "an agent sees", results), row("---", "---", ["---:"] * len(results))]
+    short = [row("short of the best policy", "that sees", results), lines[1]]
+    lines.append(row("uniform", "nothing", [f"0 ({known.uniform:.4f})" for _, known, _ in found.values()]))
+    for seen in list(COLORS)[:-1]:
+        best = [f"{reached[seen]:.2f}" if seen in reached else "" for reached, _, _ in found.values()]
+        lines.append(row("best policy", seen, best))
+    lines.append(row("optimum", "everything", [f"1 ({known.reference[1]:.4f})" for _, known, _ in found.values()]))
+    lines.append(row("best rule", "", ["{1:.2f} `{0}`".format(*best_rule(known)) for _, known, _ in found.values()]))
+    for method, seen in {m: score.sees for _, methods in results.values() for m, score in methods.items()}.items():
+        shares = [(reached.get(seen), *share(known, methods[method])) for reached, known, methods in found.values()]
+        lines.append(row(f"`{method}`", seen, [f"{x:.2f} ± {half:.2f}" for _, x, half in shares]))
+        short.append(row(f"`{method}`", seen, ["" if best is None else f"{best - x:.2f}" for best, x, _ in shares]))
     return "\n".join([*lines, "", *short]) + "\n"
 
 
@@ -85,8 +92,10 @@ def draw_figure(results: dict[str, Found], path: Path) -> None:
     figure, panels = plt.subplots(rows, columns, sharey=True, **size)
     for axes, (system, (known, methods)) in zip(panels.flat, results.items(), strict=False):
         name, value = best_rule(known)
-        marks = [(seen, COLORS[seen], x) for seen, x in reversed(levels(known).items())] + [("best rule", "0.5", value)]
-        for y, (_, color, x) in enumerate(marks):
+        reached = levels(system, known)
+        marks = [(color, reached.get(seen, math.nan)) for seen, color in reversed(COLORS.items())]
+        marks.append(("0.5", value))
+        for y, (color, x) in enumerate(marks):
             axes.axvline(x, color=color, linewidth=1, linestyle=":" if color == "0.5" else "-", zorder=1)
             axes.plot(x, y, "s" if color == "0.5" else "D", color=color, markersize=6, zorder=3)
         for y, score in enumerate(methods.values(), start=len(marks) + 1):
@@ -99,9 +108,9 @@ def draw_figure(results: dict[str, Found], path: Path) -> None:
                 axes.errorbar(x, y, xerr=half, fmt="o", color=color, markersize=5, capsize=3, zorder=4)
         axes.axvline(0.0, color="0.8", linewidth=3, zorder=0)
         axes.axhline(len(marks), color="0.8", linewidth=0.8)
-        names = [*(f"best of {seen}" for seen, *_ in marks[1:-1]), "best rule"]
+        names = ["optimum", *(f"best of {seen}" for seen in list(COLORS)[-2::-1]), "best rule"]
         axes.set_yticks([*range(len(marks)), *range(len(marks) + 1, len(marks) + 1 + len(methods))])
-        axes.set_yticklabels(["optimum", *names, *methods], fontsize=8)
+        axes.set_yticklabels([*names, *methods], fontsize=8)
         axes.set(xlim=(LEAST - 0.05, 1.1), ylim=(len(marks) + len(methods) + 0.6, -0.6))
         ends = f"0: uniform {known.uniform:.4f}, 1: optimum {known.reference[1]:.4f}"
         axes.set_title(f"{system}\n{ends}\nbest rule: {name}", fontsize=8)
