@@ -172,7 +172,8 @@ def advance(
     step, numbers: the environment (see `marl.kernels.steps`); actions and all up to scales: see `marl.kernels.forms`.
     """
     for b in prange(progress.s.shape[0]):
-        advance_one(np.int64(b), step, numbers, actions, layout, policies, critics, goals, scales, progress, span)
+        replica: Any = np.int64(b)  # `prange` counts in both kinds of integers, and the loop would be compiled for both
+        advance_one(replica, step, numbers, actions, layout, policies, critics, goals, scales, progress, span)
 
 
 @cached_njit()

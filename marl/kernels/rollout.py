@@ -67,7 +67,8 @@ def rollout(
     step, numbers: the environment (see `marl.kernels.steps`); actions, policies: see `marl.kernels.forms`.
     """
     for b in prange(record.s.shape[1]):
-        rollout_one(np.int64(b), step, numbers, actions, sizes, policies, key, t, record)
+        replica: Any = np.int64(b)  # `prange` counts in both kinds of integers, and the loop would be compiled for both
+        rollout_one(replica, step, numbers, actions, sizes, policies, key, t, record)
 
 
 @cached_njit()
