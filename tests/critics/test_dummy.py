@@ -22,7 +22,7 @@ def test_the_dummy_pair_stays_zero(mixed: WirelessAccess, dummy: int | list[int]
         {int(mixed.pair_index[j, s, a]): (s, a) for s, a in (mixed.pair_index[j] >= 0).nonzero().tolist()} for j in range(3)
     ]
     plain = TabularCritic(mixed, kappa=1, storage=kind, replicas=B)
-    for k, step in enumerate(experience(mixed, 300)):
+    for k, step in enumerate(experience(mixed, 120)):
         i = k % 4
         if i < 3:  # the dummy pair of agent i
             for j, pair in zip(members[i], full[i], strict=True):

@@ -57,11 +57,11 @@ def learned(trainer: ScalableActorCritic) -> dict[str, Tensor]:
 @pytest.mark.parametrize("name", list(SETTINGS))
 def test_batched_equals_solo(small: WirelessAccess, name: str) -> None:
     batched = make(small, name, seed=5, replicas=REPLICAS)
-    batched.run(300)
+    batched.run(150)
     together = learned(batched)
     for b in range(REPLICAS):
         solo = make(small, name, seed=5 + b, replicas=1)
-        solo.run(300)
+        solo.run(150)
         for key, alone in learned(solo).items():
             torch.testing.assert_close(
                 together[key][b : b + 1], alone, rtol=0, atol=1e-10, msg=lambda m, key=key: f"{key}: {m}"
