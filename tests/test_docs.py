@@ -99,16 +99,16 @@ def test_what_a_command_names_exists(line: str) -> None:
     if program == "python" and first.endswith(".py"):
         script = text_of(first)
         beside = [f"{Path(first).parent}/{name}.py" for name in re.findall(r"^from (\w+) import", script, re.MULTILINE)]
-        script += "".join(text_of(file) for file in beside if (PROJECT / file).is_file())
+        script += "".join(text_of(file) for file in beside if (REPOSITORY / file).is_file())
         assert [word for word in words if word.startswith("--") and f'"{word}"' not in script] == []
     elif program == "make":
         assert re.search(f"^{first}:", text_of("Makefile"), flags=re.MULTILINE)
     elif program == "marl" and first != "COMMAND":
         assert first in marl.cli.COMMANDS
         given = [word for word in words if re.match(r"[\w.]+=", word) and not word.startswith(("hydra", "resume="))]
-        if first in ("train", "certify", "decay", "optimum", "watch") or (
-            first == "evaluate" and any(map(names_part, words))
-        ):
+        given = [word for word in given if not word.endswith("=...")]
+        composed = ("train", "certify", "decay", "optimum", "watch")
+        if first in composed or (first == "evaluate" and any(map(names_part, words))):
             own = [f"hydra.searchpath=[file://{PROJECT}/conf]"] if "--config-dir" in words else []
             swept = [*map(values, given)]
             for k in range(max(map(len, swept), default=1)):  # every value is met by a value of every other key
