@@ -73,7 +73,9 @@ def step_sizes(config: Config) -> tuple[Scheduler, Scheduler]:
     return alpha, eta
 
 
-def logger(config: Config, env: Environment, directory: Path, start: int, references: Mapping[str, float]) -> list[Logger]:
+def logger(
+    config: Config, env: Environment, directory: Path, start: int, references: Mapping[str, float] | None = None
+) -> list[Logger]:
     """Makes the logger of `config["logger"]` for the event files in `directory`, or none.
 
     references: name -> value of what a curve is to be seen beside; a logger of one's own need not take any.

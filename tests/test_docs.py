@@ -107,8 +107,8 @@ def test_what_a_command_names_exists(line: str) -> None:
         assert first in marl.cli.COMMANDS
         given = [word for word in words if re.match(r"[\w.]+=", word) and not word.startswith(("hydra", "resume="))]
         given = [word for word in given if not word.endswith("=...")]
-        composed = ("train", "certify", "decay", "optimum", "watch")
-        if first in composed or (first == "evaluate" and any(map(names_part, words))):
+        makes_parts = ("train", "certify", "decay", "optimum", "watch")
+        if first in makes_parts or (first == "evaluate" and any(map(names_part, words))):
             own = [f"hydra.searchpath=[file://{PROJECT}/conf]"] if "--config-dir" in words else []
             swept = [*map(values, given)]
             for k in range(max(map(len, swept), default=1)):  # every value is met by a value of every other key

@@ -20,7 +20,7 @@ MOST_STATES = 2**16
 """Joint states up to which the value of a policy is computed and not simulated."""
 FEW_STATES = 2**10
 """Joint states up to which the value of every setting of a rule is."""
-MOST_WORK = 2**26
+MOST_WORK = 2**23
 """Numbers that a step of an ascent may have to touch: beyond, it takes seconds, and an ascent has a hundred of them."""
 MOST_CHOOSING = 2**28
 """Steps of agents after which the best setting of a rule is chosen: a quarter of a minute, whatever the network."""

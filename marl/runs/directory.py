@@ -170,7 +170,7 @@ class RunDirectory:
         return found
 
     def open(
-        self, config: Mapping[str, Any], provenance: Mapping[str, str], known: References | None, *, fresh: bool
+        self, config: Mapping[str, Any], provenance: Mapping[str, str], known: References | None = None, *, fresh: bool
     ) -> None:
         """Takes the directory for a run; `fresh` removes what an earlier one left."""
         settings = self.path / ".hydra"

@@ -44,7 +44,7 @@ class Settings:
     checkpoint_every: int | None
     resume: bool
     force: bool
-    references: str | None
+    references: str | None = None
 
 
 def parse(config: Mapping[str, Any]) -> Settings:

@@ -20,7 +20,7 @@ from marl.core.rule import Rule
 from marl.core.scheduler import Scheduler
 from marl.envs import random_local_mdp
 from marl.runs import train
-from marl.runs.settings import KEYS
+from marl.runs.settings import KEYS, LATER
 from marl.trainers.trainer import Trainer
 
 CONF = conf_dir()
@@ -29,7 +29,7 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 BASES = {"envs": Environment, "policies": Policy, "critics": Critic, "schedulers": Scheduler, "trainers": Trainer}
 
 GIVEN = {"env", "policy", "critic", "critic_scheduler", "actor_scheduler", "replicas", "seed", "dtype", "log_every"}
-GIVEN |= {"loggers", "directory", "config", "purge_step", "critic_kappa"}
+GIVEN |= {"loggers", "directory", "config", "purge_step", "critic_kappa", "references"}
 """Arguments that `marl.build` and `marl.runs` hand in; every other one is the yaml's."""
 
 
@@ -69,7 +69,7 @@ def system_of(group: str, option: str) -> str:
 def test_every_group_is_looked_at() -> None:
     assert {group for group, _ in OPTIONS} == set(build.PARTS)
     assert EXPERIMENTS
-    assert set(compose([])) == {*build.PARTS, *KEYS}
+    assert set(compose([])) == {*build.PARTS, *KEYS, *LATER}
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)

@@ -229,7 +229,7 @@ def test_pictures_are_drawn_whatever_the_backend(tmp_path: Path, backend: str) -
     program = (
         "import numpy as np, os; from marl.plotting import learning_curves; x = np.arange(3.0);"
         "curves = [('n$^$a', x, x, x, x), ('_b$', x, x, x, x)];"
-        f"assert learning_curves(curves)[1:4] == b'PNG'; assert os.environ['MPLBACKEND'] == {backend!r}"
+        f"assert learning_curves(curves, {{}})[1:4] == b'PNG'; assert os.environ['MPLBACKEND'] == {backend!r}"
     )
     environment = {**os.environ, "MPLBACKEND": backend}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=False)
