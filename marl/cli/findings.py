@@ -20,8 +20,10 @@ MOST_STATES = 2**16
 """Joint states up to which the value of a policy is computed and not simulated."""
 FEW_STATES = 2**10
 """Joint states up to which the value of every setting of a rule is."""
-MOST_WORK = 2**23
+MOST_WORK = 2**26
 """Numbers that a step of an ascent may have to touch: beyond, it takes seconds, and an ascent has a hundred of them."""
+ITERATIONS = 100
+"""About how many sums a matrix-free solution takes."""
 MOST_CHOOSING = 2**28
 """Steps of agents after which the best setting of a rule is chosen: a quarter of a minute, whatever the network."""
 CHOOSING = 1000
@@ -98,9 +100,9 @@ class Findings:
         return Finding("best_local", str(hops), found.value, f"the best of all {len(found.ends)}, {whose}")
 
     def _ascent(self, hops: int, laws: LocalLaws) -> Finding:
-        work = Chain(laws.env, self.uniform, memory=self.memory, laws=laws).elimination.peak * sum(
-            laws.env.num_actions.tolist()
-        )
+        chain = Chain(laws.env, self.uniform, memory=self.memory, laws=laws)
+        sums = sum(laws.env.num_actions.tolist()) + (ITERATIONS if chain.method == "free" else 0)
+        work = chain.elimination.peak * sums
         if work > MOST_WORK:
             raise ConfigError(f"every step of an ascent would touch {size(work)} numbers; marl.exact.ascend does not ask")
         found = ascend(laws.env, hops, starts=self.starts, seed=self.seed, memory=self.memory, laws=laws)

@@ -20,6 +20,8 @@ from marl.envs import (
     LoadBalancing,
     LocalMDP,
     Scheduling,
+    SysAdmin,
+    TrafficSignals,
     WirelessAccess,
     random_local_mdp,
 )
@@ -47,6 +49,12 @@ ENVIRONMENTS: dict[str, Callable[[], NetworkedMDP]] = {
     "masked": lambda: Scheduling(Network.ring(3), buffer=2, arrival=[0.2, 0.3, 0.1], success=[0.9, 0.8, 0.7]),
     "many actions": lambda: LoadBalancing(Network.line(3), buffer=[2, 1, 2], arrival=0.5, service=[0.6, 0.4, 0.8]),
     "collisions": lambda: WirelessAccess(rows=1, cols=3, access_points="corners", arrival=[0.4, 0.6, 0.5], success=0.8),
+    "epidemic": lambda: Epidemic(
+        Network.ring(3), infection=0.6, recovery=[0.2, 0.3, 0.5], import_rate=0.05, cost=0.2, mutual=True
+    ),
+    "firefighters": lambda: Firefighters(3, levels=1, spontaneous=0.1),
+    "machines": lambda: SysAdmin(Network.line(2)),
+    "signals": lambda: TrafficSignals(rows=1, cols=1, capacity=1, arrival=[0.2, 0.3, 0.4, 0.1]),
     "one agent": lambda: random_local_mdp("line:1", num_states=4, num_actions=3, **TABLES),
 }
 
