@@ -13,7 +13,7 @@ from marl.core.errors import ConfigError, MarlError
 from marl.core.policy import Policy
 from marl.exact import Chain, LocalLaws, ascend, best_local, marginal_bound, optimum, solve
 from marl.exact.best_local import MOST_RULES
-from marl.exact.ties import Ties
+from marl.exact.ties import Ties, odd_one
 from marl.trainers.evaluation import BATCHES, evaluate
 
 MOST_STATES = 2**16
@@ -85,8 +85,7 @@ class Findings:
 
     def _local(self, hops: int) -> Iterator[Finding]:
         """Finds the best rule where all can be tried, and climbs to a policy, which else stands for the rule too."""
-        sizes, mask = self.env.num_states, self.env.action_mask
-        alike = bool((sizes == sizes[0]).all() and (mask == mask[0]).all())
+        alike = odd_one(self.env) is None
         rule = self._searched("best_local", str(hops), partial(self._best_rule, hops, alike))
         policy = self._searched("ascent", str(hops), partial(self._ascent, hops))
         yield rule if rule.value is not None or policy.value is None else policy._replace(kind="best_local")

@@ -9,13 +9,14 @@ local maximum: a lower bound on the best.
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from marl.core.checks import boolean, integer
 from marl.core.environment import NetworkedMDP
 from marl.core.errors import ConfigError
+from marl.core.mirror import mirror_step
 from marl.exact import poisson
 from marl.exact.chain import Chain
-from marl.exact.gradient import by_seen_states, summed_q
 from marl.exact.local_laws import LocalLaws
 from marl.exact.recurrence import SeveralClassesError
 from marl.exact.ties import LocalTables, Ties
@@ -131,7 +132,7 @@ class _Climber:
             eta = 1.0 / largest if eta is None else eta
             better = None
             while better is None and eta * largest > SMALLEST_STEP:
-                moved = self._moved(rows, eta * advantage)
+                moved = self._moved(rows, advantage, eta)
                 chain, solution = self.solved(moved)
                 if float(solution.J) > value + rise:
                     better = moved
@@ -143,15 +144,12 @@ class _Climber:
 
     def _advantage(self, chain: Chain, solution: poisson.Solution, rows: np.ndarray) -> np.ndarray:
         """Computes A [K, A] of rows that are visited; zero at others and at illegal actions."""
-        pi = poisson.stationary(chain).numpy()
-        weight = self.ties.summed([by_seen_states(chain, i, pi) for i in range(chain.n)])[:, None]
-        summed = self.ties.summed(summed_q(chain, pi, solution.V.numpy()[:, 0]))
-        q = np.divide(summed, weight, out=np.zeros(rows.shape), where=weight > 0.0)
+        q = self.ties.mean_q(chain, poisson.stationary(chain).numpy(), solution.V.numpy()[:, 0])
         return np.where(self.ties.legal, q - (rows * q).sum(axis=1, keepdims=True), 0.0)
 
-    def _moved(self, rows: np.ndarray, exponent: np.ndarray) -> np.ndarray:
-        moved = rows * np.exp(exponent - exponent.max(axis=1, keepdims=True))
-        moved /= moved.sum(axis=1, keepdims=True)
+    def _moved(self, rows: np.ndarray, advantage: np.ndarray, eta: float) -> np.ndarray:
+        log_rows = np.log(rows, out=np.full(rows.shape, -np.inf), where=rows > 0.0)
+        moved = mirror_step(torch.from_numpy(log_rows), torch.from_numpy(advantage), 1.0, eta).exp().numpy()
         moved = np.maximum(moved, LEAST_CHANCE) * self.ties.legal
         return moved / moved.sum(axis=1, keepdims=True)
 

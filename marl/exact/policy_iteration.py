@@ -23,7 +23,6 @@ from marl.core.mirror import mirror_step
 from marl.exact import poisson
 from marl.exact.chain import Chain
 from marl.exact.discounted import discounted_solution
-from marl.exact.gradient import by_seen_states, summed_q
 from marl.exact.local_laws import LocalLaws
 from marl.exact.ties import LocalTables, Ties
 
@@ -32,7 +31,8 @@ class LocalIteration(NamedTuple):
     """This is where an iteration ended.
 
     values: the objective before the first improvement and after each, per agent: J, or the mean of V over joint states.
-    policy: the last one. settled: whether the last improvement changed the objective by no more than the tolerance.
+    policy: the last one. settled: whether the last improvement (in turn: the last one of
+    every agent) changed the objective by no more than the tolerance.
     """
 
     values: list[float]
@@ -60,8 +60,7 @@ def localized_policy_iteration(
     improvement: `soft`, which uses temperature and damping (beta in (0, 1]) and earns tau / n times the entropies, or
     `kl`, which uses eta. schedule: `all` agents at once, or `in_turn`, where every improvement is of a single agent.
     gamma: 1 = average reward. weights: w, how joint states that look alike to an agent count, by `visits` (the stationary
-    law) or `uniform`.
-    improvements: at most so many.
+    law) or `uniform`. improvements: at most so many.
     Errors: `ConfigError` if joint states or tables are too many, and for arguments out of range.
     """
     soft = choice("improvement", improvement, ("soft", "kl")) == "soft"
@@ -76,15 +75,15 @@ def localized_policy_iteration(
     evaluation = _Evaluation(ties, LocalLaws(env), gamma, temperature if soft else 0.0, visits, memory)
     log_rows = np.log(ties.uniform(), out=np.full(ties.legal.shape, -np.inf), where=ties.legal)
     value, q = evaluation.of(log_rows)
-    values, lap = [value], env.n if in_turn else 1
+    values, lap, settled = [value], env.n if in_turn else 1, False
     for count in range(integer("improvements", improvements, 1)):
         moved = mirror_step(torch.from_numpy(log_rows), torch.from_numpy(env.n * q), keep, gain).numpy()
         log_rows = np.where((ties.agent == count % lap)[:, None], moved, log_rows) if in_turn else moved
         value, q = evaluation.of(log_rows)
         values.append(value)
-        if len(values) > lap and abs(values[-1] - values[-1 - lap]) <= tolerance:
+        settled = len(values) > lap and abs(values[-1] - values[-1 - lap]) <= tolerance
+        if settled:
             break
-    settled = len(values) > lap and abs(values[-1] - values[-1 - lap]) <= tolerance
     return LocalIteration(values, ties.policy(np.exp(log_rows)), settled)
 
 
@@ -109,9 +108,7 @@ class _Evaluation:
         weight = np.full(chain.num_states, 1.0 / chain.num_states)
         if self.visits:
             weight = poisson.stationary(chain).numpy()
-        total = self.ties.summed([by_seen_states(chain, i, weight) for i in range(chain.n)])[:, None]
-        summed = self.ties.summed(summed_q(chain, weight, values, self.gamma))
-        return objective, np.divide(summed, total, out=np.zeros(summed.shape), where=total > 0.0)
+        return objective, self.ties.mean_q(chain, weight, values, self.gamma)
 
     def _entropy(self, chain: Chain) -> Float[np.ndarray, "X"]:
         """Sums the entropies of all agents' policies in every joint state."""

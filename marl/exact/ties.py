@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from marl.core.checks import gib, size
@@ -16,6 +16,8 @@ from marl.core.environment import FiniteEnvironment, NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.indexing import NeighborhoodKeys, NeighborhoodModule
 from marl.core.policy import Policy
+from marl.exact.chain import Chain
+from marl.exact.gradient import by_seen_states, summed_q
 
 MOST_ROWS = 2**20
 """Rows of the tables of all agents beyond which nothing is searched."""
@@ -91,7 +93,7 @@ class Ties:
                     agent.append(i)
             self.keys.append(keys)
         self.legal: Bool[np.ndarray, "K A"] = np.stack(legal)
-        self.agent: Int64[np.ndarray, K] = np.array(agent)
+        self.agent = np.array(agent)
 
     @property
     def rules(self) -> int:
@@ -121,11 +123,27 @@ class Ties:
             np.add.at(total, keys, table.reshape(len(keys), *table.shape[len(shape) :]))
         return total
 
+    def mean_q(
+        self, chain: Chain, weights: Float[np.ndarray, "X"], values: Float[np.ndarray, "X"], gamma: float = 1.0
+    ) -> Float[np.ndarray, "K A"]:
+        """Averages E[(1/n) sum_j r_j + gamma values(s') | s, a_i] over the joint states of every row, weighted.
+
+        chain: that of `policy(rows)`. It is zero where the weights are, and at illegal actions.
+        """
+        weight = self.summed([by_seen_states(chain, i, weights) for i in range(chain.n)])[:, None]
+        summed = self.summed(summed_q(chain, weights, values, gamma))
+        return np.divide(summed, weight, out=np.zeros(summed.shape), where=weight > 0.0)
+
     def _check_alike(self) -> None:
-        mask = self.env.action_mask
-        odd = ((self.env.num_states != self.env.num_states[0]) | (mask != mask[0]).flatten(1).any(dim=1)).nonzero()
-        if len(odd):
+        if (odd := odd_one(self.env)) is not None:
             raise ConfigError(
-                f"agents 0 and {int(odd[0])} have other states or legal actions, so that they cannot follow one rule; "
+                f"agents 0 and {odd} have other states or legal actions, so that they cannot follow one rule; "
                 "use symmetric=False"
             )
+
+
+def odd_one(env: FiniteEnvironment) -> int | None:
+    """Finds the first agent that has other states or legal actions than agent 0, or None."""
+    mask = env.action_mask
+    odd = ((env.num_states != env.num_states[0]) | (mask != mask[0]).flatten(1).any(dim=1)).nonzero()
+    return int(odd[0]) if len(odd) else None

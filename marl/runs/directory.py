@@ -17,11 +17,10 @@ import yaml
 
 from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
-from marl.core.files import located, write_atomically
-from marl.runs import checkpoint, references
+from marl.core.files import write_atomically
+from marl.runs import checkpoint
 from marl.runs.code import PARTS, code_of, source_of
 from marl.runs.digest import digest_of
-from marl.runs.references import References
 from marl.runs.settings import Settings
 
 OURS = ("tb", "checkpoint.pt", "metrics.npz", "summary.json")
@@ -153,25 +152,7 @@ class RunDirectory:
         finally:
             os.close(descriptor)
 
-    def references(self, settings: Settings, depends: Mapping[str, Any]) -> References | None:
-        """Reads what the curve is to be seen beside: where the settings say, or a copy that is kept here.
-
-        Errors: `ConfigError` if it is of another environment than `depends` says, or cannot be read.
-        """
-        if settings.references is None:
-            return None
-        place, kept = located(settings.references), self.path / references.FILE
-        found = references.read(kept if kept.is_file() and not place.exists() else place)
-        if found.environment != depends["environment"]:
-            raise ConfigError(
-                f"references={settings.references} is of another environment than this run; marl optimum with the "
-                "env=... of this run writes one for it"
-            )
-        return found
-
-    def open(
-        self, config: Mapping[str, Any], provenance: Mapping[str, str], known: References | None = None, *, fresh: bool
-    ) -> None:
+    def open(self, config: Mapping[str, Any], provenance: Mapping[str, str], *, fresh: bool) -> None:
         """Takes the directory for a run; `fresh` removes what an earlier one left."""
         settings = self.path / ".hydra"
         settings.mkdir(parents=True, exist_ok=True)
@@ -185,8 +166,6 @@ class RunDirectory:
         texts = {**provenance, "config.yaml": yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False)}
         for name, text in texts.items():
             _write(settings / name, text.encode(errors="surrogateescape"))
-        if known is not None:
-            _write(self.path / references.FILE, known.as_json())
 
     def save(self, config: Mapping[str, Any], state: dict[str, Any]) -> None:
         """Replaces the checkpoint."""

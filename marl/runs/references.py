@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from marl.core.errors import ConfigError
+from marl.core.files import located, write_atomically
 
 FILE = "optimum.json"
 NARROW = 0.01
@@ -81,6 +82,27 @@ class References:
         plain = {key: value for key, value in vars(self).items() if key not in ("best_local", "ascent")}
         numbered = {key: {str(k): v for k, v in getattr(self, key).items()} for key in ("best_local", "ascent")}
         return (json.dumps({**plain, **numbered, **more}, indent=1) + "\n").encode()
+
+    def keep(self, directory: Path) -> None:
+        """Writes the file into the directory of a run."""
+        write_atomically(directory / FILE, lambda file: file.write(self.as_json()))
+
+
+def of_run(given: str | None, directory: Path, environment: str) -> References | None:
+    """Reads what the curve of a run is to be seen beside: where its settings say, or the copy in its directory.
+
+    Errors: `ConfigError` if it is of another environment than that of this digest, or cannot be read.
+    """
+    if given is None:
+        return None
+    place, kept = located(given), directory / FILE
+    found = read(kept if kept.is_file() and not place.exists() else place)
+    if found.environment != environment:
+        raise ConfigError(
+            f"references={given} is of another environment than this run; marl optimum with the env=... of this run "
+            "writes one for it"
+        )
+    return found
 
 
 def read(place: Path) -> References:

@@ -14,7 +14,7 @@ from marl.core.errors import CheckpointError, ConfigError, DivergedError, MarlEr
 from marl.core.logger import Logger
 from marl.core.snapshot import in_place, uncopied
 from marl.loggers import ArrayLogger, ProgressLogger
-from marl.runs import checkpoint
+from marl.runs import checkpoint, references
 from marl.runs.code import code_of
 from marl.runs.directory import RunDirectory, what_it_depends_on
 from marl.runs.interruption import postponed
@@ -53,8 +53,8 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
         return before
     saved = None if settings.force else folder.saved(config, settings, depends)
     log_every = settings.log_every if saved is None or settings.log_every_is_given else saved["log_every"]
-    references = folder.references(settings, depends)
-    lines = {} if references is None else references.lines
+    known = references.of_run(settings.references, directory, depends["environment"])
+    lines = {} if known is None else known.lines
     board = build.logger(config, env, directory / "tb", saved["trainer"]["t"] if saved else 0, lines)
     with _memory_is_asked_for():
         trainer = build.trainer(config, env, settings.replicas, log_every)
@@ -73,7 +73,9 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
     with _memory_is_asked_for():
         log.info("%s", forecast(trainer, trainer.env.n, *trainer.memory_ahead(settings.steps - trainer.t)))
     with folder.locked():
-        folder.open(config, provenance or {}, references, fresh=saved is None)
+        folder.open(config, provenance or {}, fresh=saved is None)
+        if known is not None:
+            known.keep(directory)
         if any(parameter.requires_grad for parameter in trainer.policy.parameters()):
             log.info("%s", TwoTimescale.check(*build.step_sizes(config)))
         else:
