@@ -3,10 +3,7 @@
 import copy
 import functools
 import itertools
-import os
 import pickle
-import signal
-import threading
 from typing import Any
 
 import numpy as np
@@ -28,6 +25,7 @@ from tests.conftest import written_out
 from tests.critics.experience import table_of as entries_of
 from tests.oracles import hop_neighborhood, inverse_cdf, legal, neighbors, num_actions, wireless_reset, wireless_step
 from tests.trainers.discounted_oracle import Model, Result, discounted_actor_critic
+from tests.trainers.interruption import control_c
 from tests.trainers.test_fused import assert_alike_in_float32, assert_they_grow_together
 
 HORIZON = 7
@@ -497,11 +495,8 @@ def test_control_c_leaves_a_whole_trainer() -> None:
     env = ENVIRONMENTS["interior"]()
     run = make(env, "fused", 0, 1, log_every=10**9)
     run.run(10)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process ignores it
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
+    with control_c():
         run.run(10**9)
-    signal.signal(signal.SIGINT, before)
     again = make(env, "fused", 0, 1, log_every=10**9)
     again.run(run.t)
     assert_same_bits(run, again)

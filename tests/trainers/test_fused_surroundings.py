@@ -2,10 +2,7 @@
 
 import copy
 import multiprocessing
-import os
 import pickle
-import signal
-import threading
 
 import numpy as np
 import pytest
@@ -23,6 +20,7 @@ from marl import (
 )
 from marl.kernels.arguments import FusedStep
 from tests.critics.experience import table_of
+from tests.trainers.interruption import control_c
 from tests.trainers.test_fused import assert_equal, trainer
 
 
@@ -88,11 +86,8 @@ def test_control_c_leaves_a_whole_trainer(env: WirelessAccess) -> None:
     run = trainer(env, "fused", 1, 1)
     run.log_every = 10**9
     run.run(10)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process ignores it
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
+    with control_c():
         run.run(10**9)
-    signal.signal(signal.SIGINT, before)
     assert run.interval.steps == run.t == int(run.interval.finite)
     again = trainer(env, "fused", 1, 1)
     again.log_every = run.log_every
