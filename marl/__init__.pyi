@@ -26,8 +26,10 @@ from .core.scheduler import Scheduler as Scheduler
 from .core.table import Table as Table
 from .critics import AdditiveCritic as AdditiveCritic
 from .critics import GraphCritic as GraphCritic
+from .critics import GraphStateValue as GraphStateValue
 from .critics import LinearCritic as LinearCritic
 from .critics import NeuralCritic as NeuralCritic
+from .critics import NeuralStateValue as NeuralStateValue
 from .critics import PairwiseCritic as PairwiseCritic
 from .critics import RandomFeatures as RandomFeatures
 from .critics import SharedCritic as SharedCritic
@@ -89,6 +91,7 @@ from .schedulers import TwoTimescale as TwoTimescale
 from .testing import check_fused_step as check_fused_step
 from .trainers import DiscountedActorCritic as DiscountedActorCritic
 from .trainers import IndependentPPO as IndependentPPO
+from .trainers import KappaHopPPO as KappaHopPPO
 from .trainers import RolloutActorCritic as RolloutActorCritic
 from .trainers import ScalableActorCritic as ScalableActorCritic
 from .trainers.evaluation import Evaluation as Evaluation

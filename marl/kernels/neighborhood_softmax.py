@@ -9,7 +9,7 @@ import numpy as np
 
 from marl.kernels import forms
 from marl.kernels.forms import implements
-from marl.kernels.softmax_arithmetic import draw, exp
+from marl.kernels.softmax_arithmetic import draw_from_logits
 
 
 class LogLinear(NamedTuple):
@@ -43,18 +43,12 @@ def _row_of(policy: LogLinearOne, actions: Any, place: Any) -> Any:
 
 @implements(forms.draw_action, LogLinearOne)
 def _draw_action(policy: LogLinearOne, actions: Any, s: np.ndarray, i: int, row: Any, last: int, u: float) -> int:
-    count, top, total, room = len(actions), -np.inf, 0.0, policy.row
-    for x in range(count):
+    room = policy.row
+    for x in range(len(actions)):
         room[x] = -np.inf
         if policy.legal[i, s[i], x]:
             logit = 0.0
             for j in range(policy.size[i]):
                 logit += policy.theta[i, j, s[i], s[policy.near[i, j]], x]
             room[x] = logit
-            top = max(top, logit)
-    for x in range(count):
-        room[count + x] = exp(room[x] - top)
-        total += room[count + x]
-    for x in range(count):
-        room[count + x] /= total
-    return draw(actions, room, row, last, u)
+    return draw_from_logits(actions, room, row, last, u)

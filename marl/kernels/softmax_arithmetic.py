@@ -105,6 +105,22 @@ def draw(actions: Any, policy: np.ndarray, row: int, last: int, u: float) -> int
     return passed
 
 
+@cached_njit(forceinline=True, error_model="numpy", fastmath=FAST)
+def draw_from_logits(actions: Any, policy: np.ndarray, row: int, last: int, u: float) -> int:
+    """Writes the probabilities of a row whose logits are there, and draws as `draw` does."""
+    count = len(actions)
+    top, total, first = -np.inf, 0.0, row + np.uint64(count)
+    for x in range(count):
+        top = max(top, policy[row + np.uint64(x)])
+    for x in range(count):
+        p = exp(policy[row + np.uint64(x)] - top)
+        policy[first + np.uint64(x)] = p
+        total += p
+    for x in range(count):
+        policy[first + np.uint64(x)] /= total
+    return draw(actions, policy, row, last, u)
+
+
 @cached_njit(error_model="numpy", fastmath=FAST)
 def _draw_last(actions: Any, policy: np.ndarray, first: int, last: int, total: float) -> int:
     """Returns the last action of positive probability, where rounding left the whole sum at or below u."""

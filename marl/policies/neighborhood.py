@@ -119,6 +119,14 @@ class NeighborhoodNeural(NeighborhoodPolicy):
         self.register_buffer("_start", start, persistent=False)
         self.register_buffer("_mask", mask.to(self.dtype), persistent=False)
 
+    def sampled(self) -> Any:
+        """Returns what compiled rollouts draw from, see `marl.kernels.neighborhood_network`."""
+        from marl.kernels.neighborhood_network import Networks  # numba takes its time: only where it is used
+
+        index, _, size = self.neighborhood
+        parameters = [x.detach().double().cpu().numpy() for x in (self.embedding, self.weight, self.bias)]
+        return Networks(index.cpu().numpy(), size.cpu().numpy(), self.env.action_mask.numpy(), *parameters)
+
     def _logits(self, s: Tensor) -> Tensor:
         rows = self._start + s[..., self._neighborhood_index]
         seen = summed_rows(self.embedding.view(-1, self.embedding.shape[-1]), rows, self._mask)

@@ -64,7 +64,7 @@ class ActorCritic(Trainer):
         if self.learns_from_q and critic.ignores_actions:
             raise ConfigError(
                 f"{type(critic).__name__} does not see actions, so it cannot say which were good; "
-                "use it with trainer=independent_ppo, or take another critic"
+                "use it with trainer=kappa_hop_ppo or independent_ppo, or take another critic"
             )
         _check_hooks(critic)
         discount = number("trainer.discount", discount, 0.0, 1.0)

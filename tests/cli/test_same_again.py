@@ -33,7 +33,7 @@ VARIANTS = {
         "trainer.rollout=6",
         "trainer.trace_decay=0.8",
     ),
-    "ppo": ("trainer=independent_ppo", "trainer.rollout=12", "trainer.epochs=2", "trainer.minibatches=3"),
+    "ppo": ("trainer=kappa_hop_ppo", "critic.kappa=1", "trainer.rollout=12", "trainer.epochs=2", "trainer.minibatches=3"),
     "pairwise": ("experiment=pairwise", "trainer.rollout=6", "trainer.entropy.steps=100"),
 }
 

@@ -15,7 +15,9 @@ from marl import Critic, Environment, Network, Policy, Rule, Scheduler
 from marl.critics import (
     AdditiveCritic,
     GraphCritic,
+    GraphStateValue,
     NeuralCritic,
+    NeuralStateValue,
     PairwiseCritic,
     RandomFeatures,
     SharedCritic,
@@ -130,7 +132,7 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
     RandomFeatures: [{"kappa": 1, "features": 8}],
     SharedCritic: [{"kappa": kappa, "hidden": 3} for kappa in (0, 1, 2)],
     GraphCritic: [{"kappa": kappa, "hidden": 3} for kappa in (0, 1, 2)],
-    StateValue: [{"kappa": kappa, "hidden": 3} for kappa in (0, 1, 2)],
+    **{kind: [{"kappa": k, "hidden": 3} for k in (0, 1, 2)] for kind in (StateValue, NeuralStateValue, GraphStateValue)},
     Aloha: [{"send_probability": 0.3}],
     DedicatedMatching: [{}],
     FightAlternately: [{}],

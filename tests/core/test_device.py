@@ -28,7 +28,7 @@ from marl.envs import WirelessAccess
 from marl.policies import NeighborhoodSoftmax, NeighborhoodTable, NeuralPolicy, SharedPolicy, TabularSoftmax
 from marl.schedulers import Constant
 from marl.testing import random_inputs
-from marl.trainers import DiscountedActorCritic, IndependentPPO, RolloutActorCritic, ScalableActorCritic
+from marl.trainers import DiscountedActorCritic, KappaHopPPO, RolloutActorCritic, ScalableActorCritic
 from marl.trainers.batched import BatchedActorCritic
 
 
@@ -51,7 +51,7 @@ LEARNERS: dict[str, Parts] = {
     "all actions, pairs": (RolloutActorCritic, NeighborhoodSoftmax, PairwiseCritic, {"gradient": "all_actions"}),
     "natural": (RolloutActorCritic, TabularSoftmax, AdditiveCritic, {"natural": 0.1, "trace_decay": 0.5}),
     "table": (RolloutActorCritic, NeighborhoodTable, AdditiveCritic, {}),
-    "ppo": (IndependentPPO, SharedPolicy, StateValue, {"minibatches": 2}),
+    "ppo": (KappaHopPPO, SharedPolicy, StateValue, {"minibatches": 2}),
     "discounted": (DiscountedActorCritic, NeuralPolicy, NeuralCritic, {"horizon": 8}),
     "step by step": (ScalableActorCritic, NeuralPolicy, NeuralCritic, {}),
     **{f"sampled, {kind.__name__}": (RolloutActorCritic, NeuralPolicy, kind, {}) for kind in CRITICS},
@@ -168,7 +168,7 @@ def test_policies_meet_no_tensor_of_another_device(kind: type[Any]) -> None:
 def trainer(device: str, parts: Parts) -> Any:
     kind, policy, critic, options = parts
     rollout = {"rollout": 8} if issubclass(kind, BatchedActorCritic) else {}
-    sizes = {"critic_scheduler": Constant(0.1), "actor_scheduler": Constant(0.1 if kind is IndependentPPO else 1.0)}
+    sizes = {"critic_scheduler": Constant(0.1), "actor_scheduler": Constant(0.1 if kind is KappaHopPPO else 1.0)}
     return kind(
         ENV, policy(ENV, replicas=2), critic(ENV, kappa=1, replicas=2), device=device, **rollout, **sizes, **options
     )

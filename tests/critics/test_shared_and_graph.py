@@ -9,14 +9,19 @@ from torch import Tensor
 
 from marl.core.errors import ConfigError
 from marl.core.network import Network
-from marl.critics import GraphCritic, SharedCritic, StateValue
+from marl.critics import GraphCritic, GraphStateValue, NeuralStateValue, SharedCritic, StateValue
 from marl.critics.pooling import OthersSum
 from marl.envs import WirelessAccess
 from marl.testing import random_inputs
 from tests.critics.test_critics import shaken
 
 B = 2
-KINDS: dict[str, Any] = {"shared": SharedCritic, "graph": GraphCritic, "state value": StateValue}
+KINDS: dict[str, Any] = {
+    "shared": SharedCritic,
+    "graph": GraphCritic,
+    "state value": StateValue,
+    "graph value": GraphStateValue,
+}
 
 
 @pytest.fixture
@@ -62,8 +67,8 @@ def test_values_are_those_of_the_formula(line: WirelessAccess, kind: str, kappa:
     for env in (line, star()):
         critic = shaken(KINDS[kind](env, kappa=kappa, hidden=3, replicas=B))
         s, a, _ = random_inputs(env, B, 4)
-        symbols = s if kind == "state value" else env.index.pairs(s, a)
-        by_hand = graph_by_hand if kind == "graph" else shared_by_hand
+        symbols = s if "value" in kind else env.index.pairs(s, a)
+        by_hand = graph_by_hand if kind.startswith("graph") else shared_by_hand
         q = critic.q(s, a)
         for b, i in itertools.product(range(B), range(env.n)):
             assert q[b, i].item() == pytest.approx(by_hand(critic, symbols[b], b, i).item(), abs=1e-13)
@@ -83,9 +88,26 @@ def test_they_see_exactly_the_neighborhood(line: WirelessAccess, kind: str, kapp
         assert changed.tolist() == [[abs(i - j) <= kappa for i in range(line.n)]] * B
 
 
-def test_a_state_value_ignores_actions(line: WirelessAccess) -> None:
+@pytest.mark.parametrize("kappa", [0, 1, 2])
+def test_a_state_value_per_agent_by_hand(kappa: int) -> None:
+    """V_i = w_i . tanh(sum_j E_ij[s_j] + b_i) + c_i, neighbor by neighbor; it starts at zero."""
+    env = star()
+    assert (NeuralStateValue(env, kappa=kappa, replicas=B).q(*random_inputs(env, B, 4)[:2]) == 0.0).all()
+    critic = shaken(NeuralStateValue(env, kappa=kappa, hidden=3, replicas=B))
+    index, mask, _ = env.network.neighborhood(kappa)
+    s, a, _ = random_inputs(env, B, 4)
+    for b, i in itertools.product(range(B), range(env.n)):
+        seen = critic.bias[b, i]
+        for place, j in enumerate(index[i, mask[i]].tolist()):
+            seen = seen + critic.embedding[b, i, place, s[b, j]]
+        by_hand = critic.weight[b, i] @ seen.tanh() + critic.level[b, i]
+        assert critic.q(s, a)[b, i].item() == pytest.approx(by_hand.item(), abs=1e-13)
+
+
+@pytest.mark.parametrize("kind", [StateValue, GraphStateValue, NeuralStateValue])
+def test_a_state_value_ignores_actions(line: WirelessAccess, kind: type[StateValue]) -> None:
     s, a, _ = random_inputs(line, B, 0)
-    value, q = shaken(StateValue(line, kappa=1, replicas=B)), shaken(SharedCritic(line, kappa=1, replicas=B))
+    value, q = shaken(kind(line, kappa=1, replicas=B)), shaken(SharedCritic(line, kappa=1, replicas=B))
     silent = torch.zeros_like(a)
     assert (a != silent).any()
     assert torch.equal(value.q(s, a), value.q(s, silent))

@@ -14,7 +14,7 @@ from torch.optim import Adam
 from marl import (
     Constant,
     DiscountedActorCritic,
-    IndependentPPO,
+    KappaHopPPO,
     NeighborhoodSoftmax,
     NeuralCritic,
     RolloutActorCritic,
@@ -48,7 +48,7 @@ TRAINERS: dict[str, Callable[[WirelessAccess], Trainer]] = {
     "rollouts": lambda env: RolloutActorCritic(
         env, NeighborhoodSoftmax(env), NeuralCritic(env), rollout=7, critic_optimizer=Adam, **STEPS
     ),
-    "ppo": lambda env: IndependentPPO(
+    "ppo": lambda env: KappaHopPPO(
         env, SharedPolicy(env), StateValue(env), rollout=8, actor_optimizer=Adam, critic_optimizer=Adam, **STEPS
     ),
 }

@@ -14,7 +14,7 @@ from marl import (
     Constant,
     DiscountedActorCritic,
     FiniteEnvironment,
-    IndependentPPO,
+    KappaHopPPO,
     Network,
     RolloutActorCritic,
     ScalableActorCritic,
@@ -70,7 +70,7 @@ TRAINERS: dict[str, Callable[..., Trainer]] = {
     "scalable": ScalableActorCritic,
     "discounted": DiscountedActorCritic,
     "rollout": RolloutActorCritic,
-    "ppo": IndependentPPO,
+    "ppo": KappaHopPPO,
 }
 
 
@@ -80,7 +80,7 @@ def test_parts_of_two_environments_are_refused(name: str) -> None:
     made_for, used_in, what = APART[name]
     one, other = made_for(), used_in()
     for make in TRAINERS.values():
-        critic = StateValue if make is IndependentPPO else TabularCritic
+        critic = StateValue if make is KappaHopPPO else TabularCritic
         there = critic(one)
         objective = there.objective
         with pytest.raises(ConfigError, match=rf"this {critic.__name__} was made for another .*{what}"):

@@ -1,4 +1,4 @@
-"""Independent PPO: its update in loops, pieces and replicas of a run, what it refuses, and that it learns."""
+"""kappa-hop PPO: its update in loops, pieces and replicas of a run, what it refuses, and that it learns."""
 
 import functools
 import io
@@ -11,36 +11,39 @@ import torch
 from torch import Tensor
 
 from marl.core.critic import Critic
+from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError, DivergedError
 from marl.core.noise import Noise, Purpose, stream_keys, uniforms
-from marl.critics import NeuralCritic, SharedCritic, StateValue, TabularCritic
+from marl.core.objective import Average
+from marl.critics import GraphStateValue, NeuralCritic, NeuralStateValue, SharedCritic, StateValue, TabularCritic
 from marl.envs import WirelessAccess
 from marl.envs.wireless import Aloha
 from marl.policies import NeuralPolicy, SharedPolicy, TabularSoftmax, Uniform
 from marl.schedulers import Constant, PowerLaw
-from marl.trainers import IndependentPPO
+from marl.testing.inputs import random_pairs
+from marl.trainers import IndependentPPO, KappaHopPPO
 from marl.trainers.evaluation import evaluate
-from marl.trainers.independent_ppo import clipped_surrogate, normalized
+from marl.trainers.kappa_hop_ppo import clipped_surrogate, normalized
 from marl.trainers.rollout import Collector, Rollout
+from tests import oracles
 
 K = 8
 SGD = torch.optim.SGD
 SIZES = {"critic_scheduler": Constant(0.01), "actor_scheduler": Constant(0.01)}
 
 
-def make(
-    env: WirelessAccess, seed: int = 2, replicas: int = 2, policy: Any = SharedPolicy, **changes: Any
-) -> IndependentPPO:
-    settings = {**SIZES, "rollout": K, "epochs": 2, "minibatches": 5, "entropy": 0.1, "seed": seed, **changes}
+def make(env: WirelessAccess, seed: int = 2, replicas: int = 2, policy: Any = SharedPolicy, **changes: Any) -> KappaHopPPO:
+    settings = {"rollout": K, "epochs": 2, "minibatches": 5, "entropy": 0.1, "credit": 1, "seed": seed, **SIZES, **changes}
     critic = StateValue(env, hidden=4, replicas=replicas, seed=seed)
-    return IndependentPPO(env, policy(env, replicas=replicas, seed=seed), critic, **settings)
+    return KappaHopPPO(env, policy(env, replicas=replicas, seed=seed), critic, **settings)
 
 
-def learned(trainer: IndependentPPO) -> dict[str, Tensor]:
+def learned(trainer: KappaHopPPO) -> dict[str, Tensor]:
     """Every parameter, by replica, and where the agents are."""
     parts = {"policy": trainer.policy, "critic": trainer.critic}
     named = {f"{part}.{name}": x.detach() for part in parts for name, x in parts[part].named_parameters()}
-    return {"s": trainer.s, "a": trainer.a, **named}
+    means = {"mu": trainer.critic.mu, "mean_value": trainer._mean_value.mu}
+    return {"s": trainer.s, "a": trainer.a, **means, **named}
 
 
 def test_the_pieces_of_a_run_do_not_matter(small: WirelessAccess) -> None:
@@ -96,25 +99,43 @@ def advantages_by_hand(r: list[float], values: list[float], discount: float, dec
     return [math.fsum((discount * decay) ** (k - t) * delta[k] for k in range(t, len(r))) for t in range(len(r))]
 
 
-@pytest.mark.parametrize(("discount", "decay"), [(0.9, 0.8), (0.0, 0.5), (0.95, 0.0), (0.7, 1.0)])
-def test_advantages_are_the_plain_sum(small: WirelessAccess, discount: float, decay: float) -> None:
-    trainer = make(small, discount=discount, trace_decay=decay)
+def within(env: Environment, i: int, hops: int) -> list[int]:
+    """Lists who is so near to i, by the oracle's breadth-first search."""
+    edges = env.network.edges.tolist()
+    adjacent = [[j for edge in edges if k in edge for j in edge if j != k] for k in range(env.n)]
+    return oracles.hop_neighborhood(adjacent, i, hops)
+
+
+@pytest.mark.parametrize(
+    ("discount", "decay", "credit"),
+    [(0.9, 0.8, 0), (0.0, 0.5, 1), (0.95, 0.0, 2), (0.7, 1.0, 1), (1.0, 0.9, 1), (1.0, 0.4, 0)],
+)
+def test_advantages_are_the_plain_sum(small: WirelessAccess, discount: float, decay: float, credit: int) -> None:
+    """Of delta over steps, and of those over the agents within so many hops."""
+    trainer = make(small, discount=discount, trace_decay=decay, credit=credit, reward_rate=0.3, value_pull=0.6)
     trainer.run(3 * K)
     rollout = Collector(trainer.env, trainer.policy)(trainer.noise, trainer.s, trainer.a, trainer.t, K)
-    td_loss, batch = trainer._batch(rollout)
+    means = [kept.mu.clone() for kept in (trainer.critic.objective, trainer._mean_value) if isinstance(kept, Average)]
     with torch.no_grad():
         values = trainer.critic.q(rollout.s, rollout.a)
+    rate = 0.3 / (1.0 - 0.7**4)
+    reward_mean, value_mean = torch.zeros(2, 2, small.n, dtype=torch.float64)
+    if discount == 1.0:
+        reward_mean = (1.0 - rate) * means[0] + rate * rollout.r.mean(dim=0)
+        value_mean = (1.0 - rate) * means[1] + rate * values[:-1].mean(dim=0)
+    td_loss, batch = trainer._batch(rollout, 4)
+    with torch.no_grad():
         torch.testing.assert_close(batch.log_prob, trainer.policy.log_prob(rollout.s[:-1], rollout.a[:-1]))
     advantage = torch.empty(K, 2, small.n, dtype=torch.float64)
     for b, i in itertools.product(range(2), range(small.n)):
-        r, v = rollout.r[:, b, i].tolist(), values[:, b, i].tolist()
+        r, v = (rollout.r[:, b, i] - reward_mean[b, i]).tolist(), values[:, b, i].tolist()
         advantage[:, b, i] = torch.tensor(advantages_by_hand(r, v, discount, decay), dtype=torch.float64)
-    torch.testing.assert_close(batch.target - values[:-1], advantage, rtol=0, atol=1e-13)
+    torch.testing.assert_close(batch.target - values[:-1] + 0.6 * value_mean, advantage, rtol=0, atol=1e-13)
     for b in range(2):
-        all_of_it = advantage[:, b].flatten()
-        expected = (advantage[:, b] - all_of_it.mean()) / all_of_it.std(correction=0)
+        credited = torch.stack([advantage[:, b, within(small, i, credit)].sum(dim=1) for i in range(small.n)], dim=1)
+        expected = (credited - credited.mean()) / credited.std(correction=0)
         torch.testing.assert_close(batch.advantage[:, b], expected, rtol=1e-6, atol=1e-12)
-        delta = rollout.r[:, b] + discount * values[1:, b] - values[:-1, b]
+        delta = rollout.r[:, b] - reward_mean[b] + discount * values[1:, b] - values[:-1, b]
         assert td_loss[b].item() == pytest.approx(delta.square().sum().item() / 2, rel=1e-12)
 
 
@@ -139,20 +160,41 @@ def test_the_clipped_surrogate_by_hand(ratio: float, advantage: float, expected:
     assert found.item() == pytest.approx(expected, rel=1e-12)
 
 
-def update_by_hand(trainer: IndependentPPO, rollout: Rollout, number: int, alpha: float, eta: float) -> None:
-    """The update from a rollout, the `number`-th from 0, in loops and by plain gradient steps; one replica."""
+class Means:
+    """Running means of rewards and values, before the first update."""
+
+    def __init__(self) -> None:
+        self.reward, self.value, self.updates = 0.0, 0.0, 0
+
+
+def update_by_hand(trainer: KappaHopPPO, rollout: Rollout, means: list[Means], alpha: float, eta: float) -> None:
+    """The next update from a rollout in loops and by plain gradient steps; one replica.
+
+    On one agent and with credit 0 it is APO (Ma et al. 2021): eta and b are `means`, nu is value_pull.
+    """
     env, policy, critic = trainer.env, trainer.policy, trainer.critic
     discount, decay = trainer.critic.objective.gamma, trainer.trace_decay
     parameters = [*critic.parameters(), *policy.parameters()]
     s, a, r = rollout
     with torch.no_grad():
         values, old = critic.q(s, a)[:, 0].tolist(), policy.log_prob(s, a)[:, 0].tolist()
-    per_agent = [advantages_by_hand(r[:, 0, i].tolist(), [v[i] for v in values], discount, decay) for i in range(env.n)]
-    aim = [[per_agent[i][t] + values[t][i] for i in range(env.n)] for t in range(K)]
+    per_agent, aim = [], []
+    for i in range(env.n):
+        rewards, v, mean = r[:, 0, i].tolist(), [row[i] for row in values], means[i]
+        if discount == 1.0:
+            mean.updates += 1
+            share = trainer.reward_rate / sum(
+                trainer.reward_rate * (1 - trainer.reward_rate) ** k for k in range(mean.updates)
+            )
+            mean.reward += share * (math.fsum(rewards) / K - mean.reward)
+            mean.value += share * (math.fsum(v[:K]) / K - mean.value)
+        per_agent.append(advantages_by_hand([x - mean.reward for x in rewards], v, discount, decay))
+        aim.append([per_agent[i][t] + v[t] - trainer.value_pull * mean.value for t in range(K)])
     every = torch.tensor(per_agent, dtype=torch.float64)
+    every = torch.stack([every[within(env, i, trainer.credit)].sum(dim=0) for i in range(env.n)])
     advantage = ((every - every.mean()) / (every.std(correction=0) + 1e-8)).tolist()
-    shuffle = stream_keys(trainer.seed, 1, Purpose.SHUFFLE)
-    for epoch in range(number * trainer.epochs, (number + 1) * trainer.epochs):
+    shuffle, done = stream_keys(trainer.seed, 1, Purpose.SHUFFLE), means[0].updates - 1
+    for epoch in range(done * trainer.epochs, (done + 1) * trainer.epochs):
         drawn = uniforms(shuffle, epoch * K, K)[0].tolist()
         order = sorted(range(K), key=drawn.__getitem__)
         for part in torch.tensor(order).tensor_split(trainer.minibatches):
@@ -162,8 +204,8 @@ def update_by_hand(trainer: IndependentPPO, rollout: Rollout, number: int, alpha
                 w = (log_prob - old[t][i]).exp()
                 clamped = min(max(w.item(), 1.0 - trainer.clip), 1.0 + trainer.clip)
                 gain = w * advantage[i][t] if w.item() * advantage[i][t] <= clamped * advantage[i][t] else 0.0
-                entropy = trainer.entropy * policy.entropy(s[t])[0, i]
-                total = total + 0.5 * (critic.q(s[t], a[t])[0, i] - aim[t][i]) ** 2 - gain - entropy
+                entropy = 0.1 * policy.entropy(s[t])[0, i]
+                total = total + 0.5 * (critic.q(s[t], a[t])[0, i] - aim[i][t]) ** 2 - gain - entropy
             gradients = torch.autograd.grad(total / (len(part) * env.n), parameters, allow_unused=True)
             with torch.no_grad():
                 sizes = [alpha] * len(list(critic.parameters())) + [eta] * len(list(policy.parameters()))
@@ -171,25 +213,56 @@ def update_by_hand(trainer: IndependentPPO, rollout: Rollout, number: int, alpha
                     parameter -= 0.0 if gradient is None else size * gradient
 
 
-def test_updates_are_the_algorithm_written_in_loops(small: WirelessAccess) -> None:
-    """Two of them, with step sizes so large that ratios leave the clipping range within an update."""
-    changes: dict[str, Any] = {"critic_optimizer": SGD, "actor_optimizer": SGD, "discount": 0.8, "trace_decay": 0.6}
+ALONE = {"incidence": [[0]], "deadline": 3, "arrival": 0.6, "success": 0.7}
+
+
+@pytest.mark.parametrize(("discount", "agents"), [(0.8, "several"), (1.0, "several"), (1.0, "one")])
+def test_updates_are_the_algorithm_written_in_loops(small: WirelessAccess, discount: float, agents: str) -> None:
+    """Three of them, with step sizes so large that ratios leave the clipping range within an update."""
+    env = small if agents == "several" else WirelessAccess(**ALONE)
+    credit = 1 if agents == "several" else 0
+    changes: dict[str, Any] = {"critic_optimizer": SGD, "actor_optimizer": SGD, "discount": discount, "trace_decay": 0.6}
     sizes = {"critic_scheduler": Constant(0.5), "actor_scheduler": Constant(20.0)}
-    trainer, twin = (make(small, replicas=1, policy=TabularSoftmax, **changes, **sizes) for _ in range(2))
-    s, a = twin.s, twin.a
-    for number in range(2):
-        rollout = Collector(small, twin.policy)(twin.noise, s, a, number * K, K)
+    given = {"replicas": 1, "policy": TabularSoftmax, "credit": credit, "value_pull": 0.7, **changes, **sizes}
+    trainer, twin = (make(env, **given) for _ in range(2))
+    s, a, means = twin.s, twin.a, [Means() for _ in range(env.n)]
+    left = False
+    for number in range(3):
+        rollout = Collector(env, twin.policy)(twin.noise, s, a, number * K, K)
         before = twin.policy.log_prob(rollout.s, rollout.a).detach()
-        update_by_hand(twin, rollout, number, alpha=0.5, eta=20.0)
+        for mean in means if discount < 1.0 else []:
+            mean.updates = number + 1
+        update_by_hand(twin, rollout, means, alpha=0.5, eta=20.0)
         ratio = (twin.policy.log_prob(rollout.s, rollout.a) - before).exp()
-        assert ((ratio - 1.0).abs() > trainer.clip).any()
+        left |= bool(((ratio - 1.0).abs() > trainer.clip).any())
         s = rollout.s[-1]
         a = twin.policy.sample(s, twin.noise(number * K + K)[..., -1])
         trainer.run(K)
         assert torch.equal(trainer.a, a)
         for part in ("critic", "policy"):
             for found, wanted in zip(getattr(trainer, part).parameters(), getattr(twin, part).parameters(), strict=True):
-                torch.testing.assert_close(found, wanted, rtol=0, atol=1e-9)
+                torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    assert left
+
+
+class Shifted(WirelessAccess):
+    """Pays 100 more for every step."""
+
+    def _step(self, s: Tensor, a: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        following, r = super()._step(s, a, u)
+        return following, r + 100.0
+
+
+def test_what_is_added_to_all_rewards_does_not_matter(small: WirelessAccess) -> None:
+    """Rewards + 100: the same after 12 rollouts, but for the rounding of larger numbers, which Adam amplifies."""
+    plain, shifted = make(small), make(Shifted(rows=2, cols=3, access_points="interior", instance_seed=3))
+    for trainer in (plain, shifted):
+        trainer.run(12 * K)
+    torch.testing.assert_close(shifted.critic.mu, plain.critic.mu + 100.0, rtol=0, atol=1e-9)
+    for (name, x), y in zip(learned(plain).items(), learned(shifted).values(), strict=True):
+        if name != "mu":
+            torch.testing.assert_close(x, y, rtol=0, atol=1e-7, msg=lambda m, n=name: f"{n}: {m}")
+    assert (plain.policy.get_parameter("weight") != make(small).policy.get_parameter("weight")).any()
 
 
 def test_step_sizes_are_those_of_where_the_rollout_began(small: WirelessAccess) -> None:
@@ -222,7 +295,8 @@ def test_losses_are_of_the_rollouts_that_were_finished(small: WirelessAccess) ->
     trainer.run(1)
     assert (trainer.interval.loss > 0.0).all()
     assert trainer.interval.steps == K
-    assert "critic/mu" not in trainer._metrics()
+    assert "critic/mu" in trainer._metrics()
+    assert "critic/mu" not in make(small, discount=0.9)._metrics()
 
 
 def test_divergence_is_told(small: WirelessAccess) -> None:
@@ -253,23 +327,44 @@ class OwnValue(Critic):
         return self.v[torch.arange(self.replicas)[:, None], torch.arange(self.env.n), s]
 
 
-def test_a_critic_of_ones_own_and_a_policy_per_agent(small: WirelessAccess) -> None:
-    critic = OwnValue(small, replicas=2)
-    trainer = IndependentPPO(small, NeuralPolicy(small, replicas=2), critic, **SIZES, rollout=K)
+@pytest.mark.parametrize("kind", [OwnValue, GraphStateValue, NeuralStateValue])
+def test_any_critic_of_states_and_a_policy_per_agent(small: WirelessAccess, kind: type[Critic]) -> None:
+    critic = kind(small, kappa=1, replicas=2)
+    start = critic.q(*random_pairs(small, 5, 2, seed=1)).detach()
+    trainer = KappaHopPPO(small, NeuralPolicy(small, replicas=2), critic, **SIZES, rollout=K)
+    assert trainer.credit == 1
     trainer.run(4 * K)
-    assert critic.v.abs().max() > 0.0
+    assert (critic.q(*random_pairs(small, 5, 2, seed=1)) != start).any()
+
+
+def test_independent_agents_are_credited_with_their_own_rewards(small: WirelessAccess) -> None:
+    """It is the same algorithm, whatever its critic sees, with other settings."""
+    critics = [StateValue(small, kappa=1, hidden=4, replicas=2) for _ in range(2)]
+    policies = [SharedPolicy(small, replicas=2) for _ in range(2)]
+    own = IndependentPPO(small, policies[0], critics[0], rollout=K, **SIZES)
+    same = KappaHopPPO(small, policies[1], critics[1], credit=0, discount=0.99, trace_decay=0.95, rollout=K, **SIZES)
+    for trainer in (own, same):
+        trainer.run(2 * K)
+    assert own.credit == 0
+    assert torch.equal(policies[0].probs(own.s), policies[1].probs(own.s))
+    with pytest.raises(TypeError, match="credit"):
+        IndependentPPO(small, policies[0], critics[0], credit=1, **SIZES)
 
 
 @pytest.mark.parametrize("kind", [TabularCritic, NeuralCritic, SharedCritic])
 def test_critics_that_see_actions_are_refused(small: WirelessAccess, kind: type[Critic]) -> None:
-    with pytest.raises(ConfigError, match=f"critic=state_value; {kind.__name__} does not say that it ignores actions"):
-        IndependentPPO(small, TabularSoftmax(small), kind(small), **SIZES)
+    with pytest.raises(
+        ConfigError, match=f"critic=neural_state_value; {kind.__name__} does not say that it ignores actions"
+    ):
+        KappaHopPPO(small, TabularSoftmax(small), kind(small), **SIZES)
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"discount": 1.0}, "trainer.discount must be below 1 for IndependentPPO"),
+        ({"credit": -1}, "trainer.credit must be a whole number of at least 0, got -1"),
+        ({"reward_rate": 0.0}, "trainer.reward_rate must be a finite number"),
+        ({"value_pull": -1.0}, "trainer.value_pull must be a finite number"),
         ({"rollout": 0}, "trainer.rollout must be a whole number of at least 1, got 0"),
         ({"rollout": 3}, "trainer.minibatches=5 are more than the 3 steps of trainer.rollout"),
         ({"epochs": 0}, "trainer.epochs must be a whole number of at least 1, got 0"),
@@ -306,7 +401,7 @@ def test_minibatches_hold_the_steps_that_were_drawn(small: WirelessAccess) -> No
     """Replica by replica: fields stay together."""
     trainer = make(small)
     rollout = Collector(trainer.env, trainer.policy)(trainer.noise, trainer.s, trainer.a, 0, K)
-    _, batch = trainer._batch(rollout)
+    _, batch = trainer._batch(rollout, 1)
     steps = torch.tensor([[3, 0], [7, 7], [1, 5]])
     for field, drawn in zip(batch, batch.at(steps), strict=True):
         for k, b in itertools.product(range(3), range(2)):
