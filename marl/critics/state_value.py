@@ -47,10 +47,10 @@ class GraphStateValue(GraphNetwork):
 
 
 class NeuralStateValue(Critic):
-    """V_i(s_{N_i^kappa}) = w_i . tanh(sum_{j in N_i^kappa} E_ij[s_j] + b_i) + c_i: a network of its own for every agent.
+    """V_i(s_{N_i^kappa}) = w_i . tanh(sum_{j in N_i^kappa} E_ij[s_j]) + b_i: a network of its own for every agent.
 
     The output starts at zero.
-    Shapes: embedding E [B, n, m, S, h], bias b, weight w [B, n, h], level c [B, n], h = hidden.
+    Shapes: embedding E [B, n, m, S, h], weight w [B, n, h], bias b [B, n], h = hidden.
     """
 
     ignores_actions = True
@@ -63,15 +63,22 @@ class NeuralStateValue(Critic):
         n, width = self._neighborhood_index.shape
         states = int(env.num_states.max())
         self.embedding = self.initial.uniform(n, width, states, hidden, bound=width**-0.5)
-        self.bias = self.initial.zeros(n, hidden)
         self.weight = self.initial.zeros(n, hidden)
-        self.level = self.initial.zeros(n)
+        self.bias = self.initial.zeros(n)
         start = torch.arange(self.replicas * n * width).view(self.replicas, n, width) * states
         self.register_buffer("_start", start, persistent=False)
         self.register_buffer("_mask", self._neighborhood_mask.to(self.dtype), persistent=False)
 
+    def networks(self) -> Any:
+        """Returns the networks as compiled updates change them, see `marl.kernels.hidden_layer`."""
+        from marl.kernels.hidden_layer import HiddenLayer  # numba takes its time: only where it is used
+
+        index, _, size = self.neighborhood
+        embedding, weight, bias = (x.detach().numpy() for x in (self.embedding, self.weight, self.bias))
+        return HiddenLayer(index.numpy(), size.numpy(), embedding, weight[..., None], bias[..., None])
+
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
         embedding = self.embedding
         rows = self._start + s[..., self._neighborhood_index]
-        seen = summed_rows(embedding.view(-1, embedding.shape[-1]), rows, self._mask) + self.bias
-        return (torch.tanh(seen) * self.weight).sum(dim=-1) + self.level
+        seen = summed_rows(embedding.view(-1, embedding.shape[-1]), rows, self._mask)
+        return (torch.tanh(seen) * self.weight).sum(dim=-1) + self.bias

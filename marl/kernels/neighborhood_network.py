@@ -9,7 +9,8 @@ import numpy as np
 
 from marl.kernels import forms
 from marl.kernels.forms import implements
-from marl.kernels.softmax_arithmetic import draw_from_logits, exp
+from marl.kernels.hidden_layer import Weights, outputs
+from marl.kernels.softmax_arithmetic import draw_from_logits
 
 
 class Networks(NamedTuple):
@@ -29,7 +30,8 @@ class Networks(NamedTuple):
 class NetworksOne(NamedTuple):
     """This is `Networks` of one replica.
 
-    Shapes: as there, without B; hidden [h], room for what the hidden units see; row [2 A], for logits and probabilities.
+    Shapes: as there, without B; seen [m] and hidden [h], room for what a network sees and makes of it; row [2 A], for
+    logits and probabilities.
     """
 
     near: np.ndarray
@@ -38,14 +40,15 @@ class NetworksOne(NamedTuple):
     embedding: np.ndarray
     weight: np.ndarray
     bias: np.ndarray
+    seen: np.ndarray
     hidden: np.ndarray
     row: np.ndarray
 
 
 @implements(forms.of_replica, Networks)
 def _of_replica(form: Networks, b: int) -> NetworksOne:
-    weight, hidden, row = form.weight[b], np.empty(form.weight.shape[2]), np.empty(2 * form.legal.shape[2])
-    return NetworksOne(form.near, form.size, form.legal, form.embedding[b], weight, form.bias[b], hidden, row)
+    room = np.empty(form.near.shape[1], np.int64), np.empty(form.weight.shape[2]), np.empty(2 * form.legal.shape[2])
+    return NetworksOne(form.near, form.size, form.legal, form.embedding[b], form.weight[b], form.bias[b], *room)
 
 
 @implements(forms.row_of, NetworksOne)
@@ -55,18 +58,11 @@ def _row_of(policy: NetworksOne, actions: Any, place: Any) -> Any:
 
 @implements(forms.draw_action, NetworksOne)
 def _draw_action(policy: NetworksOne, actions: Any, s: np.ndarray, i: int, row: Any, last: int, u: float) -> int:
-    hidden, room = policy.hidden, policy.row
-    for h in range(len(hidden)):
-        hidden[h] = 0.0
-    for j in range(policy.size[i]):
-        seen = s[policy.near[i, j]]
-        for h in range(len(hidden)):
-            hidden[h] += policy.embedding[i, j, seen, h]
+    seen = policy.seen[: policy.size[i]]
+    for j in range(len(seen)):
+        seen[j] = s[policy.near[i, j]]
+    outputs(Weights(policy.embedding[i], policy.weight[i], policy.bias[i]), seen, policy.hidden, policy.row)
     for x in range(len(actions)):
-        room[x] = policy.bias[i, x] if policy.legal[i, s[i], x] else -np.inf
-    for h in range(len(hidden)):
-        e = exp(-2.0 * abs(hidden[h]))
-        active = np.copysign((1.0 - e) / (1.0 + e), hidden[h])  # tanh
-        for x in range(len(actions)):
-            room[x] += active * policy.weight[i, h, x]
-    return draw_from_logits(actions, room, row, last, u)
+        if not policy.legal[i, s[i], x]:
+            policy.row[x] = -np.inf
+    return draw_from_logits(actions, policy.row, row, last, u)

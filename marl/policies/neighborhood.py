@@ -119,6 +119,14 @@ class NeighborhoodNeural(NeighborhoodPolicy):
         self.register_buffer("_start", start, persistent=False)
         self.register_buffer("_mask", mask.to(self.dtype), persistent=False)
 
+    def networks(self) -> Any:
+        """Returns the networks as compiled updates change them, see `marl.kernels.hidden_layer`."""
+        from marl.kernels.hidden_layer import HiddenLayer  # numba takes its time: only where it is used
+
+        index, _, size = self.neighborhood
+        parameters = (x.detach().numpy() for x in (self.embedding, self.weight, self.bias))
+        return HiddenLayer(index.numpy(), size.numpy(), *parameters)
+
     def sampled(self) -> Any:
         """Returns what compiled rollouts draw from, see `marl.kernels.neighborhood_network`."""
         from marl.kernels.neighborhood_network import Networks  # numba takes its time: only where it is used

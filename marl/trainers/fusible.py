@@ -56,18 +56,18 @@ def check_done(env: Environment, done: np.ndarray) -> None:
     )
 
 
-def not_declared(part: object) -> str | None:
-    """Says why the class of `part` is not one that can be fused, or None."""
+def not_declared(part: object, form: str = "fused") -> str | None:
+    """Says why the class of `part` is not one that can be fused, or None. form: the method by which a class says so."""
     kind = type(part)
-    if "fused" in vars(kind):
+    if form in vars(kind):
         return None
-    inherited = getattr(kind, "fused", None)
+    inherited = getattr(kind, form, None)
     if inherited is None:
         return f"{kind.__name__} has no compiled form"
     parent = inherited.__qualname__.partition(".")[0]
     return (
         f"{kind.__name__} does not say whether the compiled form of {parent} is its own, too "
-        f"(if it changes no number, write `fused = {parent}.fused` into it)"
+        f"(if it changes no number, write `{form} = {parent}.{form}` into it)"
     )
 
 

@@ -25,3 +25,5 @@ class IndependentPPO(KappaHopPPO):
         **settings: Any,
     ):
         super().__init__(env, policy, critic, credit=0, discount=discount, trace_decay=trace_decay, **settings)
+
+    fused = KappaHopPPO.fused

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from marl.core.checks import integer, number
 from marl.core.critic import Critic
-from marl.core.environment import Environment
+from marl.core.environment import Environment, finite_environment
 from marl.core.errors import ConfigError
 from marl.core.lookup import over_neighbors
 from marl.core.noise import Noise, Purpose
@@ -17,10 +18,13 @@ from marl.core.objective import Average
 from marl.core.policy import Policy, entropy_of, of_actions
 from marl.core.scheduler import Scheduler
 from marl.core.shapes import Values
+from marl.trainers import clipped_engine
 from marl.trainers.batched import BatchedActorCritic
+from marl.trainers.fusible import changed, not_declared
 from marl.trainers.optimizers import apply
 from marl.trainers.returns import lambda_returns
 from marl.trainers.rollout import Rollout
+from marl.trainers.two_engines import chosen_engine
 
 
 class KappaHopPPO(BatchedActorCritic):
@@ -42,6 +46,8 @@ class KappaHopPPO(BatchedActorCritic):
     credit: null = the kappa of the critic; 0 = an agent's own rewards alone.
     reward_rate: c of m <- m + c_k (mean of the rollout - m) in update k = 1, 2, .., and of v likewise. The steps are
     c_k = c / (1 - (1 - c)^k), so that the first rollout replaces what they were before.
+    engine: `autograd` takes the steps of an update with torch autograd, `fused` the same steps compiled, for a policy and a
+    critic that are networks of their own for every agent (`networks()`) and Adam; `auto` is `fused` where that is possible.
     Errors: `ConfigError`, also where the critic sees actions, or a rollout has fewer steps than minibatches.
     """
 
@@ -63,6 +69,7 @@ class KappaHopPPO(BatchedActorCritic):
         entropy: float | Scheduler = 0.01,
         reward_rate: float = 0.1,
         value_pull: float = 0.1,
+        engine: str = "auto",
         critic_optimizer: Callable[..., Optimizer] = Adam,
         actor_optimizer: Callable[..., Optimizer] = Adam,
         **common: Any,
@@ -89,6 +96,26 @@ class KappaHopPPO(BatchedActorCritic):
         self._credited = pairs_within(env, self.credit).to(critic.q(self.s, self.a).device)
         self._mean_value = Average(self.replicas, env.n, critic.dtype).to(self._credited.device)
         self._shuffle = Noise(self.seed, self.replicas, self.buffer.length, 1, Purpose.SHUFFLE)
+        self.engine = chosen_engine(engine, self._obstacle())
+
+    def fused(self, batch: "Batch", order: Tensor, entropy: float, alpha: float, eta: float) -> Tensor:
+        """Does what `_improve` does, compiled: equal up to rounding.
+
+        Errors: `ConfigError` if a part has been changed so that only autograd would notice.
+        """
+        if reason := self._obstacle():
+            raise ConfigError(f"trainer.engine=fused cannot go on: {reason}; make the trainer with engine=autograd")
+        part = torch.arange(self.buffer.length).tensor_split(self.minibatches)
+        ends = np.cumsum([len(steps) for steps in part])
+        actor, critic = (self.policy, self.actor_optimizer, eta), (self.critic, self.critic_optimizer, alpha)
+        legal = finite_environment(self.env, "a compiled update").action_mask
+        taught = [x.numpy() for x in (*batch, order)]
+        return clipped_engine.improve(actor, critic, [*taught, ends, legal.numpy(), self.clip, entropy])
+
+    def _obstacle(self) -> str | None:
+        """Says why the steps of an update cannot be compiled, or None."""
+        optimizers = self.actor_optimizer, self.critic_optimizer
+        return not_declared(self) or changed(self) or clipped_engine.obstacle(self.policy, self.critic, *optimizers)
 
     def _update(self, rollout: Rollout) -> None:
         began = self.t - self.buffer.length
@@ -96,17 +123,24 @@ class KappaHopPPO(BatchedActorCritic):
         entropy = self.entropy(began) if isinstance(self.entropy, Scheduler) else self.entropy
         self._visit(rollout.s, rollout.a)
         td_loss, batch = self._batch(rollout, count + 1)
-        check = torch.zeros_like(td_loss)
-        for epoch in range(count * self.epochs, (count + 1) * self.epochs):
-            order = self._shuffle(epoch)[..., 0].argsort(dim=1).T.to(td_loss.device)  # [K, B]
-            for steps in order.tensor_split(self.minibatches):
+        epochs = range(count * self.epochs, (count + 1) * self.epochs)
+        order = torch.stack([self._shuffle(epoch)[..., 0].argsort(dim=1).T for epoch in epochs])  # [epochs, K, B]
+        improve = self.fused if self.engine == "fused" else self._improve
+        check = improve(batch, order, entropy, alpha, eta)
+        self.interval.learned(td_loss, check, self.buffer.length)
+        self.a = self.policy.sample(self.s, self.noise(self.t)[..., -1])
+
+    def _improve(self, batch: "Batch", order: Tensor, entropy: float, alpha: float, eta: float) -> Tensor:
+        """Takes a step of critic and actor for every minibatch of every epoch. Returns the sum of losses [B]."""
+        check = torch.zeros_like(batch.target[0, :, 0])
+        for epoch in order.to(check.device):
+            for steps in epoch.tensor_split(self.minibatches):
                 loss = self._loss(batch.at(steps), entropy)
                 self._differentiate(loss.sum())
                 apply(self.critic_optimizer, alpha)
                 apply(self.actor_optimizer, eta)
                 check += loss.detach()
-        self.interval.learned(td_loss, check, self.buffer.length)
-        self.a = self.policy.sample(self.s, self.noise(self.t)[..., -1])
+        return check
 
     @torch.no_grad()
     def _batch(self, rollout: Rollout, count: int) -> tuple[Tensor, "Batch"]:

@@ -19,6 +19,18 @@ ENGINES = ("auto", "autograd", "fused")
 log = logging.getLogger(__name__)
 
 
+def chosen_engine(engine: str, reason: str | None) -> str:
+    """Returns the engine that is used where `engine` is asked for; reason: why it cannot be `fused`, or None.
+
+    Errors: `ConfigError` if it must be and cannot.
+    """
+    if choice("trainer.engine", engine, ENGINES) == "fused" and reason is not None:
+        raise ConfigError(f"trainer.engine=fused cannot run this: {reason}; use auto or autograd")
+    if engine == "auto":
+        log.info("engine: %s", "fused" if reason is None else f"autograd, because {reason}")
+    return "fused" if reason is None and engine != "autograd" else "autograd"
+
+
 class TwoEngineActorCritic(ActorCritic):
     """This base class has two engines: implement `_step`, the algorithm, and `fused`, the same compiled.
 
@@ -70,12 +82,7 @@ class TwoEngineActorCritic(ActorCritic):
         if engine == "autograd":
             return engine
         parts = self.policy, self.critic, self.env
-        reason = not_declared(self) or self._changed() or obstacle(*parts)
-        if engine == "fused" and reason is not None:
-            raise ConfigError(f"trainer.engine=fused cannot run this: {reason}; use auto or autograd")
-        if engine == "auto":
-            log.info("engine: %s", "fused" if reason is None else f"autograd, because {reason}")
-        return "fused" if reason is None else "autograd"
+        return chosen_engine(engine, not_declared(self) or self._changed() or obstacle(*parts))
 
     def _changed(self) -> str | None:
         """Says what was done to an object of this run that only the autograd engine would notice, or None."""

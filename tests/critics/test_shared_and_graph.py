@@ -90,17 +90,17 @@ def test_they_see_exactly_the_neighborhood(line: WirelessAccess, kind: str, kapp
 
 @pytest.mark.parametrize("kappa", [0, 1, 2])
 def test_a_state_value_per_agent_by_hand(kappa: int) -> None:
-    """V_i = w_i . tanh(sum_j E_ij[s_j] + b_i) + c_i, neighbor by neighbor; it starts at zero."""
+    """V_i = w_i . tanh(sum_j E_ij[s_j]) + b_i, neighbor by neighbor; it starts at zero."""
     env = star()
     assert (NeuralStateValue(env, kappa=kappa, replicas=B).q(*random_inputs(env, B, 4)[:2]) == 0.0).all()
     critic = shaken(NeuralStateValue(env, kappa=kappa, hidden=3, replicas=B))
     index, mask, _ = env.network.neighborhood(kappa)
     s, a, _ = random_inputs(env, B, 4)
     for b, i in itertools.product(range(B), range(env.n)):
-        seen = critic.bias[b, i]
+        seen = torch.zeros(3, dtype=torch.float64)
         for place, j in enumerate(index[i, mask[i]].tolist()):
             seen = seen + critic.embedding[b, i, place, s[b, j]]
-        by_hand = critic.weight[b, i] @ seen.tanh() + critic.level[b, i]
+        by_hand = critic.weight[b, i] @ seen.tanh() + critic.bias[b, i]
         assert critic.q(s, a)[b, i].item() == pytest.approx(by_hand.item(), abs=1e-13)
 
 

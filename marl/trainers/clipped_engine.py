@@ -1,0 +1,75 @@
+"""The clipped steps of PPO are compiled where policy and critic are networks of their own for every agent."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+
+from marl.core.critic import Critic
+from marl.core.policy import Policy
+from marl.core.threads import spread
+from marl.trainers.fusible import changed, not_declared
+
+_PLAIN = {"weight_decay": 0, "amsgrad": False, "maximize": False, "capturable": False, "differentiable": False}
+
+
+def obstacle(policy: Policy, critic: Critic, *optimizers: Optimizer) -> str | None:
+    """Says why the steps of these cannot be compiled, or None."""
+    for part in (policy, critic):
+        if reason := not_declared(part, "networks") or changed(part):
+            return reason
+        if not all(x.requires_grad and x.device.type == "cpu" for x in part.parameters()):
+            return f"{type(part).__name__} is frozen, or on another device than the processor"
+    for made in optimizers:
+        if type(made) is not Adam or any(
+            group[key] != value for group in made.param_groups for key, value in _PLAIN.items()
+        ):
+            return f"{type(made).__name__}, as it is set, is not plain Adam"
+        if made._optimizer_step_pre_hooks or made._optimizer_step_post_hooks:
+            return f"an optimizer ({type(made).__name__}) has hooks"
+    return None
+
+
+def improve(policy: tuple[Any, Optimizer, float], critic: tuple[Any, Optimizer, float], taught: list[Any]) -> Tensor:
+    """Takes the steps of an update; returns the sums of losses [B], which are finite iff all is well.
+
+    policy, critic: the part, its optimizer and its learning rate. taught: the fields of `Taught` in
+    `marl.kernels.clipped_steps`.
+    """
+    from marl.kernels import clipped_steps as kernel  # numba takes its time: only where it is used
+
+    lesson = kernel.Taught(*taught)
+    steps, losses = lesson.order.shape[0] * len(lesson.ends), np.empty(lesson.s.shape[1:])
+    learners = [_learner(*part, steps) for part in (policy, critic)]
+    with spread(losses.size) as threaded:
+        (kernel.improve if threaded else kernel.improve_in_turn)(*learners, lesson, losses)
+    return torch.from_numpy(losses.sum(axis=1))
+
+
+def _learner(part: Any, optimizer: Optimizer, rate: float, steps: int) -> Any:
+    """Lays networks and what the optimizer keeps of them out, and tells the optimizer of so many steps more."""
+    from marl.kernels.adam import Learner  # numba takes its time: only where it is used
+
+    networks, (group,) = part.networks(), optimizer.param_groups
+    kept = [_state(optimizer, x) for x in (part.embedding, part.weight, part.bias)]
+    taken = int(kept[0]["step"])
+    for state in kept:
+        state["step"] += steps
+    shapes = [x.shape for x in networks[2:]]
+    means, squares = (
+        [state[key].numpy().reshape(shape) for state, shape in zip(kept, shapes, strict=True)]
+        for key in ("exp_avg", "exp_avg_sq")
+    )
+    arrays: list[Any] = [*networks, *means, *squares]
+    return Learner(*arrays, rate, *group["betas"], group["eps"], taken)
+
+
+def _state(optimizer: Optimizer, parameter: Tensor) -> Any:
+    """Returns what Adam keeps of a parameter, as it starts it at the first step."""
+    state = optimizer.state[parameter]
+    if not state:
+        state["step"] = torch.tensor(0.0)
+        state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+    return state
