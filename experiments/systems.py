@@ -200,8 +200,8 @@ def write(results: dict[str, Found], text: str, arguments: argparse.Namespace) -
     print(f"{text}\npicture: {arguments.out}/figure.png   numbers: {arguments.out}/results.json")
 
 
-def asked(about: str, systems: Iterable[str], methods: Iterable[str], out: str) -> argparse.Namespace:
-    """What the command line says."""
+def asked(about: str, systems: Iterable[str], methods: Iterable[str], out: str, *more: str) -> argparse.Namespace:
+    """What the command line says. more: directories that may be named as well."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--seeds", type=int, default=5)
@@ -209,6 +209,8 @@ def asked(about: str, systems: Iterable[str], methods: Iterable[str], out: str) 
         parser.add_argument(f"--{what}", type=lambda text: text.split(","), default=list(known))
     parser.add_argument("--at-a-time", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path(out))
+    for directory in more:
+        parser.add_argument(f"--{directory}", type=Path)
     arguments = parser.parse_args()
     for what, known in (("systems", systems), ("methods", methods)):
         if unknown := [name for name in getattr(arguments, what) if name not in known]:

@@ -58,11 +58,11 @@ def _actor_slopes(room: np.ndarray, legal: np.ndarray, a: int, old: float, gain:
         p[x] = exp(logits[x] - top) if legal[x] else 0.0
         total += p[x]
     shift, disorder = top + np.log(total), 0.0
+    ratio = np.exp(logits[a] - shift - old)
     for x in range(len(legal)):
         p[x] /= total
         logits[x] = logits[x] - shift if p[x] > 0.0 else 0.0  # log zeta, or 0 where its weight is 0
         disorder -= p[x] * logits[x]
-    ratio = np.exp(logits[a] - old)
     moved, clamped = ratio * gain, min(max(ratio, 1.0 - clip), 1.0 + clip) * gain
     slope = moved if moved <= clamped else 0.0
     for x in range(len(legal)):

@@ -20,8 +20,8 @@ def obstacle(policy: Policy, critic: Critic, *optimizers: Optimizer) -> str | No
     for part in (policy, critic):
         if reason := not_declared(part, "networks") or changed(part):
             return reason
-        if not all(x.requires_grad and x.device.type == "cpu" for x in part.parameters()):
-            return f"{type(part).__name__} is frozen, or on another device than the processor"
+        if not all(x.requires_grad and x.device.type == "cpu" and x.is_contiguous() for x in part.parameters()):
+            return f"{type(part).__name__} is frozen, on another device than the processor, or not laid out in order"
     for made in optimizers:
         if type(made) is not Adam or any(
             group[key] != value for group in made.param_groups for key, value in _PLAIN.items()
@@ -62,8 +62,7 @@ def _learner(part: Any, optimizer: Optimizer, rate: float, steps: int) -> Any:
         [state[key].numpy().reshape(shape) for state, shape in zip(kept, shapes, strict=True)]
         for key in ("exp_avg", "exp_avg_sq")
     )
-    arrays: list[Any] = [*networks, *means, *squares]
-    return Learner(*arrays, rate, *group["betas"], group["eps"], taken)
+    return Learner._make([*networks, *means, *squares, rate, *group["betas"], group["eps"], taken])
 
 
 def _state(optimizer: Optimizer, parameter: Tensor) -> Any:
