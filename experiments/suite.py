@@ -33,7 +33,7 @@ from marl.runs.references import References
 
 METHODS = ("recommended",)
 NETWORKS = {
-    "load_balancing ring:6": ["env=load_balancing", "env.graph=ring:6", "env.arrival=0.6"],
+    "load_balancing ring:6": ["env=load_balancing", "env.graph=ring:6", "env.buffer=2"],
     "load_balancing grid:5x5": ["env=load_balancing", "env.graph=grid:5x5"],
     "load_balancing germany50": ["env=load_balancing", "env.graph=germany50", "env.buffer=4"],
     "load_balancing ring:100": ["env=load_balancing", "env.graph=ring:100", "env.buffer=2"],
@@ -58,6 +58,8 @@ NETWORKS = {
     "wireless corners": ["env=wireless", "env.access_points=corners", "env.instance_seed=10"],
     "wireless 10x10": ["env=wireless", "env.rows=10", "env.cols=10", "env.instance_seed=10"],
 }
+REFERRED = "steps=30000"
+"""Of simulated references: rules are not compiled."""
 RESAMPLED = 2000
 """Bootstrap samples."""
 
@@ -164,7 +166,7 @@ def main() -> int:
     arguments = asked(__doc__, NETWORKS, METHODS, "outputs/suite", "beside")
     with concurrent.futures.ThreadPoolExecutor(arguments.at_a_time) as pool:
         asked_for = {
-            network: pool.submit(referred, NETWORKS[network], (), arguments.out / folder(network))
+            network: pool.submit(referred, [*NETWORKS[network], REFERRED], (), arguments.out / folder(network))
             for network in arguments.systems
         }
         runs = {
