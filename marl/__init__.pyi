@@ -20,6 +20,7 @@ from .core.objective import Discounted as Discounted
 from .core.objective import Objective as Objective
 from .core.policy import NaturalGradientPolicy as NaturalGradientPolicy
 from .core.policy import Policy as Policy
+from .core.policy import TabularPolicy as TabularPolicy
 from .core.rule import DeterministicRule as DeterministicRule
 from .core.rule import Rule as Rule
 from .core.scheduler import Scheduler as Scheduler
@@ -92,6 +93,7 @@ from .testing import check_fused_step as check_fused_step
 from .trainers import DiscountedActorCritic as DiscountedActorCritic
 from .trainers import IndependentPPO as IndependentPPO
 from .trainers import KappaHopPPO as KappaHopPPO
+from .trainers import LocalizedPolicyIteration as LocalizedPolicyIteration
 from .trainers import RolloutActorCritic as RolloutActorCritic
 from .trainers import ScalableActorCritic as ScalableActorCritic
 from .trainers.evaluation import Evaluation as Evaluation

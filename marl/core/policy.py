@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from marl.core.checks import integer
 from marl.core.environment import ALMOST_ONE, Environment, finite_environment
@@ -132,6 +133,22 @@ class NaturalGradientPolicy(Policy):
 
         Shapes: s [K, B, n], those of the rollout that the gradients are of.
         """
+
+
+class TabularPolicy(Policy):
+    """The logits of this policy are rows of a table, each free to take any value. Derive from it in place of `Policy`.
+
+    Shapes: parameter theta [B, R, A].
+    """
+
+    theta: nn.Parameter
+
+    @abstractmethod
+    def rows(self, s: States) -> States:
+        """Returns the row of theta, as [B R, A], from which every agent acts. Shapes: s [*K, B, n] -> [*K, B, n]."""
+
+    def _logits(self, s: Tensor) -> Tensor:
+        return F.embedding(self.rows(s), self.theta.view(-1, self.theta.shape[-1]))
 
 
 def of_actions(log_probs: ActionValues, a: Actions) -> Values:

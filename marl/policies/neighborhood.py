@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from marl.core.checks import gib, integer, size
@@ -12,7 +11,8 @@ from marl.core.errors import ConfigError, NotEnoughMemoryError
 from marl.core.indexing import NeighborhoodKeys, NeighborhoodModule
 from marl.core.lookup import summed_rows
 from marl.core.memory import require
-from marl.core.policy import Policy
+from marl.core.policy import Policy, TabularPolicy
+from marl.core.shapes import States
 
 MAX_ENTRIES = 2**28
 """`NeighborhoodTable` is refused beyond this many entries over all replicas."""
@@ -66,7 +66,7 @@ class NeighborhoodSoftmax(NeighborhoodPolicy):
         return summed_rows(self.theta.view(-1, actions), rows, self._scale)
 
 
-class NeighborhoodTable(NeighborhoodPolicy):
+class NeighborhoodTable(NeighborhoodPolicy, TabularPolicy):
     """The logits are theta[base_i + sum_{j in N_i^kappa_p} stride_ij s_j, a] over the legal a; theta(0) = 0.
 
     The full table: a free logit for every joint state of the neighborhood and every action, so that any zeta_i that is
@@ -91,9 +91,8 @@ class NeighborhoodTable(NeighborhoodPolicy):
         self.register_buffer("_start", start, persistent=False)
         self.register_buffer("_stride", keys.stride, persistent=False)
 
-    def _logits(self, s: Tensor) -> Tensor:
-        rows = self._start + (s[..., self._neighborhood_index] * self._stride).sum(dim=-1)
-        return F.embedding(rows, self.theta.view(-1, self.theta.shape[-1]))
+    def rows(self, s: States) -> States:
+        return self._start + (s[..., self._neighborhood_index] * self._stride).sum(dim=-1)
 
 
 class NeighborhoodNeural(NeighborhoodPolicy):

@@ -9,37 +9,55 @@ from torch import Tensor
 from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.policy import Policy
-from marl.critics import NeuralCritic, TabularCritic
+from marl.critics import NeuralCritic, NeuralStateValue, TabularCritic
 from marl.envs import WirelessAccess
-from marl.policies import NeuralPolicy, TabularSoftmax
+from marl.policies import NeighborhoodNeural, NeighborhoodTable, NeuralPolicy, TabularSoftmax
 from marl.schedulers import Constant
-from marl.trainers import ScalableActorCritic
+from marl.trainers import KappaHopPPO, LocalizedPolicyIteration, ScalableActorCritic
+from marl.trainers.actor_critic import ActorCritic
 
-SETTINGS: dict[str, tuple[type[Policy], type[Critic], dict[str, Any], bool]] = {
-    "dense": (TabularSoftmax, TabularCritic, {"kappa": 0, "storage": "dense"}, True),
-    "fused": (TabularSoftmax, TabularCritic, {"kappa": 1, "storage": "hash"}, True),
-    "hash": (TabularSoftmax, TabularCritic, {"kappa": 1, "storage": "hash", "dummy": 1}, True),
-    "neural": (NeuralPolicy, NeuralCritic, {"kappa": 1}, False),
+SIZES: dict[str, Any] = {"critic_scheduler": Constant(0.2), "actor_scheduler": Constant(10.0)}
+SMALL: dict[str, Any] = {"critic_scheduler": Constant(0.01), "actor_scheduler": Constant(0.1), "rollout": 20}
+EAGER: dict[str, Any] = {"engine": "autograd", **SIZES}
+Setting = tuple[type[ActorCritic], type[Policy], type[Critic], dict[str, Any], dict[str, Any]]
+SETTINGS: dict[str, Setting] = {  # of the critic, of the trainer
+    "dense": (ScalableActorCritic, TabularSoftmax, TabularCritic, {"storage": "dense"}, {"rescale": True, **EAGER}),
+    "fused": (
+        ScalableActorCritic,
+        TabularSoftmax,
+        TabularCritic,
+        {"kappa": 1, "storage": "hash"},
+        {"rescale": True, "engine": "fused", **SIZES},
+    ),
+    "hash": (
+        ScalableActorCritic,
+        TabularSoftmax,
+        TabularCritic,
+        {"kappa": 1, "storage": "hash", "dummy": 1},
+        {"rescale": True, **EAGER},
+    ),
+    "neural": (ScalableActorCritic, NeuralPolicy, NeuralCritic, {"kappa": 1}, EAGER),
+    "kappa-hop PPO": (KappaHopPPO, NeighborhoodNeural, NeuralStateValue, {"kappa": 1}, {"engine": "autograd", **SMALL}),
+    "kappa-hop PPO, fused": (KappaHopPPO, NeighborhoodNeural, NeuralStateValue, {"kappa": 1}, {"engine": "fused", **SMALL}),
+    "policy iteration": (LocalizedPolicyIteration, NeighborhoodTable, NeuralStateValue, {"kappa": 1}, SMALL),
+    "policy iteration, soft": (
+        LocalizedPolicyIteration,
+        NeighborhoodTable,
+        NeuralStateValue,
+        {"kappa": 1},
+        {"improvement": "soft", "schedule": "in_turn", **SMALL},
+    ),
 }
 REPLICAS = 8
 
 
-def make(env: Environment, name: str, seed: int, replicas: int, **run: Any) -> ScalableActorCritic:
-    policy, critic, options, rescale = SETTINGS[name]
-    return ScalableActorCritic(
-        env,
-        policy(env, replicas=replicas, seed=seed),
-        critic(env, replicas=replicas, seed=seed, **options),
-        critic_scheduler=Constant(0.2),
-        actor_scheduler=Constant(10.0),
-        rescale=rescale,
-        seed=seed,
-        engine="fused" if name == "fused" else "autograd",
-        **run,
-    )
+def make(env: Environment, name: str, seed: int, replicas: int, **run: Any) -> ActorCritic:
+    trainer, policy, critic, options, settings = SETTINGS[name]
+    parts = policy(env, replicas=replicas, seed=seed), critic(env, replicas=replicas, seed=seed, **options)
+    return trainer(env, *parts, seed=seed, **settings, **run)
 
 
-def learned(trainer: ScalableActorCritic) -> dict[str, Tensor]:
+def learned(trainer: ActorCritic) -> dict[str, Tensor]:
     """Everything learned, by replica: policy parameters, mu, and Q at 200 fixed random joint pairs."""
     env = trainer.env
     generator = torch.Generator().manual_seed(1)
@@ -56,7 +74,9 @@ def learned(trainer: ScalableActorCritic) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", list(SETTINGS))
 def test_batched_equals_solo(small: WirelessAccess, name: str) -> None:
+    """Adam divides by the size of gradients, so rounding grows more than elsewhere."""
     batched = make(small, name, seed=5, replicas=REPLICAS)
+    rounding = 1e-8 if "PPO" in name or "iteration" in name else 1e-10
     batched.run(150)
     together = learned(batched)
     for b in range(REPLICAS):
@@ -64,7 +84,7 @@ def test_batched_equals_solo(small: WirelessAccess, name: str) -> None:
         solo.run(150)
         for key, alone in learned(solo).items():
             torch.testing.assert_close(
-                together[key][b : b + 1], alone, rtol=0, atol=1e-10, msg=lambda m, key=key: f"{key}: {m}"
+                together[key][b : b + 1], alone, rtol=0, atol=rounding, msg=lambda m, key=key: f"{key}: {m}"
             )
     parameters = [together[name] for name, _ in batched.policy.named_parameters()]
     assert all((parameter[0] != parameter[1]).any() for parameter in parameters), "replicas must differ"

@@ -15,6 +15,8 @@ from marl import (
     DiscountedActorCritic,
     FiniteEnvironment,
     KappaHopPPO,
+    LocalizedPolicyIteration,
+    NeighborhoodTable,
     Network,
     RolloutActorCritic,
     ScalableActorCritic,
@@ -71,6 +73,7 @@ TRAINERS: dict[str, Callable[..., Trainer]] = {
     "discounted": DiscountedActorCritic,
     "rollout": RolloutActorCritic,
     "ppo": KappaHopPPO,
+    "policy iteration": LocalizedPolicyIteration,
 }
 
 
@@ -80,14 +83,14 @@ def test_parts_of_two_environments_are_refused(name: str) -> None:
     made_for, used_in, what = APART[name]
     one, other = made_for(), used_in()
     for make in TRAINERS.values():
-        critic = StateValue if make is KappaHopPPO else TabularCritic
+        critic = StateValue if make in (KappaHopPPO, LocalizedPolicyIteration) else TabularCritic
         there = critic(one)
         objective = there.objective
         with pytest.raises(ConfigError, match=rf"this {critic.__name__} was made for another .*{what}"):
-            make(other, TabularSoftmax(other), there, **STEPS)
+            make(other, NeighborhoodTable(other, kappa=0), there, **STEPS)
         assert there.objective is objective
-        with pytest.raises(ConfigError, match=rf"this TabularSoftmax was made for another .*{what}"):
-            make(other, TabularSoftmax(one), critic(other), **STEPS)
+        with pytest.raises(ConfigError, match=rf"this NeighborhoodTable was made for another .*{what}"):
+            make(other, NeighborhoodTable(one, kappa=0), critic(other), **STEPS)
     with pytest.raises(ConfigError, match=what):
         evaluate(other, TabularSoftmax(one), steps=20)
 
