@@ -31,7 +31,7 @@ from marl.cli.train import compose
 from marl.core.errors import MarlError
 from marl.runs.references import References
 
-METHODS = ("recommended",)
+METHODS = ("recommended", "tabular")
 NETWORKS = {
     "load_balancing ring:6": ["env=load_balancing", "env.graph=ring:6", "env.buffer=2"],
     "load_balancing grid:5x5": ["env=load_balancing", "env.graph=grid:5x5"],

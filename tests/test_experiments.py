@@ -213,6 +213,36 @@ def test_what_is_lost_in_short(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_suite_in_short(tmp_path: Path) -> None:
+    """Two networks, one of them with scores of another program beside: shares and their middle half are recomputed."""
+    program = str(REPOSITORY / "experiments" / "suite.py")
+    given = tmp_path / "theirs" / "epidemic_ring-6"
+    given.mkdir(parents=True)
+    for k, reward in enumerate((-0.3392, -0.0445)):
+        told = {"algorithm": "ippo", "average_reward": reward}
+        (given / f"{k}.json").write_text(json.dumps(told), encoding="utf-8")
+    settings = ("--systems", "epidemic ring:6,firefighters 6", "--methods", "recommended", "--seeds", "2", "--steps", "200")
+    done = script(program, *settings, "--beside", "theirs", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "figure.png").read_bytes().startswith(b"\x89PNG")
+    networks = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))["networks"]
+    assert networks["epidemic ring:6"]["reference"] == ["optimum", pytest.approx(-0.0445, abs=1e-4)]
+    assert networks["epidemic ring:6"]["shares"]["BenchMARL ippo"] == pytest.approx([0.0, 1.0], abs=1e-3)
+    assert "BenchMARL ippo" not in networks["firefighters 6"]["shares"]
+    runs = []
+    for network, found in networks.items():
+        folder = tmp_path / "out" / network.replace(" ", "_").replace(":", "-")
+        scores = json.loads((folder / "recommended" / "summary.json").read_text(encoding="utf-8"))["eval_average_reward"]
+        uniform, best = found["references"]["uniform"], found["reference"][1]
+        shares = [(score - uniform) / (best - uniform) for score in scores]
+        assert found["shares"]["recommended"] == pytest.approx(shares)
+        runs += shares
+    middle = sum(sorted(runs)[1:3]) / 2
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("| `recommended` |")]
+    assert f"| {middle:.3f} (" in row
+
+
+@pytest.mark.slow
 def test_start_tells_what_follows_what(tmp_path: Path) -> None:
     done = script(str(REPOSITORY / "benchmarks" / "start.py"), "--repeats", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
