@@ -154,7 +154,7 @@ def draw_figure(results: dict[str, Shares], path: Path) -> None:
     left.set_xlabel("share: 0 = uniform, 1 = optimum or best rule")
     left.tick_params(labelsize=7)
     right.set(xlabel="share", ylabel="part of all runs with at least this share", xlim=(-0.2, 1.5), ylim=(0, 1.02))
-    right.legend(fontsize=8, loc="lower left")
+    figure.legend(fontsize=8, loc="outside upper center", ncols=2, frameon=False)
     for axes in (left, right):
         axes.axvline(1.0, color="0.5", linestyle="--", linewidth=0.8)
         axes.grid(axis="x", alpha=0.3)
