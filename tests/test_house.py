@@ -35,12 +35,13 @@ STEP = {  # what runs once per environment step
     "trainers/trainer.py": ["Interval.add", "Interval.learned"],
     "core/objective.py": ["Average.centered", "Average.track"],
     "core/critic.py": ["Critic.q", "Critic.loss", "Critic.track_reward", "Critic.advantage"],
-    "core/policy.py": ["Policy.log_probs", "Policy.log_prob", "Policy.sample", "Policy.probs"],
+    "core/policy.py": ["Policy.log_probs", "Policy.log_prob", "Policy.sample", "Policy.probs", "TabularPolicy._logits"],
     "core/environment.py": ["Environment.step", "NetworkedMDP._step"],
     "core/indexing.py": ["PairIndex.pairs", "NeighborhoodKeys.keys", "NeighborhoodKeys.of"],
     "critics/tabular.py": ["TabularCritic._q"],
     "critics/entries.py": ["Entries.q", "Entries.slots", "Entries.updated", "Entries.sup_norm"],
     "critics/neural.py": ["NeuralCritic._q"],
+    "critics/state_value.py": ["NeuralStateValue._q"],
     "critics/additive.py": [
         f"{kind}Critic.{name}" for kind in ("Additive", "Pairwise") for name in ("_q", "_counterfactual")
     ],
