@@ -163,7 +163,7 @@ def draw_figure(results: dict[str, Shares], path: Path) -> None:
 
 
 def main() -> int:
-    arguments = asked(__doc__, NETWORKS, METHODS, "outputs/suite", "beside")
+    arguments = asked(__doc__, NETWORKS, METHODS, "outputs/suite", "--beside")
     with concurrent.futures.ThreadPoolExecutor(arguments.at_a_time) as pool:
         asked_for = {
             network: pool.submit(referred, [*NETWORKS[network], REFERRED], (), arguments.out / folder(network))

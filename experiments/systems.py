@@ -210,7 +210,7 @@ def asked(about: str, systems: Iterable[str], methods: Iterable[str], out: str, 
     parser.add_argument("--at-a-time", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path(out))
     for directory in more:
-        parser.add_argument(f"--{directory}", type=Path)
+        parser.add_argument(directory, type=Path)
     arguments = parser.parse_args()
     for what, known in (("systems", systems), ("methods", methods)):
         if unknown := [name for name in getattr(arguments, what) if name not in known]:

@@ -63,7 +63,11 @@ STEP = {  # what runs once per environment step
     "policies/random_table.py": ["RandomTable._logits"],
     "policies/neural.py": ["NeuralPolicy._logits"],
     "policies/shared.py": ["SharedPolicy._logits", "SharedPolicy._network"],
-    "policies/neighborhood.py": [f"Neighborhood{kind}._logits" for kind in ("Softmax", "Table", "Neural")],
+    "policies/neighborhood.py": [
+        "NeighborhoodSoftmax._logits",
+        "NeighborhoodTable.rows",
+        "NeighborhoodNeural._logits",
+    ],
 }
 
 
