@@ -148,7 +148,7 @@ def draw_figure(results: dict[str, Shares], path: Path) -> None:
             left.plot(np.clip(x, -0.2, 1.5), [row] * len(x), "o", color=color, markersize=3, alpha=0.6)
         runs = np.concatenate(list(shares.values()))
         middle, low, high = with_interval(shares)
-        label = f"{method}: IQM {middle:.2f} ({low:.2f} to {high:.2f})"
+        label = f"{method}, {len(shares)} networks: IQM {middle:.2f} ({low:.2f} to {high:.2f})"
         right.plot(grid, (runs[:, None] >= grid).mean(axis=0), color=color, label=label)
     left.set(yticks=range(1, len(networks) + 1), yticklabels=networks[::-1], xlim=(-0.22, 1.52))
     left.set_xlabel("share: 0 = uniform, 1 = optimum or best rule")
