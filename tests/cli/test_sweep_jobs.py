@@ -33,7 +33,8 @@ def test_a_failing_job_stops_no_other(marl: Marl, tmp_path: Path, key: str, bad:
 def test_a_sweep_that_cannot_start(marl: Marl, tmp_path: Path) -> None:
     outcome = marl("train", "-m", "critic=tabular,nosuch", *SMALL)
     assert (outcome.code, outcome.out) == (2, "")
-    there = "additive, graph, graph_state_value, neural, neural_state_value, pairwise, random_features, shared, state_value, tabular"
+    kinds = "additive graph graph_state_value neural neural_state_value pairwise random_features shared state_value tabular"
+    there = ", ".join(kinds.split())
     assert outcome.err == f"marl: Could not find 'critic/nosuch'; there are: {there} (--config-dir DIR adds your own)\n"
     assert contents(tmp_path, ignore="multirun.yaml").keys() <= {"outputs"}
 
