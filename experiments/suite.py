@@ -14,7 +14,6 @@ Writes OUT/figure.png, OUT/table.md, OUT/results.json, OUT/NETWORK/optimum.json,
 is finished is not run again).
 """
 
-import argparse
 import concurrent.futures
 import datetime
 import json
@@ -24,7 +23,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import Float
-from systems import asked, called, referred
+from systems import asked, referred, trained
 
 from marl import build
 from marl.cli.train import compose
@@ -66,13 +65,6 @@ RESAMPLED = 2000
 Shares = dict[str, Float[np.ndarray, "seeds"]]
 
 
-def trained(overrides: list[str], method: str, directory: Path, arguments: argparse.Namespace) -> dict[str, object]:
-    """Trains all seeds side by side; returns the summary of the run."""
-    settings = [f"steps={arguments.steps}", f"replicas={arguments.seeds}", f"eval.steps={max(20, arguments.steps // 5)}"]
-    called("train", f"method={method}", *overrides, *settings, "threads=1", f"hydra.run.dir={directory}")
-    return json.loads((directory / "summary.json").read_text(encoding="utf-8"))
-
-
 def beside(directory: Path | None, network: str) -> dict[str, list[float]]:
     """Reads what other programs scored on a network, by algorithm and seed."""
     scores: dict[str, list[float]] = {}
@@ -89,7 +81,7 @@ def folder(network: str) -> str:
 
 def share(known: References, scores: list[float]) -> Float[np.ndarray, "seeds"]:
     """Shares of the way from uniform to the reference."""
-    return (np.array(scores) - known.uniform) / (known.reference[1] - known.uniform)
+    return np.array([known.normalized(score) for score in scores], dtype=float)
 
 
 def interquartile_mean(shares: Float[np.ndarray, "*X runs"]) -> Float[np.ndarray, "*X"]:

@@ -22,7 +22,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 
@@ -101,11 +101,16 @@ def referred(overrides: list[str], hops: tuple[int, ...], directory: Path) -> Re
     return read(directory)
 
 
-def learned(overrides: list[str], method: str, seen: str, directory: Path, arguments: argparse.Namespace) -> Score:
-    """Trains all seeds side by side."""
+def trained(overrides: list[str], method: str, directory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Trains all seeds side by side; returns the summary of the run."""
     settings = [f"steps={arguments.steps}", f"replicas={arguments.seeds}", f"eval.steps={max(20, arguments.steps // 5)}"]
     called("train", f"method={method}", *overrides, *settings, "threads=1", f"hydra.run.dir={directory}")
-    summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+    return json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+
+
+def learned(overrides: list[str], method: str, seen: str, directory: Path, arguments: argparse.Namespace) -> Score:
+    """Trains a method, and takes its score over seeds."""
+    summary = trained(overrides, method, directory, arguments)
     return Score(*over_seeds(summary["eval_average_reward"]), seen, summary["env_steps_per_second"])
 
 

@@ -23,9 +23,8 @@ def obstacle(policy: Policy, critic: Critic, *optimizers: Optimizer) -> str | No
         if not all(x.requires_grad and x.device.type == "cpu" and x.is_contiguous() for x in part.parameters()):
             return f"{type(part).__name__} is frozen, on another device than the processor, or not laid out in order"
     for made in optimizers:
-        if type(made) is not Adam or any(
-            group[key] != value for group in made.param_groups for key, value in _PLAIN.items()
-        ):
+        one, *more = made.param_groups
+        if type(made) is not Adam or more or any(one[key] != value for key, value in _PLAIN.items()):
             return f"{type(made).__name__}, as it is set, is not plain Adam"
         if made._optimizer_step_pre_hooks or made._optimizer_step_post_hooks:
             return f"an optimizer ({type(made).__name__}) has hooks"

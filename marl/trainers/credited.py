@@ -115,6 +115,11 @@ class CreditedActorCritic(BatchedActorCritic):
         return {**super()._modules(), "mean_value": self._mean_value}
 
 
+def picked(x: Tensor, steps: Tensor) -> Tensor:
+    """Picks some of the steps, of every replica its own. Shapes: x [K, B, n], steps [k, B] -> [k, B, n]."""
+    return x.gather(0, steps[..., None].expand(-1, -1, x.shape[-1]))
+
+
 def pairs_within(env: Environment, hops: int) -> Tensor:
     """Lists every two agents within so many hops of each other once. Shapes: [2, pairs]."""
     index, mask, _ = env.network.neighborhood(hops)

@@ -16,7 +16,7 @@ from marl.core.policy import Policy, entropy_of, of_actions
 from marl.core.scheduler import Scheduler
 from marl.core.shapes import Values
 from marl.trainers import clipped_engine
-from marl.trainers.credited import CreditedActorCritic
+from marl.trainers.credited import CreditedActorCritic, picked
 from marl.trainers.fusible import changed, not_declared
 from marl.trainers.optimizers import apply
 from marl.trainers.rollout import Rollout
@@ -130,8 +130,7 @@ class Batch(NamedTuple):
 
     def at(self, steps: Tensor) -> "Batch":
         """Picks some of the steps, of every replica its own. Shapes: steps [k, B] -> every field [k, B, n]."""
-        index = steps[..., None].expand(-1, -1, self.s.shape[-1])
-        return Batch(*(field.gather(0, index) for field in self))
+        return Batch(*(picked(field, steps) for field in self))
 
 
 def normalized(advantage: Values) -> Values:

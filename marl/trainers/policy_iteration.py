@@ -12,7 +12,7 @@ from marl.core.errors import ConfigError
 from marl.core.mirror import mirror_step
 from marl.core.policy import Policy, TabularPolicy
 from marl.core.shapes import Values
-from marl.trainers.credited import CreditedActorCritic
+from marl.trainers.credited import CreditedActorCritic, picked
 from marl.trainers.optimizers import apply
 from marl.trainers.rollout import Rollout
 
@@ -104,15 +104,15 @@ class LocalizedPolicyIteration(CreditedActorCritic):
         log_probs = torch.log_softmax(theta[rows].masked_fill(~legal, -torch.inf), dim=-1)
         moved = mirror_step(log_probs, q, keep, gain)
         theta[rows] = moved.where(legal, theta[rows])
-        return worth.sum(dim=(0, 2)) + moved.masked_fill(~legal, 0.0).sum()
+        of_replica = rows // self.table.theta.shape[1]
+        return worth.sum(dim=(0, 2)).to(theta).index_add_(0, of_replica, moved.masked_fill(~legal, 0.0).sum(dim=1))
 
     def _fit(self, s: Tensor, a: Tensor, target: Values, alpha: float) -> Tensor:
         """Takes a step of the critic for every minibatch of every epoch; returns the sum of losses [B]."""
         check = torch.zeros_like(target[0, :, 0])
         for epoch in self._orders().to(target.device):
             for steps in epoch.tensor_split(self.minibatches):
-                at = steps[..., None].expand(-1, -1, self.env.n)
-                loss = 0.5 * (self.critic.q(s.gather(0, at), a.gather(0, at)) - target.gather(0, at)).square()
+                loss = 0.5 * (self.critic.q(picked(s, steps), picked(a, steps)) - picked(target, steps)).square()
                 self.critic_optimizer.zero_grad()
                 loss.mean(dim=(0, 2)).sum().backward()
                 apply(self.critic_optimizer, alpha)

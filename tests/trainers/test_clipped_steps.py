@@ -136,6 +136,10 @@ def test_what_cannot_be_compiled_is_not() -> None:
         ({"actor_optimizer": SGD}, "SGD, as it is set, is not plain Adam"),
         ({"critic_optimizer": lambda x, lr: Adam(x, lr, weight_decay=0.1)}, "Adam, as it is set, is not plain Adam"),
         ({"critic_optimizer": lambda x, lr: Adam(x, lr, amsgrad=True)}, "Adam, as it is set, is not plain Adam"),
+        (
+            {"actor_optimizer": lambda x, lr: Adam([{"params": x[:1]}, {"params": x[1:]}], lr)},
+            "Adam, as it is set, is not plain Adam",
+        ),
     ]
     for changes, reason in told:
         assert make(env, "auto", **changes).engine == "autograd"

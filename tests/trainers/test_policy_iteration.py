@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from marl.core.errors import ConfigError
+from marl.core.errors import ConfigError, DivergedError
 from marl.critics import NeuralStateValue, TabularCritic
 from marl.envs import Epidemic, WirelessAccess
 from marl.exact import AverageValues, Chain, localized_policy_iteration, optimum
@@ -92,6 +92,14 @@ def test_what_is_added_to_all_rewards_does_not_matter() -> None:
     s = plain.buffer.rollout.s
     torch.testing.assert_close(plain.policy.probs(s), shifted.policy.probs(s), rtol=0, atol=1e-8)
     assert (plain.policy.probs(s) - 0.5).abs().max() > 0.05
+
+
+def test_divergence_is_told_of_its_replica(small: WirelessAccess) -> None:
+    trainer = make(small)
+    trainer.run(K)
+    trainer.policy.theta.data[1] = torch.nan
+    with pytest.raises(DivergedError, match=r"replica 1;"):
+        trainer.run(2 * K)
 
 
 def test_what_it_refuses(small: WirelessAccess) -> None:
