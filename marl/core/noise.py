@@ -30,11 +30,16 @@ class Purpose(IntEnum):
     SHUFFLE = 5
 
 
-def stream_keys(seed: int, replicas: int, purpose: Purpose) -> np.ndarray:
-    """Returns uint64 [B], the key of the stream of seed + b for b = 0..B-1."""
+def stream_keys(seed: int, replicas: int, purpose: Purpose, copies: int = 1) -> np.ndarray:
+    """Returns uint64 [copies * B]: the key of the stream of seed + b for b = 0..B-1, then those of further copies."""
     seed = integer("seed", seed, 0)
     replicas = integer("replicas", replicas, 1)
-    keys = [np.random.SeedSequence([int(purpose), seed + b]).generate_state(1, np.uint64) for b in range(replicas)]
+    keys = []
+    for copy in range(copies):
+        own = (copy,) if copy else ()
+        for b in range(replicas):
+            source = np.random.SeedSequence([int(purpose), seed + b], spawn_key=own)
+            keys.append(source.generate_state(1, np.uint64))
     return np.concatenate(keys)
 
 
@@ -51,13 +56,14 @@ def uniforms(keys: np.ndarray, first: int, count: int) -> np.ndarray:
 class Noise:
     """These are the uniforms of a run: `noise(t)` is [B, n, width]; entry (agent i, k) is output (t*n + i)*width + k.
 
+    copies: streams of every replica, [copies * B, n, width], the first of all replicas first.
     Times are whole numbers from 0. A block of times is computed at once and kept until another is asked for.
     """
 
-    def __init__(self, seed: int, replicas: int, agents: int, width: int, purpose: Purpose):
+    def __init__(self, seed: int, replicas: int, agents: int, width: int, purpose: Purpose, copies: int = 1):
         self.agents, self.width = agents, width
-        self.keys = stream_keys(seed, replicas, purpose)
-        self._times = max(1, _BLOCK // (replicas * agents * width))
+        self.keys = stream_keys(seed, replicas, purpose, copies)
+        self._times = max(1, _BLOCK // (len(self.keys) * agents * width))
         self._first = -1
         self._block = torch.empty(0)
 

@@ -13,10 +13,14 @@ from marl.kernels.steps import Numbers
 
 
 class Sizes(NamedTuple):
-    """Says what the agents may do. Shapes: states [n], how many an agent has; last [n, S], the last legal action."""
+    """Says what the agents may do, and how many policies there are: that of row b is policy b modulo `replicas`.
+
+    Shapes: states [n], how many an agent has; last [n, S], the last legal action.
+    """
 
     states: np.ndarray
     last: np.ndarray
+    replicas: int
 
 
 class Record(NamedTuple):
@@ -35,8 +39,8 @@ class Record(NamedTuple):
 def rollout_one(
     b: int, step: Any, numbers: Numbers, actions: Any, sizes: Sizes, policies: Any, key: np.ndarray, t: int, record: Record
 ) -> None:
-    """Does what `rollout` does for replica b alone."""
-    s, a, r, policy = record.s[:, b], record.a[:, b], record.r[:, b], of_replica(policies, b)
+    """Does what `rollout` does for row b alone."""
+    s, a, r, policy = record.s[:, b], record.a[:, b], record.r[:, b], of_replica(policies, b % sizes.replicas)
     n, uniforms = len(sizes.states), numbers.uniforms
     now_s, now_a = s[0].copy(), a[0].copy()
     next_s, next_a, scratch = now_s.copy(), now_a.copy(), np.zeros(numbers.work, np.int64)
@@ -62,7 +66,7 @@ def rollout_one(
 def rollout(
     step: Any, numbers: Numbers, actions: Any, sizes: Sizes, policies: Any, key: np.ndarray, t: int, record: Record
 ) -> None:
-    """Fills `record` with the steps from t on; key [B]: the noise of every replica.
+    """Fills `record` with the steps from t on; key [B]: the noise of every row.
 
     step, numbers: the environment (see `marl.kernels.steps`); actions, policies: see `marl.kernels.forms`.
     """
@@ -75,6 +79,6 @@ def rollout(
 def rollout_in_turn(
     step: Any, numbers: Numbers, actions: Any, sizes: Sizes, policies: Any, key: np.ndarray, t: int, record: Record
 ) -> None:
-    """Does what `rollout` does, one replica after the other: no thread has to be woken."""
+    """Does what `rollout` does, one row after the other: no thread has to be woken."""
     for b in range(record.s.shape[1]):
         rollout_one(b, step, numbers, actions, sizes, policies, key, t, record)

@@ -167,7 +167,7 @@ class ActorCritic(Trainer):
 
     def _metrics(self) -> dict[str, float | np.ndarray]:
         with torch.no_grad():
-            entropy = self.policy.entropy(self.s).mean(dim=1)
+            entropy = self.policy.entropy(self.s[: self.replicas]).mean(dim=1)
         table = self.critic.table
         known: dict[str, float | np.ndarray] = {
             **self.critic.objective.metrics(),

@@ -18,11 +18,11 @@ from marl.core.policy import Policy
 from marl.core.shapes import Rewards, Values
 from marl.trainers.batched import BatchedActorCritic
 from marl.trainers.returns import lambda_returns
-from marl.trainers.rollout import Rollout
+from marl.trainers.rollout import Rollout, drawn
 
 
 class Estimate(NamedTuple):
-    """This is what a rollout says. Shapes: every field [K, B, n].
+    """This is what a rollout says. Shapes: every field [K * copies, B, n].
 
     td_error: delta_j; target: G_j, what the critic aims at; credited: A~_i, the sum of advantages around i.
     """
@@ -44,6 +44,8 @@ class CreditedActorCritic(BatchedActorCritic):
     credit: null = the kappa of the critic; 0 = an agent's own rewards alone.
     reward_rate: c of m <- m + c_k (mean of the rollout - m) in update k = 1, 2, .., and of v likewise. The steps are
     c_k = c / (1 - (1 - c)^k), so that the first rollout replaces what they were before.
+    copies: so many trajectories of the environment are sampled side by side by every replica, each for `rollout` steps, and
+    all of them are learned from together. A step of the run is a step of each.
     epochs, minibatches: how often the steps of a rollout are gone through, shuffled, and into how many parts they are cut.
     Errors: `ConfigError`, also where the critic sees actions, or a rollout has fewer steps than minibatches.
     """
@@ -56,6 +58,7 @@ class CreditedActorCritic(BatchedActorCritic):
         policy: Policy,
         critic: Critic,
         *,
+        copies: int = 1,
         epochs: int = 4,
         minibatches: int = 4,
         trace_decay: float = 0.8,
@@ -70,20 +73,24 @@ class CreditedActorCritic(BatchedActorCritic):
                 f"{type(self).__name__} needs a critic of states, such as critic=neural_state_value; "
                 f"{type(critic).__name__} does not say that it ignores actions (ignores_actions = True)"
             )
+        self.copies = integer("trainer.copies", copies, 1)
         super().__init__(env, policy, critic, critic_optimizer=critic_optimizer, **common)
         self.epochs = integer("trainer.epochs", epochs, 1)
         self.minibatches = integer("trainer.minibatches", minibatches, 1)
-        if self.minibatches > self.buffer.length:
+        self._batch_size = self.buffer.length * self.copies
+        if self.minibatches > self._batch_size:
             raise ConfigError(
-                f"trainer.minibatches={self.minibatches} are more than the {self.buffer.length} steps of trainer.rollout"
+                f"trainer.minibatches={self.minibatches} are more than the {self._batch_size} steps of trainer.rollout"
             )
         self.trace_decay = number("trainer.trace_decay", trace_decay, 0.0, 1.0)
         self.reward_rate = number("trainer.reward_rate", reward_rate, 1e-12, 1.0)
         self.value_pull = number("trainer.value_pull", value_pull, 0.0)
         self.credit = critic.kappa if credit is None else integer("trainer.credit", credit, 0)
-        self._credited = pairs_within(env, self.credit).to(critic.q(self.s, self.a).device)
+        self._credited = pairs_within(env, self.credit).to(
+            critic.q(self.s[: self.replicas], self.a[: self.replicas]).device
+        )
         self._mean_value = Average(self.replicas, env.n, critic.dtype).to(self._credited.device)
-        self._shuffle = Noise(self.seed, self.replicas, self.buffer.length, 1, Purpose.SHUFFLE)
+        self._shuffle = Noise(self.seed, self.replicas, self._batch_size, 1, Purpose.SHUFFLE)
 
     @property
     def _updates(self) -> int:
@@ -92,22 +99,36 @@ class CreditedActorCritic(BatchedActorCritic):
 
     @torch.no_grad()
     def _estimate(self, rollout: Rollout, rewards: Rewards) -> Estimate:
-        """Estimates advantages of what was done; rewards [K, B, n]: what counts as such."""
+        """Estimates advantages of what was done. Shapes: rewards [K, copies * B, n], what counts as such."""
         critic, gamma = self.critic, self.critic.objective.gamma
-        values = critic.q(rollout.s, rollout.a)
+        s, a, rewards = (self._by_copy(x) for x in (rollout.s, rollout.a, rewards))
+        values = critic.q(s, a)
         present, following = values[:-1], values[1:]
         rate = self.reward_rate / (1.0 - (1.0 - self.reward_rate) ** (self._updates + 1))
-        critic.track_reward(rewards.mean(dim=0), rate)
+        critic.track_reward(rewards.mean(dim=(0, 1)), rate)
         centered = critic.centered(rewards)
         target = lambda_returns(centered, following, gamma, self.trace_decay)
         td_error, advantage = centered + gamma * following - present, target - present
         if isinstance(critic.objective, Average):
-            self._mean_value.track(present.mean(dim=0), rate)
+            self._mean_value.track(present.mean(dim=(0, 1)), rate)
             target = target - self.value_pull * self._mean_value.mu
-        return Estimate(td_error, target, advantage + over_neighbors(self._credited, advantage))
+        credited = advantage + over_neighbors(self._credited, advantage)
+        return Estimate(*(x.flatten(0, 1) for x in (td_error, target, credited)))
+
+    def _steps(self, x: Tensor) -> Tensor:
+        """Lists what was done in K steps of all copies. Shapes: [K (+ 1), copies * B, ...] -> [K * copies, B, ...]."""
+        return self._by_copy(x[: self.buffer.length]).flatten(0, 1)
+
+    def _learned(self, td_error: Values, check: Tensor) -> None:
+        """Notes what a rollout taught, and draws the present actions anew.
+
+        Shapes: td_error [K * copies, B, n], check [B].
+        """
+        self.interval.learned(0.5 * td_error.square().sum(dim=(0, 2)) / self.copies, check, self.buffer.length)
+        self.a = drawn(self.policy, self.s, self.noise(self.t)[..., -1])
 
     def _orders(self) -> Tensor:
-        """Shuffles the steps of the rollout for every epoch, of every replica by itself. Shapes: [epochs, K, B]."""
+        """Shuffles the steps of the rollout for every epoch, replica by replica. Shapes: [epochs, K * copies, B]."""
         epochs = range(self._updates * self.epochs, (self._updates + 1) * self.epochs)
         return torch.stack([self._shuffle(epoch)[..., 0].argsort(dim=1).T for epoch in epochs])
 

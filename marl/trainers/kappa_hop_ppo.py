@@ -68,7 +68,7 @@ class KappaHopPPO(CreditedActorCritic):
         """
         if reason := self._obstacle():
             raise ConfigError(f"trainer.engine=fused cannot go on: {reason}; make the trainer with engine=autograd")
-        part = torch.arange(self.buffer.length).tensor_split(self.minibatches)
+        part = torch.arange(self._batch_size).tensor_split(self.minibatches)
         ends = np.cumsum([len(steps) for steps in part])
         actor, critic = (self.policy, self.actor_optimizer, eta), (self.critic, self.critic_optimizer, alpha)
         legal = finite_environment(self.env, "a compiled update").action_mask
@@ -87,8 +87,7 @@ class KappaHopPPO(CreditedActorCritic):
         td_error, batch = self._batch(rollout)
         improve = self.fused if self.engine == "fused" else self._improve
         check = improve(batch, self._orders(), entropy, self.alpha(began), self.eta(began))
-        self.interval.learned(0.5 * td_error.square().sum(dim=(0, 2)), check, self.buffer.length)
-        self.a = self.policy.sample(self.s, self.noise(self.t)[..., -1])
+        self._learned(td_error, check)
 
     def _improve(self, batch: "Batch", order: Tensor, entropy: float, alpha: float, eta: float) -> Tensor:
         """Takes a step of critic and actor for every minibatch of every epoch. Returns the sum of losses [B]."""
@@ -104,9 +103,9 @@ class KappaHopPPO(CreditedActorCritic):
 
     @torch.no_grad()
     def _batch(self, rollout: Rollout) -> tuple[Tensor, "Batch"]:
-        """Returns (the TD errors [K, B, n], what the rollout teaches)."""
+        """Returns (the TD errors [K * copies, B, n], what the rollout teaches)."""
         td_error, target, credited = self._estimate(rollout, rollout.r)
-        s, a = rollout.s[:-1].to(target.device), rollout.a[:-1].to(target.device)
+        s, a = (self._steps(x).to(target.device) for x in (rollout.s, rollout.a))
         return td_error, Batch(s, a, self.policy.log_prob(s, a), normalized(credited), target)
 
     def _loss(self, batch: "Batch", entropy: float) -> Tensor:
@@ -120,7 +119,10 @@ class KappaHopPPO(CreditedActorCritic):
 
 
 class Batch(NamedTuple):
-    """This is what K steps teach. Shapes: every field [K, B, n]; log_prob is that of the policy that took the steps."""
+    """This is what K steps teach, of all copies together.
+
+    Shapes: every field [K, B, n]; log_prob is that of the policy that took the steps.
+    """
 
     s: Tensor
     a: Tensor

@@ -74,14 +74,14 @@ class LocalizedPolicyIteration(CreditedActorCritic):
         if self.soft:  # of the next states: what the first action is worth does not depend on the entropy before it
             rewards = rewards + self.critic.objective.gamma * self.temperature * self._entropy(s[1:])
         estimate = self._estimate(rollout, rewards)
-        check = self._improve(s[:-1], a[:-1], estimate.credited, self.eta(began))
-        check = check + self._fit(s[:-1], a[:-1], estimate.target, self.alpha(began))
-        self.interval.learned(0.5 * estimate.td_error.square().sum(dim=(0, 2)), check, self.buffer.length)
-        self.a = self.policy.sample(self.s, self.noise(self.t)[..., -1])
+        s, a = self._steps(s), self._steps(a)
+        check = self._improve(s, a, estimate.credited, self.eta(began))
+        check = check + self._fit(s, a, estimate.target, self.alpha(began))
+        self._learned(estimate.td_error, check)
 
     @torch.no_grad()
     def _entropy(self, s: Tensor) -> Tensor:
-        return self.policy.entropy(s).cpu().double()
+        return self.policy.entropy(self._by_copy(s)).cpu().double().flatten(1, 2)
 
     @torch.no_grad()
     def _improve(self, s: Tensor, a: Tensor, credited: Values, step: float) -> Tensor:

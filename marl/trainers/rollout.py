@@ -37,16 +37,17 @@ class Collector:
 
     It is compiled where the environment has a compiled step, and the policy draws actions as every policy does and either
     gives its probabilities as a table of own states, or says how they follow from those of its neighbors (`sampled()`).
+    copies: trajectories of every replica; row c * B + b of states and actions [copies * B, n] is copy c of replica b.
     longest: the most steps to ask for at a time.
     """
 
-    def __init__(self, env: Environment, policy: Policy):
+    def __init__(self, env: Environment, policy: Policy, copies: int = 1):
         self.env, self.policy = env, policy
-        self.longest = max(1, min(CHUNK, _BYTES // (24 * policy.replicas * env.n)))
+        self.longest = max(1, min(CHUNK, _BYTES // (24 * copies * policy.replicas * env.n)))
 
     @torch.no_grad()
     def __call__(self, noise: Noise, s: Tensor, a: Tensor, t: int, steps: int) -> Rollout:
-        """Takes the steps from t on, where the agents are in s [B, n, ...] and have drawn a [B, n, ...] already.
+        """Takes the steps from t on, where agents are in s [copies * B, n, ...] and have drawn a, alike, already.
 
         Errors: `ContractError` if the compiled step gave a state that does not exist.
         """
@@ -81,19 +82,19 @@ class Collector:
         for k in range(len(record.r)):
             u = noise(t + k + 1)
             record.s[k + 1], record.r[k] = self.env.step(record.s[k], record.a[k], u[..., :-1])
-            record.a[k + 1] = self.policy.sample(record.s[k + 1], u[..., -1])
+            record.a[k + 1] = drawn(self.policy, record.s[k + 1], u[..., -1])
 
     def _compiled(self, step: FusedStep, noise: Noise, t: int, record: Rollout) -> None:
         from marl.kernels import rollout as kernel  # numba takes its time: only where it is used
         from marl.kernels.forms import loop_for
 
-        env, replicas = finite_environment(self.env, "a compiled rollout"), self.policy.replicas
-        sizes = kernel.Sizes(env.num_states.numpy(), last_actions(env.action_mask).numpy())
-        done = np.zeros(replicas, dtype=np.int64)
+        env, rows = finite_environment(self.env, "a compiled rollout"), len(noise.keys)
+        sizes = kernel.Sizes(env.num_states.numpy(), last_actions(env.action_mask).numpy(), self.policy.replicas)
+        done = np.zeros(rows, dtype=np.int64)
         written = kernel.Record(record.s.numpy(), record.a.numpy(), record.r.numpy(), done)
         form = self._form()
         given = action_count(env.action_mask.shape[2]), sizes, form, noise.keys, t, written
-        with spread(replicas) as threaded:
+        with spread(rows) as threaded:
             loop = loop_for(kernel.rollout if threaded else kernel.rollout_in_turn, form)
             loop(*as_arguments(step, env), *given)
         check_done(env, done)
@@ -109,6 +110,13 @@ class Collector:
         laid_out = torch.zeros(*table.shape[:-1], 2, table.shape[-1], dtype=table.dtype)
         laid_out[..., 1, :] = table
         return SoftmaxRows(laid_out.flatten(1).numpy())
+
+
+def drawn(policy: Policy, s: Tensor, u: Tensor) -> Tensor:
+    """Draws the actions of any number of copies of every replica. Shapes: s, u [copies * B, n, ...] -> those of s."""
+    if len(s) == policy.replicas:
+        return policy.sample(s, u)
+    return policy.sample(*(x.unflatten(0, (-1, policy.replicas)) for x in (s, u))).flatten(0, 1)
 
 
 def from_a_fresh_start(env: Environment, policy: Policy, steps: int, seed: int) -> Iterator[Rollout]:

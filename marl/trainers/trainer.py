@@ -22,6 +22,7 @@ from marl.core.shapes import PerReplica
 from marl.core.snapshot import snapshot, uncopied
 from marl.core.together import check_together, fingerprint
 from marl.trainers.evaluation import Evaluation, evaluate
+from marl.trainers.rollout import drawn
 
 
 class Interval:
@@ -62,6 +63,8 @@ class Trainer(ABC):
     """
 
     engine = "autograd"
+    copies = 1
+    """Trajectories that every replica samples side by side: z(t) has a row c * B + b for copy c of replica b."""
 
     def __init_subclass__(cls, **given: Any):
         super().__init_subclass__(**given)
@@ -84,11 +87,12 @@ class Trainer(ABC):
         self.log_every = integer("log_every", log_every, 1)
         self.loggers = loggers
         self.replicas = policy.replicas
-        self.noise = Noise(self.seed, self.replicas, env.n, env.num_uniforms + 1, Purpose.TRAINING)
+        width = env.num_uniforms + 1
+        self.noise = Noise(self.seed, self.replicas, env.n, width, Purpose.TRAINING, self.copies)
         u = self.noise(0)
         self.t = 0
         self.s = env.reset(u[..., :-1])
-        self.a = policy.sample(self.s, u[..., -1])
+        self.a = drawn(policy, self.s, u[..., -1])
         self.interval = Interval(self.replicas, env.n)
         self._logged_reward = torch.zeros(self.replicas, dtype=torch.float64)
         self._timed_steps, self._seconds = 0, 0.0
@@ -248,7 +252,7 @@ class Trainer(ABC):
             "critic/td_error": (2.0 * self.interval.loss / (self.interval.taught * agents)).sqrt().numpy(),
             **self._metrics(),
             "perf/env_steps_per_second": rate,
-            "perf/agent_steps_per_second": rate * agents * self.replicas,
+            "perf/agent_steps_per_second": rate * agents * self.replicas * self.copies,
         }
         for logger in self.loggers:
             logger.log(self.t, metrics)
