@@ -81,7 +81,10 @@ def test_random_features_have_about_norm_1_and_never_more_than_the_root_of_2(kap
 
 @pytest.mark.parametrize(("kind", "given"), [*LINEAR, (RandomFeatures, {})])
 def test_a_batch_stands_steps_below_2_over_the_largest_norm(kind: type[Critic], given: dict[str, Any]) -> None:
-    """The mean of phi phi' over the steps has norm 1 at most, so errors [K] never grow; where all are of one pair it is 1."""
+    """The mean of phi phi' over the steps has norm 1 at most, so errors [K] never grow; it is 1 where all are of one pair.
+
+    Of random features the largest phi'phi stands in place of 1.
+    """
     largest = float(squared_norms(kind, 1, **given).max())
     target = torch.randn(STEPS, 2, ENV.n, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     critic, s, a = made(kind, 1, **given)

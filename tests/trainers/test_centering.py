@@ -96,12 +96,12 @@ def values_of(trainer: Any) -> Tensor:
 def test_it_settles_at_the_average_rewards_wherever_these_are() -> None:
     """Compiled, 32 replicas at 40,000 steps: mu_i is J_i, and 100 more where all rewards are, with Q as it was.
 
-    Both runs are on the same noise. J_i: each of three means of 32 within 6 standard errors, which are below 0.003; they are
-    not with probability below 1e-5. At any time mu_i = c sum_z Q_i(z), so Q_i is higher by 100 / (16 c) at all pairs, to
+    Both runs are on the same noise. J_i: each of three means of 32 within 6 standard errors, which are below 0.003; this
+    fails with probability below 1e-5. At any time mu_i = c sum_z Q_i(z), so Q_i is higher by 100 / (16 c) at all pairs, to
     1e-3 at those that are seldom met.
     """
     runs = [made(ScalableActorCritic, three(x), 32, critic_scheduler=PowerLaw(16.0, 0.7, 100.0)) for x in (0.0, 100.0)]
-    for x, run in zip((0.0, 100.0), runs, strict=True):
+    for run in runs:
         assert run.engine == "fused"
         run.run(40_000)
         off = run.critic.mu - AverageValues(Chain(run.env, run.policy)).J
@@ -129,7 +129,7 @@ def test_what_it_refuses(changes: dict[str, Any], told: str) -> None:
 
 def test_a_trainer_that_tells_rewards_alone_hears_of_it() -> None:
     critic = made(ScalableActorCritic, three()).critic
-    with pytest.raises(ConfigError, match="set trainer.centering=null, or let the trainer call `critic.track`"):
+    with pytest.raises(ConfigError, match=r"set trainer\.centering=null, or let the trainer call `critic.track`"):
         critic.track_reward(random_inputs(critic.env, 2, 0)[2][..., 0], 0.1)
 
 
