@@ -16,6 +16,8 @@ from .core.errors import NetworkError as NetworkError
 from .core.logger import Logger as Logger
 from .core.network import Network as Network
 from .core.objective import Average as Average
+from .core.objective import AverageByErrors as AverageByErrors
+from .core.objective import Differential as Differential
 from .core.objective import Discounted as Discounted
 from .core.objective import Objective as Objective
 from .core.policy import NaturalGradientPolicy as NaturalGradientPolicy

@@ -14,7 +14,7 @@ from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.logger import Logger
-from marl.core.objective import Average
+from marl.core.objective import Differential
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
 from marl.targets import INSIDE, locate
@@ -95,7 +95,7 @@ def observed(config: Config, trainer: Trainer, loggers: list[Logger]) -> list[Lo
         return loggers
     critic = getattr(trainer, "critic", None)
     kappa = None
-    if isinstance(critic, Critic) and critic.table is not None and isinstance(critic.objective, Average):
+    if isinstance(critic, Critic) and critic.table is not None and isinstance(critic.objective, Differential):
         kappa = critic.kappa  # Theorem 2 is about such critics
     given = {"env": trainer.env, "policy": trainer.policy, "critic_kappa": kappa, "loggers": loggers}
     return [instantiate("callback", config["callback"], Logger, **given)]

@@ -1,6 +1,7 @@
 """Truncated critics learn Q_i(z_{N_i^kappa}), with their average-reward estimate mu_i."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from marl.core.environment import Environment, finite_environment
 from marl.core.errors import ConfigError
 from marl.core.indexing import NeighborhoodModule
 from marl.core.noise import Initializer, Purpose
-from marl.core.objective import Average, Objective
+from marl.core.objective import Average, AverageByErrors, Differential, Objective
 from marl.core.shapes import Actions, ActionValues, Losses, Rewards, States, Values, Whole
 from marl.core.table import Table
 from marl.core.whole import whole
@@ -86,7 +87,7 @@ class Critic(NeighborhoodModule, ABC):
 
         Errors: `ConfigError` if the objective is a discounted sum.
         """
-        if not isinstance(self.objective, Average):
+        if not isinstance(self.objective, Differential):
             raise ConfigError(f"this {type(self).__name__} has no mu: its objective is a discounted sum")
         return self.objective.mu
 
@@ -111,6 +112,17 @@ class Critic(NeighborhoodModule, ABC):
     def track_reward(self, r: Rewards, alpha: float) -> None:
         """Line 5: mu_i <- (1 - alpha) mu_i + alpha r_i. Shapes: r [B, n]."""
         self.objective.track(r.to(self._weight), alpha)
+
+    def track(self, r: Rewards, alpha: float, change: Callable[[], Values]) -> None:
+        """Takes the step of mu that the objective says: `track_reward`, or mu_i <- mu_i + c alpha delta_i; before line 6.
+
+        change: gives Q_i(z(t+1)) - Q_i(z(t)), asked for only where errors are followed. Shapes: r, change [B, n].
+        """
+        if isinstance(self.objective, AverageByErrors):
+            with torch.no_grad():
+                self.objective.follow(self.centered(r) + change(), alpha)
+        else:
+            self.track_reward(r, alpha)
 
     def advantage(self, q: Values) -> Values:
         """Returns line 7's factor (1/n) sum_{j in N_i^kappa} q_j, detached. Shapes: q [*K, B, n] -> [*K, B, n]."""

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from marl.core.checks import number
-from marl.core.shapes import Rewards
+from marl.core.errors import ConfigError
+from marl.core.shapes import Rewards, Values
 from marl.core.snapshot import SnapshotModule
 
 
@@ -37,10 +38,10 @@ class Objective(SnapshotModule, ABC):
         """Returns the form that compiled loops know it by, see `marl.kernels.objectives`."""
 
 
-@final
-class Average(Objective):
+class Differential(Objective):
     """This is the long-run average reward: r_i - mu_i is summed up, mu_i estimates agent i's average reward, and gamma = 1.
 
+    A base class: what mu follows is said by `Average` and `AverageByErrors`.
     Shapes: buffer mu [B, n]; it starts at zero.
     """
 
@@ -54,17 +55,55 @@ class Average(Objective):
     def centered(self, r: Rewards) -> Rewards:
         return r - self.mu
 
+    def metrics(self) -> dict[str, np.ndarray]:
+        return {"mu": self.mu.mean(dim=1).double().cpu().numpy()}
+
+
+@final
+class Average(Differential):
+    """mu_i follows the rewards, as in the paper."""
+
     def track(self, r: Rewards, alpha: float) -> None:
         """Takes the step of line 5, mu_i <- (1 - alpha) mu_i + alpha r_i."""
         self.mu.lerp_(r, alpha)
-
-    def metrics(self) -> dict[str, np.ndarray]:
-        return {"mu": self.mu.mean(dim=1).double().cpu().numpy()}
 
     def fused(self) -> Any:
         from marl.kernels.objectives import AverageReward  # numba takes its time: only where it is used
 
         return AverageReward(self.mu.numpy())
+
+
+@final
+class AverageByErrors(Differential):
+    """mu_i follows the TD errors: reward centering by values (Wan, Naik and Sutton 2021; Naik, Wan, Tomar and Sutton 2024).
+
+    mu_i <- mu_i + rate alpha delta_i, delta_i with mu and the values before the step. It is line 5 with step size
+    rate alpha on r_i + Q_i(z(t+1)) - Q_i(z(t)), which has the mean J_i too, and varies the less the nearer Q_i is.
+    Of a table without a dummy pair that starts at zero, mu_i = rate sum_z Q_i(z) at any time, so where it settles
+    sum_z Q_i(z) = J_i / rate: line 5 leaves the level of Q_i open.
+
+    rate: above 0, at most 1. Errors: `ConfigError` if it is not.
+    """
+
+    def __init__(self, replicas: int, agents: int, dtype: torch.dtype, rate: float):
+        super().__init__(replicas, agents, dtype)
+        self.rate = number("the rate of centering", rate, 1e-12, 1.0)
+
+    def track(self, r: Rewards, alpha: float) -> None:
+        """Is not what mu follows. Errors: `ConfigError`."""
+        raise ConfigError(
+            "mu follows TD errors here (trainer.centering), and this trainer tells the critic rewards alone; set "
+            "trainer.centering=null, or let the trainer call `critic.track` in place of `critic.track_reward`"
+        )
+
+    def follow(self, error: Values, alpha: float) -> None:
+        """Takes the step mu_i <- mu_i + rate alpha delta_i. Shapes: error [B, n]."""
+        self.mu.add_(error, alpha=self.rate * alpha)
+
+    def fused(self) -> Any:
+        from marl.kernels.objectives import AverageRewardByErrors  # numba takes its time: only where it is used
+
+        return AverageRewardByErrors(self.mu.numpy(), self.rate)
 
 
 @final

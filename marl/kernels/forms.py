@@ -61,7 +61,7 @@ def of_replica(form: Any, b: int) -> Any:
 
 
 def error_of(goal: Any, i: int, r: float, alpha: float, following: float, present: float) -> Any:
-    """Returns delta_i of line 6 from r_i, Q_i(z(t+1)) and Q_i(z(t)), and takes the step of line 5 after it."""
+    """Returns delta_i of line 6 from r_i, Q_i(z(t+1)) and Q_i(z(t)), and takes the step of mu, line 5, after it."""
 
 
 # Gamma.

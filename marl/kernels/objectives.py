@@ -20,6 +20,20 @@ class AverageRewardOne(NamedTuple):
     mu: np.ndarray
 
 
+class AverageRewardByErrors(NamedTuple):
+    """These are the estimates of the average rewards, which follow TD errors at `rate`. Shapes: mu [B, n]."""
+
+    mu: np.ndarray
+    rate: float
+
+
+class AverageRewardByErrorsOne(NamedTuple):
+    """This is `AverageRewardByErrors` of one replica. Shapes: mu [n]."""
+
+    mu: np.ndarray
+    rate: float
+
+
 class DiscountedSum(NamedTuple):
     """Takes rewards as they are, and values of the next step times gamma."""
 
@@ -29,6 +43,11 @@ class DiscountedSum(NamedTuple):
 @implements(forms.of_replica, AverageReward)
 def _average_of_replica(form: AverageReward, b: int) -> AverageRewardOne:
     return AverageRewardOne(form.mu[b])
+
+
+@implements(forms.of_replica, AverageRewardByErrors)
+def _by_errors_of_replica(form: AverageRewardByErrors, b: int) -> AverageRewardByErrorsOne:
+    return AverageRewardByErrorsOne(form.mu[b], form.rate)
 
 
 @implements(forms.of_replica, DiscountedSum)
@@ -41,6 +60,15 @@ def _average_error(goal: AverageRewardOne, i: int, r: float, alpha: float, follo
     mean = goal.mu[i]
     goal.mu[i] = mean + alpha * (r - mean)
     return r - mean + following - present
+
+
+@implements(forms.error_of, AverageRewardByErrorsOne)
+def _by_errors_error(
+    goal: AverageRewardByErrorsOne, i: int, r: float, alpha: float, following: float, present: float
+) -> float:
+    delta = r - goal.mu[i] + following - present
+    goal.mu[i] += goal.rate * alpha * delta
+    return delta
 
 
 @implements(forms.error_of, DiscountedSum)

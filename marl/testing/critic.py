@@ -9,7 +9,7 @@ from torch import Tensor
 
 from marl.core.critic import CounterfactualCritic, Critic, Transition
 from marl.core.environment import Environment, FiniteEnvironment, finite_environment
-from marl.core.objective import Average
+from marl.core.objective import Differential
 from marl.testing.compiled import check_compiled_critic
 from marl.testing.demands import demand, demand_equal, precision
 from marl.testing.inputs import random_pairs, random_transition
@@ -92,7 +92,7 @@ def _check_saved(make: Callable[..., Critic], critic: Critic) -> None:
     s, a = random_pairs(critic.env, 20, REPLICAS, seed=8)
 
     def tell(part: Critic) -> Tensor:
-        known = [part.mu] if isinstance(part.objective, Average) else []
+        known = [part.mu] if isinstance(part.objective, Differential) else []
         return torch.stack([*part.q(s, a), *known])
 
     other = make(replicas=REPLICAS, seed=SEED + 50)

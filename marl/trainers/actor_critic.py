@@ -13,7 +13,7 @@ from marl.core.critic import Critic
 from marl.core.environment import Environment
 from marl.core.errors import CheckpointError, ConfigError
 from marl.core.logger import Logger
-from marl.core.objective import Average, Discounted
+from marl.core.objective import Average, AverageByErrors, Discounted, Objective
 from marl.core.policy import Policy
 from marl.core.scheduler import Scheduler
 from marl.core.shapes import Actions, States
@@ -33,6 +33,8 @@ class ActorCritic(Trainer):
     critic_scheduler, actor_scheduler: alpha_t and eta_t, the learning rates of the two optimizers.
     discount: 1 for the average reward, the error r - mu + Q' - Q; below 1 for the discounted sum, r + discount Q' - Q. It
     says what the critic estimates, `critic.objective`.
+    centering: null = mu follows the rewards, line 5; c above 0, at most 1 = it follows the TD errors, mu <- mu + c a delta,
+    where a is the step size of line 5 (see `AverageByErrors`).
     critic_optimizer, actor_optimizer: parameters -> torch optimizer; its learning rate is set before each step.
     device: where policy and critic live and learn; the environment and the rollouts stay on the processor.
     Errors: `ConfigError`, also for a device that is not there, for a tabular critic on any but `cpu`, or where policy or
@@ -53,6 +55,7 @@ class ActorCritic(Trainer):
         critic_scheduler: Scheduler,
         actor_scheduler: Scheduler,
         discount: float = 1.0,
+        centering: float | None = None,
         critic_optimizer: Callable[..., Optimizer] = SGD,
         actor_optimizer: Callable[..., Optimizer] = SGD,
         device: str = "cpu",
@@ -67,11 +70,7 @@ class ActorCritic(Trainer):
                 "use it with trainer=kappa_hop_ppo or independent_ppo, or take another critic"
             )
         _check_hooks(critic)
-        discount = number("trainer.discount", discount, 0.0, 1.0)
-        if discount < 1.0:
-            critic.objective = Discounted(discount)
-        elif not isinstance(critic.objective, Average):
-            critic.objective = Average(critic.replicas, env.n, critic.dtype)
+        critic.objective = _objective(critic, number("trainer.discount", discount, 0.0, 1.0), centering)
         _move(device, policy, critic)
         super().__init__(env, policy, seed=seed, log_every=log_every, loggers=loggers)
         self.critic = self._fixed["critic"] = critic
@@ -179,6 +178,22 @@ class ActorCritic(Trainer):
             "schedule/alpha": self.alpha(self.t - 1),
             "schedule/eta": self.eta(self.t - 1),
         }
+
+
+def _objective(critic: Critic, discount: float, centering: float | None) -> Objective:
+    """Returns what the critic's values are to be of; what it has is kept, with its mu, if it is the same."""
+    kept, sizes = critic.objective, (critic.replicas, critic.env.n, critic.dtype)
+    rate = None if centering is None else number("trainer.centering", centering, 1e-12, 1.0)
+    if discount < 1.0:
+        if rate is not None:
+            raise ConfigError(
+                f"trainer.centering={rate:g} is about mu, which trainer.discount={discount:g} has none of; set "
+                "trainer.centering=null, or trainer.discount=1 for the average reward"
+            )
+        return Discounted(discount)
+    if rate is None:
+        return kept if isinstance(kept, Average) else Average(*sizes)
+    return kept if isinstance(kept, AverageByErrors) and kept.rate == rate else AverageByErrors(*sizes, rate)
 
 
 def _check_hooks(critic: Critic) -> None:

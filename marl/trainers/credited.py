@@ -13,7 +13,7 @@ from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.lookup import over_neighbors
 from marl.core.noise import Noise, Purpose
-from marl.core.objective import Average
+from marl.core.objective import Average, Differential
 from marl.core.policy import Policy
 from marl.core.shapes import Rewards, Values
 from marl.trainers.batched import BatchedActorCritic
@@ -105,11 +105,11 @@ class CreditedActorCritic(BatchedActorCritic):
         values = critic.q(s, a)
         present, following = values[:-1], values[1:]
         rate = self.reward_rate / (1.0 - (1.0 - self.reward_rate) ** (self._updates + 1))
-        critic.track_reward(rewards.mean(dim=(0, 1)), rate)
+        critic.track(rewards.mean(dim=(0, 1)), rate, lambda: (following - present).mean(dim=(0, 1)))
         centered = critic.centered(rewards)
         target = lambda_returns(centered, following, gamma, self.trace_decay)
         td_error, advantage = centered + gamma * following - present, target - present
-        if isinstance(critic.objective, Average):
+        if isinstance(critic.objective, Differential):
             self._mean_value.track(present.mean(dim=(0, 1)), rate)
             target = target - self.value_pull * self._mean_value.mu
         credited = advantage + over_neighbors(self._credited, advantage)

@@ -78,7 +78,7 @@ class RolloutActorCritic(BatchedActorCritic):
             self._natural.natural_gradient(rollout.s[:-1], self.natural)
 
         rate = min(alpha, 1.0) if self.reward_rate is None else self.reward_rate
-        critic.track_reward(rollout.r.mean(dim=0), rate)  # line 5
+        critic.track(rollout.r.mean(dim=0), rate, lambda: (q[1:] - q[:-1]).mean(dim=0))  # line 5
         apply(self.critic_optimizer, alpha)  # line 6
         apply(self.actor_optimizer, eta)  # line 8
         length = self.buffer.length

@@ -66,7 +66,7 @@ class ScalableActorCritic(TwoEngineActorCritic):
             objective = objective / (1.0 + critic.table.sup_norm())  # Gamma of line 8
         self._differentiate(critic_loss.sum() - objective.sum())
 
-        critic.track_reward(r, alpha)  # line 5
+        critic.track(r, alpha, lambda: critic.q(next_s, next_a) - q)  # line 5
         apply(self.critic_optimizer, alpha)  # line 6
         apply(self.actor_optimizer, eta)  # line 8
         if self.rescale and critic.table is not None:

@@ -34,7 +34,8 @@ GIVEN |= {"loggers", "directory", "config", "purge_step", "critic_kappa", "refer
 
 
 FIXED = {"independent_ppo": {"credit"}, **{key: {"count"} for key in ("state_value", "graph_state_value", "graph")}}
-"""Arguments of a base that a class gives it itself."""
+FIXED["discounted_actor_critic"] = {"centering"}
+"""Arguments of a base that a class gives it itself, or that have but one value there."""
 
 NEEDED = {"local_mdp": ["env.path=tables.npz"], "state_value": ["trainer=independent_ppo"]}
 NEEDED |= {f"{kind}_state_value": ["trainer=kappa_hop_ppo"] for kind in ("neural", "graph")}

@@ -34,7 +34,7 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "gamma": {"rescale": True},
     "hash": {"storage": "hash"},
 }
-EXTRAS["all"] = {"dummy": 0, "rescale": True, "storage": "hash"}
+EXTRAS["all"] = {"dummy": 0, "rescale": True, "storage": "hash", "centering": 0.5}
 
 
 def trainer(env: Environment, engine: str, kappa: int, replicas: int = 2, **extra: Any) -> ScalableActorCritic:
@@ -47,6 +47,7 @@ def trainer(env: Environment, engine: str, kappa: int, replicas: int = 2, **extr
         actor_scheduler=Constant(2.0),
         rescale=extra.get("rescale", False),
         discount=extra.get("discount", 1.0),
+        centering=extra.get("centering"),
         engine=engine,
     )
 

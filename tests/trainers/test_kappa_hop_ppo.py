@@ -214,6 +214,40 @@ def update_by_hand(trainer: KappaHopPPO, rollout: Rollout, means: list[Means], a
                     parameter -= 0.0 if gradient is None else size * gradient
 
 
+def test_the_gradient_of_the_loss_is_that_of_central_differences(small: WirelessAccess) -> None:
+    """Of values, clipped ratios and entropies together, along four random directions through all parameters, to 1e-8.
+
+    The policy has moved since it took the steps, so that some ratios are clipped.
+    """
+    trainer = make(small)
+    trainer.run(2 * K)
+    rollout = Collector(trainer.env, trainer.policy)(trainer.noise, trainer.s, trainer.a, trainer.t, K)
+    trainer.t += K
+    _, batch = trainer._batch(rollout)
+    parameters, draw = [*trainer.critic.parameters(), *trainer.policy.parameters()], torch.Generator().manual_seed(6)
+
+    def move(along: list[Tensor], far: float) -> None:
+        with torch.no_grad():
+            for x, direction in zip(parameters, along, strict=True):
+                x += far * direction
+
+    def direction() -> list[Tensor]:
+        return [torch.randn(x.shape, generator=draw, dtype=x.dtype) for x in parameters]
+
+    move(direction(), 0.2)
+    ratio = (trainer.policy.log_prob(batch.s, batch.a) - batch.log_prob).exp()
+    assert 0.1 < ((ratio - 1.0).abs() > trainer.clip).double().mean() < 0.9
+    gradient = torch.autograd.grad(trainer._loss(batch, 0.1).sum(), parameters, allow_unused=True)
+    for along in (direction() for _ in range(4)):
+        wanted = sum(float((g * d).sum()) for g, d in zip(gradient, along, strict=True) if g is not None)
+        losses = []
+        for far in (1e-5, -2e-5, 1e-5):
+            move(along, far)
+            losses.append(trainer._loss(batch, 0.1).sum().item())
+        assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(wanted, rel=0, abs=1e-8)
+        assert abs(wanted) > 1e-3
+
+
 ALONE = {"incidence": [[0]], "deadline": 3, "arrival": 0.6, "success": 0.7}
 
 

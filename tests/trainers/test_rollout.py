@@ -35,7 +35,7 @@ PARTS: dict[str, tuple[type[Any], type[Any], dict[str, Any]]] = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "lambda": {"trace_decay": 0.7, "discount": 0.9},
-    "all": {"gradient": "all_actions", "trace_decay": 0.5, "entropy": 0.02},
+    "all": {"gradient": "all_actions", "trace_decay": 0.5, "entropy": 0.02, "centering": 0.5},
 }
 
 
