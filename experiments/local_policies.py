@@ -8,7 +8,7 @@ gap is that of its mean value over all joint states to the joint soft optimum V 
 weights by visits, agents of the epidemic that see themselves alone do not settle undamped.) `kl`: KL steps in turn, eta =
 .5, average reward, 60 sweeps over the six agents; J before the last step, beside the optimum. Both if none is asked for.
 Known answers: computed by independent loops over all joint states and actions, of the methods of Zhang, Qu, Xu, Lin, Chen,
-Wierman 2022 (2211.17116) and of Chakraborty et al. 2026 (2602.16966); they stand in `MODELS` with the digits that are known.
+Wierman 2022 (2211.17116) and of Chakraborty et al. 2026 (2602.16966). They stand in `SOFT` and `KL`, with their digits.
 
 Writes OUT/table.md and OUT/results.json. Exit code 1, with a sentence for each, if a gap is off by more than 5 %, or half a
 unit of the last known digit where that is more, or above its bound (<); if J is off by more than 1e-4, or ever fell.
