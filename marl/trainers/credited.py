@@ -92,17 +92,20 @@ class CreditedActorCritic(BatchedActorCritic):
 
     @torch.no_grad()
     def _estimate(self, rollout: Rollout, rewards: Rewards) -> Estimate:
-        """Estimates advantages of what was done; rewards [K, B, n]: what counts as such."""
+        """Estimates advantages of what was done; rewards [K, B, n]: what counts as such.
+
+        Between K and B may stand an axis of trajectories side by side, which is then in every field of the estimate.
+        """
         critic, gamma = self.critic, self.critic.objective.gamma
         values = critic.q(rollout.s, rollout.a)
         present, following = values[:-1], values[1:]
         rate = self.reward_rate / (1.0 - (1.0 - self.reward_rate) ** (self._updates + 1))
-        critic.track_reward(rewards.mean(dim=0), rate)
+        critic.track_reward(rewards.flatten(0, -3).mean(dim=0), rate)
         centered = critic.centered(rewards)
         target = lambda_returns(centered, following, gamma, self.trace_decay)
         td_error, advantage = centered + gamma * following - present, target - present
         if isinstance(critic.objective, Average):
-            self._mean_value.track(present.mean(dim=0), rate)
+            self._mean_value.track(present.flatten(0, -3).mean(dim=0), rate)
             target = target - self.value_pull * self._mean_value.mu
         return Estimate(td_error, target, advantage + over_neighbors(self._credited, advantage))
 

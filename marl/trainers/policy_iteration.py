@@ -68,16 +68,27 @@ class LocalizedPolicyIteration(CreditedActorCritic):
         self._legal = finite_environment(env, "LocalizedPolicyIteration").action_mask.to(policy.theta.device)
 
     def _update(self, rollout: Rollout) -> None:
-        began = self.t - self.buffer.length
+        td_error, check = self._iterate(rollout, self.t - self.buffer.length)
+        self.interval.learned(0.5 * td_error.square().sum(dim=(0, 2)), check, self.buffer.length)
+        self.a = self.policy.sample(self.s, self.noise(self.t)[..., -1])
+
+    def _iterate(self, rollout: Rollout, began: int) -> tuple[Tensor, Tensor]:
+        """Improves table and critic once. Returns TD errors [K, B, n], and numbers [B] that are finite iff all is well.
+
+        rollout: K steps in all, which may be those of several trajectories side by side, see `_estimate`.
+        """
         s, a = (x.to(self.table.theta.device) for x in (rollout.s, rollout.a))
         rewards = rollout.r
         if self.soft:  # of the next states: what the first action is worth does not depend on the entropy before it
             rewards = rewards + self.critic.objective.gamma * self.temperature * self._entropy(s[1:])
-        estimate = self._estimate(rollout, rewards)
-        check = self._improve(s[:-1], a[:-1], estimate.credited, self.eta(began))
-        check = check + self._fit(s[:-1], a[:-1], estimate.target, self.alpha(began))
-        self.interval.learned(0.5 * estimate.td_error.square().sum(dim=(0, 2)), check, self.buffer.length)
-        self.a = self.policy.sample(self.s, self.noise(self.t)[..., -1])
+        td_error, target, credited = (x.flatten(0, -3) for x in self._estimate(rollout, rewards))
+        s, a = s[:-1].flatten(0, -3), a[:-1].flatten(0, -3)
+        check = self._improve(s, a, self._scaled(credited), self.eta(began))
+        return td_error, check + self._fit(s, a, target, self.alpha(began))
+
+    def _scaled(self, credited: Values) -> Values:
+        """Returns advantages as the table moves along them. Shapes: [K, B, n] -> [K, B, n]."""
+        return credited
 
     @torch.no_grad()
     def _entropy(self, s: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from marl.critics import NeuralCritic, NeuralStateValue, TabularCritic
 from marl.envs import WirelessAccess
 from marl.policies import NeighborhoodNeural, NeighborhoodTable, NeuralPolicy, TabularSoftmax
 from marl.schedulers import Constant
-from marl.trainers import KappaHopPPO, LocalizedPolicyIteration, ScalableActorCritic
+from marl.trainers import CertaintyEquivalence, KappaHopPPO, LocalizedPolicyIteration, ScalableActorCritic
 from marl.trainers.actor_critic import ActorCritic
 
 SIZES: dict[str, Any] = {"critic_scheduler": Constant(0.2), "actor_scheduler": Constant(10.0)}
@@ -46,6 +46,13 @@ SETTINGS: dict[str, Setting] = {  # of the critic, of the trainer
         NeuralStateValue,
         {"kappa": 1},
         {"improvement": "soft", "schedule": "in_turn", **SMALL},
+    ),
+    "policy iteration, imagined": (
+        CertaintyEquivalence,
+        NeighborhoodTable,
+        NeuralStateValue,
+        {"kappa": 1},
+        {"planning": 2, "copies": 3, "horizon": 4, "prior": 1.0, **SMALL},
     ),
 }
 REPLICAS = 8
