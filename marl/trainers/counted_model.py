@@ -32,7 +32,8 @@ class LearnedMDP(NetworkedMDP):
         self._parts = env, rows, tables
         (self._law_rows, self._reward_rows), (law, rewards) = rows, tables
         self._law, self._rewards = law.flatten(0, 1), rewards.flatten()
-        self._law_start, self._reward_start = which[:, None] * law.shape[1], which[:, None] * rewards.shape[1]
+        which = which[:, None] if len(law) > 1 or len(which) > 1 else which[0]
+        self._law_start, self._reward_start = which * law.shape[1], which * rewards.shape[1]
         super().__init__(
             env.network,
             num_states=env.num_states,
@@ -72,7 +73,8 @@ class Counts(SnapshotModule):
         P_i(s' | x_i) = (N(x_i, s') + c / |S_i|) / (N(x_i) + c)
 
     so what was seen a few times only is filled in by what each neighbor does by itself. Mean rewards are smoothed likewise
-    with `reward_smoothing`, where effects of neighbors add up, down to the mean of all rewards of the agent.
+    with `reward_smoothing`, where effects of neighbors add up, down to the mean of all
+    rewards of the agent, and stay within the range of rewards.
 
     Shapes: buffers law [B, R, S], law_pairs [B, R2, S], reward [B, R', 2], reward_pairs [B, R2', 2]: (visits, sum).
     Errors: `ConfigError` with sizes where an agent has more than 8 neighbors, or counts would not fit.
@@ -132,7 +134,7 @@ class Counts(SnapshotModule):
         for pairs, others in zip(rows.pairs.T, rows.others.T, strict=True):
             base = base + lift[:, pairs.where(others, 0)].where(others, 0.0)
         visits, summed = self.reward.unbind(dim=-1)
-        return (summed + c * base) / (visits + c)
+        return ((summed + c * base) / (visits + c)).clamp(*self.env.reward_range)
 
 
 def _tally(table: Tensor, pairs: Tensor, rows: LocalRows, row: Tensor, what: Tensor) -> None:

@@ -1,10 +1,10 @@
 """What the law or the reward of an agent depends on has a number, a row of a table: the joint pairs of its neighborhood."""
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from marl.core.environment import FiniteEnvironment
-from marl.core.shapes import Actions, States
 
 
 class LocalRows:
@@ -32,9 +32,10 @@ class LocalRows:
         self.agent = torch.repeat_interleave(torch.arange(env.n), powers[:, -1])
         self._number_pairs(radix, own)
 
-    def row(self, s: States, a: Actions) -> States:
-        """Numbers the rows of all agents. Shapes: s, a [*K, B, n] -> [*K, B, n]."""
-        x = torch.where(self._as_pair, self._pair_index.pairs(s, a)[..., self._index], s[..., self._index])
+    def row(self, s: Int64[Tensor, "*X n"], a: Int64[Tensor, "*X n"]) -> Int64[Tensor, "*X n"]:
+        """Numbers the rows of all agents. Any leading axes."""
+        z = self._pair_index.pairs(s[None], a[None])[0]
+        x = torch.where(self._as_pair, z[..., self._index], s[..., self._index])
         return (x * self._stride).sum(dim=-1) + self._base
 
     def _number_pairs(self, radix: Tensor, own: Tensor) -> None:

@@ -89,40 +89,41 @@ def test_counts_and_smoothing_against_lists(name: str) -> None:
                 x = seen(s[t, b], a[t, b], False)[: 1 if env.private_rewards else None]
                 own = mean((x[0],), sum(earned[()]) / 60)
                 effects = [mean((x[0], k, y), own) - own for k, y in enumerate(x[1:])]
-                assert reward[t, b, i].item() == pytest.approx(mean(("all", *x), own + sum(effects)), abs=1e-12)
+                low, high = env.reward_range
+                expected_reward = min(max(mean(("all", *x), own + sum(effects)), low), high)
+                assert reward[t, b, i].item() == pytest.approx(expected_reward, abs=1e-12)
 
 
 def test_the_model_goes_to_the_law() -> None:
-    """60,000 steps under a uniform policy: of every row with N visits, TV <= sqrt(S log 2 + log(1e6)) / sqrt(2 N) + c / N.
+    """20,000 steps under a uniform policy: of every row with N visits, TV <= sqrt(S log 2 + log(1e6)) / sqrt(2 N) + c / N.
 
     (P[TV >= e] <= 2^S exp(-2 N e^2), Hoeffding over all subsets of the next states; of 6 agents with 16 rows each, at most
     1e-4 in all.) And nothing that the model says is far off where it was seen often.
     """
     env = Epidemic()
-    counts, rollout = Counts(env, 1), rolled(env, 60_000, 1)
-    counts.add(rollout)
-    model, c = counts.model(5.0, 1.0).of(0), 5.0
+    counts, c = Counts(env, 1), 5.0
+    for rollout in from_a_fresh_start(env, Uniform(env), 20_000, seed=3):
+        counts.add(rollout)
+    model = counts.model(c, 1.0).of(0)
     s, a = rollout.s[:2000, 0], rollout.a[:2000, 0]
     visits = counts.law.sum(dim=-1)[0][counts.law_rows.row(s, a)]
     apart = 0.5 * (model.transition(s, a) - env.transition(s, a)).abs().sum(dim=-1)
     room = ((2.0 * torch.tensor(2.0).log() + torch.tensor(1e6).log()) / (2.0 * visits)).sqrt() + c / visits
     assert (apart <= room).all()
     assert apart.max() < 0.1
-    assert apart.mean() < 0.01
+    assert apart.mean() < 0.02
     torch.testing.assert_close(model.reward(s, a), env.reward(s, a), rtol=0, atol=5e-3)
 
 
 def test_a_model_is_an_environment() -> None:
     """It keeps the contract, and what is exact may be asked of it: 3,000 steps suffice to know what to do."""
     env = Epidemic()
-    trainer = CertaintyEquivalence(env, *parts(env, 2), rollout=3000, planning=1, copies=2, horizon=2, **SIZES)
-    trainer.run(3000)
-    model = trainer.model(1)
-    check_environment(model)
-    policy = localized_policy_iteration(model, 1, improvements=40).policy
+    counts = Counts(env, 2)
+    counts.add(rolled(env, 3000))
+    model = counts.model(5.0, 1.0).of(1)
+    check_environment(model, samples=8, draws=2000)
+    policy = localized_policy_iteration(model, 1, eta=20.0, improvements=8).policy
     assert AverageValues(Chain(env, policy)).J.mean() > -0.05
-    with pytest.raises(ConfigError, match="there is no replica 2; replicas are numbered 0 to 1"):
-        trainer.model(2)
 
 
 def test_what_is_imagined_is_the_model_and_continues_the_rollout(small: Any) -> None:
@@ -137,14 +138,14 @@ def test_what_is_imagined_is_the_model_and_continues_the_rollout(small: Any) -> 
     assert torch.equal(again, one.s[-1])
     assert torch.equal(one.s[0], s)
     assert torch.equal(two.s[0], again)
+    alone = [model.of(b) for b in range(2)]
     for number, (_, _, imagined) in enumerate(kept):
         for k in range(3):
             u = trainer._uniforms(number * 4 + k + 1)
             for copy in range(5):
                 before, action = imagined.s[k, copy], imagined.a[k, copy]
                 for b in range(2):
-                    alone = model.of(b)
-                    following, r = alone.step(before[b : b + 1], action[b : b + 1], u[copy, b : b + 1, :, :1])
+                    following, r = alone[b].step(before[b : b + 1], action[b : b + 1], u[copy, b : b + 1, :, :1])
                     assert torch.equal(following[0], imagined.s[k + 1, copy, b])
                     assert torch.equal(r[0], imagined.r[k, copy, b])
     assert (one.r[:, 0] != one.r[:, 1]).any()
@@ -183,6 +184,8 @@ def test_what_it_refuses() -> None:
     ):
         with pytest.raises(ConfigError, match=told):
             CertaintyEquivalence(ring, *parts(ring), **SIZES, **changes)
+    with pytest.raises(ConfigError, match="there is no replica 2; replicas are numbered 0 to 1"):
+        CertaintyEquivalence(ring, *parts(ring, 2), **SIZES).model(2)
 
 
 @pytest.mark.slow
