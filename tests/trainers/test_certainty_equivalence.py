@@ -126,8 +126,9 @@ def test_a_model_is_an_environment() -> None:
     assert AverageValues(Chain(env, policy)).J.mean() > -0.05
 
 
-def test_what_is_imagined_is_the_model_and_continues_the_rollout(small: Any) -> None:
+def test_what_is_imagined_is_the_model_and_continues_the_rollout() -> None:
     """First states are those of the rollout; each step is the model's, with noise of its own replica; then it goes on."""
+    small = Scheduling(Network.line(3), buffer=1, arrival=0.4, success=0.7)
     settings: dict[str, Any] = {"rollout": 10, "planning": 2, "copies": 5, "horizon": 3, **SIZES}
     trainer = CertaintyEquivalence(small, *parts(small, 2), **settings)
     imagine, kept = trainer._imagine, []

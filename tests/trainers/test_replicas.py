@@ -52,7 +52,7 @@ SETTINGS: dict[str, Setting] = {  # of the critic, of the trainer
         NeighborhoodTable,
         NeuralStateValue,
         {"kappa": 1},
-        {"planning": 2, "copies": 3, "horizon": 4, "prior": 1.0, **SMALL},
+        {"planning": 2, "copies": 3, "horizon": 4, "prior": 1.0, **SMALL, "rollout": 60},
     ),
 }
 REPLICAS = 8
@@ -60,6 +60,8 @@ REPLICAS = 8
 
 def make(env: Environment, name: str, seed: int, replicas: int, **run: Any) -> ActorCritic:
     trainer, policy, critic, options, settings = SETTINGS[name]
+    if trainer is CertaintyEquivalence:  # its tables are of joint pairs
+        env = WirelessAccess(rows=1, cols=3, access_points="corners")
     parts = policy(env, replicas=replicas, seed=seed), critic(env, replicas=replicas, seed=seed, **options)
     return trainer(env, *parts, seed=seed, **settings, **run)
 

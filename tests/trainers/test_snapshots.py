@@ -54,7 +54,15 @@ TRAINERS: dict[str, Callable[[WirelessAccess], Trainer]] = {
         env, SharedPolicy(env), StateValue(env), rollout=8, actor_optimizer=Adam, critic_optimizer=Adam, **STEPS
     ),
     "model": lambda env: CertaintyEquivalence(
-        env, NeighborhoodTable(env), StateValue(env), rollout=8, planning=2, copies=2, horizon=3, prior=1.0, **STEPS
+        users := WirelessAccess(rows=1, cols=3, access_points="corners"),
+        NeighborhoodTable(users),
+        StateValue(users),
+        rollout=8,
+        planning=2,
+        copies=2,
+        horizon=3,
+        prior=1.0,
+        **STEPS,
     ),
 }
 
