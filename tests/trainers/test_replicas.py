@@ -52,7 +52,7 @@ SETTINGS: dict[str, Setting] = {  # of the critic, of the trainer
         NeighborhoodTable,
         NeuralStateValue,
         {"kappa": 1},
-        {"planning": 2, "copies": 3, "horizon": 4, "prior": 1.0, **SMALL, "rollout": 60},
+        {"planning": 2, "copies": 3, "horizon": 4, "prior": 1.0, **SMALL, "rollout": 30},
     ),
 }
 REPLICAS = 8
