@@ -92,6 +92,7 @@ from .schedulers import PowerLaw as PowerLaw
 from .schedulers import Restarting as Restarting
 from .schedulers import TwoTimescale as TwoTimescale
 from .testing import check_fused_step as check_fused_step
+from .trainers import CertaintyEquivalence as CertaintyEquivalence
 from .trainers import DiscountedActorCritic as DiscountedActorCritic
 from .trainers import IndependentPPO as IndependentPPO
 from .trainers import KappaHopPPO as KappaHopPPO

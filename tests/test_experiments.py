@@ -12,6 +12,7 @@ import pytest
 
 from marl import Constant, ScalableActorCritic, TabularCritic, TabularSoftmax, WirelessAccess
 from marl.envs.wireless.limits import dedicated_matching
+from tests.programs import program
 
 REPOSITORY = Path(__file__).parents[1]
 PLACEMENTS, KAPPAS = ("interior", "corners"), ("kappa=0", "kappa=1")
@@ -240,6 +241,36 @@ def test_the_suite_in_short(tmp_path: Path) -> None:
     middle = sum(sorted(runs)[1:3]) / 2
     (row,) = [line for line in done.stdout.splitlines() if line.startswith("| `recommended` |")]
     assert f"| {middle:.3f} (" in row
+
+
+def test_local_policies_are_held_against_known_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One model of each kind: the table, the numbers, and a sentence and exit code 1 for an answer that is another."""
+    study, soft, kl = program("local_policies"), "random tables, e = .3, seed 0", "epidemic"
+    command = ["--out", str(tmp_path)]
+    monkeypatch.setattr(study, "SWEEPS", 2)
+    monkeypatch.setattr(study, "SOFT", {soft: study.SOFT[soft]})
+    monkeypatch.setattr(study, "KL", {kl: study.KL[kl]._replace(ends=("-.2595",))})  # after 2 sweeps
+    assert study.main(command) == 0
+    told = capsys.readouterr()
+    assert f"| {soft} | gap, kappa = 0 | 0.003632 | 3.6e-3 | +0.88 % | 7 | 7 |" in told.out
+    assert "J never fell in 12 block steps" in told.out
+    assert told.err == ""
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") == told.out.rpartition("\n0 of ")[0] + "\n"
+    rows = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["rows"]
+    assert [row["what"] for row in rows[:3]] == ["soft optimum", "uniform", "gap, kappa = 0"]
+    assert [row["model"] for row in rows] == 6 * [soft] + 2 * [kl]
+    wrong = study.SOFT[soft]._replace(gaps=("3.9e-3", "< 2.1e-5"))
+    monkeypatch.setattr(study, "SOFT", {soft: wrong})
+    assert study.main([*command, "--improvement", "soft"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(f"local_policies: {soft}, gap, kappa = 0: 0.00363")
+    assert said[0].endswith("is -0.00027 from the known 3.9e-3, more than 0.00019")
+    assert said[1] == f"local_policies: {soft}, gap, kappa = 1: 2.229e-05 is not below 2.1e-5"
+    monkeypatch.setattr(study, "fallen", lambda values: 1)
+    assert study.main([*command, "--improvement", "kl"]) == 1
+    assert capsys.readouterr().err == "local_policies: epidemic, kappa = 0: J fell in 1 of 12 block steps\n"
 
 
 @pytest.mark.slow

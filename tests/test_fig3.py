@@ -1,6 +1,5 @@
 """experiments/fig3_decay.py runs from the command line, writes what it promises, and says whether decay is seen."""
 
-import importlib.util
 import json
 import subprocess
 from pathlib import Path
@@ -15,6 +14,7 @@ from marl.envs import graph, random_local_mdp
 from marl.exact import Chain, JointPairs
 from marl.exact.interaction import random_pairs
 from marl.policies import RandomTable
+from tests.programs import program
 from tests.test_experiments import REPOSITORY, script
 
 PROGRAM = str(REPOSITORY / "experiments" / "fig3_decay.py")
@@ -37,12 +37,7 @@ def fig3(tmp_path_factory: pytest.TempPathFactory) -> Fig3:
 @pytest.fixture(scope="module")
 def module() -> ModuleType:
     """The script as a module, to ask its parts."""
-    spec = importlib.util.spec_from_file_location("fig3_decay", PROGRAM)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
+    return program("fig3_decay")
 
 
 def test_it_writes_a_picture_and_numbers(fig3: Fig3) -> None:

@@ -31,6 +31,8 @@ STEP = {  # what runs once per environment step
     ],
     "trainers/actor_critic.py": ["ActorCritic._differentiate"],
     "trainers/optimizers.py": ["apply"],
+    "trainers/counted_model.py": ["LearnedMDP._transition", "LearnedMDP._reward", "Counts.add", "_tally"],
+    "trainers/local_rows.py": ["LocalRows.row"],
     "core/lookup.py": ["summed_rows", "over_neighbors"],
     "trainers/trainer.py": ["Interval.add", "Interval.learned"],
     "core/objective.py": ["Differential.centered", "Average.track", "AverageByErrors.follow"],

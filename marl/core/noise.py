@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     CRITIC_INIT = 3
     EPISODE = 4
     SHUFFLE = 5
+    MODEL = 6
 
 
 def stream_keys(seed: int, replicas: int, purpose: Purpose, copies: int = 1) -> np.ndarray:

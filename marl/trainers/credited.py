@@ -15,7 +15,7 @@ from marl.core.lookup import over_neighbors
 from marl.core.noise import Noise, Purpose
 from marl.core.objective import Average, Differential
 from marl.core.policy import Policy
-from marl.core.shapes import Rewards, Values
+from marl.core.shapes import Values
 from marl.trainers.batched import BatchedActorCritic
 from marl.trainers.returns import lambda_returns
 from marl.trainers.rollout import Rollout, drawn
@@ -98,15 +98,14 @@ class CreditedActorCritic(BatchedActorCritic):
         return self.t // self.buffer.length - 1
 
     @torch.no_grad()
-    def _estimate(self, rollout: Rollout, rewards: Rewards) -> Estimate:
-        """Estimates advantages of what was done. Shapes: rewards [K, copies * B, n], what counts as such."""
+    def _estimate(self, rollout: Rollout) -> Estimate:
+        """Estimates advantages of what was done, in trajectories side by side as `_trajectories` gives them."""
         critic, gamma = self.critic, self.critic.objective.gamma
-        s, a, rewards = (self._by_copy(x) for x in (rollout.s, rollout.a, rewards))
-        values = critic.q(s, a)
+        values = critic.q(rollout.s, rollout.a)
         present, following = values[:-1], values[1:]
         rate = self.reward_rate / (1.0 - (1.0 - self.reward_rate) ** (self._updates + 1))
-        critic.track(rewards.mean(dim=(0, 1)), rate, lambda: (following - present).mean(dim=(0, 1)))
-        centered = critic.centered(rewards)
+        critic.track(rollout.r.mean(dim=(0, 1)), rate, lambda: (following - present).mean(dim=(0, 1)))
+        centered = critic.centered(rollout.r)
         target = lambda_returns(centered, following, gamma, self.trace_decay)
         td_error, advantage = centered + gamma * following - present, target - present
         if isinstance(critic.objective, Differential):
@@ -115,9 +114,9 @@ class CreditedActorCritic(BatchedActorCritic):
         credited = advantage + over_neighbors(self._credited, advantage)
         return Estimate(*(x.flatten(0, 1) for x in (td_error, target, credited)))
 
-    def _steps(self, x: Tensor) -> Tensor:
-        """Lists what was done in K steps of all copies. Shapes: [K (+ 1), copies * B, ...] -> [K * copies, B, ...]."""
-        return self._by_copy(x[: self.buffer.length]).flatten(0, 1)
+    def _trajectories(self, rollout: Rollout) -> Rollout:
+        """Gives copies an axis of their own. Shapes: fields [K (+ 1), copies * B, n] -> [K (+ 1), copies, B, n]."""
+        return Rollout(*(self._by_copy(x) for x in rollout))
 
     def _learned(self, td_error: Values, check: Tensor) -> None:
         """Notes what a rollout taught, and draws the present actions anew.

@@ -68,20 +68,29 @@ class LocalizedPolicyIteration(CreditedActorCritic):
         self._legal = finite_environment(env, "LocalizedPolicyIteration").action_mask.to(policy.theta.device)
 
     def _update(self, rollout: Rollout) -> None:
-        began = self.t - self.buffer.length
+        self._learned(*self._iterate(self._trajectories(rollout), self.t - self.buffer.length))
+
+    def _iterate(self, rollout: Rollout, began: int) -> tuple[Tensor, Tensor]:
+        """Improves table and critic once, by trajectories side by side, see `_trajectories`.
+
+        Returns TD errors [K * copies, B, n], and numbers [B] that are finite iff all is well.
+        """
         s, a = (x.to(self.table.theta.device) for x in (rollout.s, rollout.a))
-        rewards = rollout.r
         if self.soft:  # of the next states: what the first action is worth does not depend on the entropy before it
-            rewards = rewards + self.critic.objective.gamma * self.temperature * self._entropy(s[1:])
-        estimate = self._estimate(rollout, rewards)
-        s, a = self._steps(s), self._steps(a)
-        check = self._improve(s, a, estimate.credited, self.eta(began))
-        check = check + self._fit(s, a, estimate.target, self.alpha(began))
-        self._learned(estimate.td_error, check)
+            bonus = self.critic.objective.gamma * self.temperature * self._entropy(s[1:])
+            rollout = rollout._replace(r=rollout.r + bonus)
+        td_error, target, credited = self._estimate(rollout)
+        s, a = s[:-1].flatten(0, 1), a[:-1].flatten(0, 1)
+        check = self._improve(s, a, self._scaled(credited), self.eta(began))
+        return td_error, check + self._fit(s, a, target, self.alpha(began))
+
+    def _scaled(self, credited: Values) -> Values:
+        """Returns advantages as the table moves along them. Shapes: [K, B, n] -> [K, B, n]."""
+        return credited
 
     @torch.no_grad()
     def _entropy(self, s: Tensor) -> Tensor:
-        return self.policy.entropy(self._by_copy(s)).cpu().double().flatten(1, 2)
+        return self.policy.entropy(s).cpu().double()
 
     @torch.no_grad()
     def _improve(self, s: Tensor, a: Tensor, credited: Values, step: float) -> Tensor:

@@ -29,6 +29,9 @@ from marl.exact import AverageValues, Chain, optimum
 from marl.policies import RandomTable
 from tests.envs.joint import joint_states
 from tests.exact.optimum_oracle import Listed, by_iteration, by_program, earned, listed
+from tests.programs import program
+
+mixed_tables = program("local_policies").mixed_tables
 
 TABLES = {"distribution": "dirichlet", "reward_low": -1.0}
 ENVIRONMENTS: dict[str, Callable[[], NetworkedMDP]] = {
@@ -127,20 +130,6 @@ def test_known_soft_optima() -> None:
     assert optimum(env, gamma=0.9, temperature=0.5).low == pytest.approx(0.178, abs=1e-3)
     assert optimum(mixed_tables(1.0, 1), gamma=0.9, temperature=0.1).low == pytest.approx(6.294, abs=1e-3)
     assert optimum(mixed_tables(0.3, 0), gamma=0.9, temperature=0.1).low == pytest.approx(7.530, abs=1e-3)
-
-
-def mixed_tables(strength: float, seed: int, n: int = 6) -> LocalMDP:
-    """P(s_i' = 1) = (1 - e) base[i, s, a] + e table[i, left, s, right, a] on a ring, everything uniform."""
-    draw = np.random.default_rng(seed)
-    table, base, reward = draw.random((n, 2, 2, 2, 2)), draw.random((n, 2, 2)), draw.random((n, 2, 2))
-    laws = []
-    for i in range(n):
-        left, right = (i - 1) % n, (i + 1) % n
-        order = np.argsort([left, i, right])  # axes of a law stand in the order of the agents' numbers
-        up = (1.0 - strength) * base[i][None, :, None, :] + strength * table[i]
-        up = up.transpose(*order, 3)
-        laws.append(np.stack([1.0 - up, up], axis=-1))
-    return LocalMDP(Network.ring(n), laws, list(reward))
 
 
 def test_one_setting_after_the_other_is_periodic() -> None:

@@ -11,60 +11,30 @@ from marl.core.errors import ConfigError
 from marl.core.mirror import mirror_step
 from marl.core.network import Network
 from marl.envs import LoadBalancing, Scheduling, random_local_mdp
-from marl.exact import LocalTables, localized_policy_iteration, optimum
+from marl.exact import LocalTables, localized_policy_iteration
 from marl.exact.policy_iteration import LocalIteration
 from tests.envs.joint import average_reward, following, joint_actions, joint_states
-from tests.exact.test_optimum import epidemic, mixed_tables
+from tests.exact.test_optimum import epidemic
+from tests.programs import program
 
-MODELS: dict[str, tuple[Callable[[], NetworkedMDP], float, float]] = {
-    "epidemic .1": (lambda: epidemic(6), 0.1, -4.166),
-    "epidemic .5": (lambda: epidemic(6), 0.5, -1.393),
-    "tables 1": (lambda: mixed_tables(1.0, 1), 0.1, 5.699),
-    "tables .3": (lambda: mixed_tables(0.3, 0), 0.1, 6.138),
-}
-GAPS = {  # to the joint soft optimum, by hops; of those that are next to nothing an upper bound
-    "epidemic .1": [1.392, 5e-6, 5e-6, 5e-6],
-    "epidemic .5": [1.355, 1.8e-3, 4e-5, 3e-5],
-    "tables 1": [0.0256, 1.3e-3, 5e-4, 3e-4],
-    "tables .3": [3.6e-3, 2e-5, 1e-5, 1e-5],
-}
+study = program("local_policies")
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", study.SOFT)
 def test_known_gaps_to_the_joint_soft_optimum(name: str) -> None:
     """Each to 5 %, or half a unit of the last digit that is known where that is more."""
-    make, temperature, uniform = MODELS[name]
-    env = make()
-    best = optimum(env, gamma=0.9, temperature=temperature).high
-    for kappa, gap in enumerate(GAPS[name]):
-        found = localized_policy_iteration(
-            env, kappa, improvement="soft", gamma=0.9, temperature=temperature, weights="uniform"
-        )
-        assert found.settled
-        assert found.values[0] == pytest.approx(uniform, abs=5e-4)
-        here = best - found.values[-1]
-        if gap <= 5e-6:
-            assert -1e-8 <= here <= gap
-        else:
-            digit = 10.0 ** np.floor(np.log10(gap))
-            known = 0.5 * digit if round(gap / digit) * digit == pytest.approx(gap) else 0.05 * digit
-            assert here == pytest.approx(gap, abs=max(known, 0.05 * gap))
+    rows = study.soft(name)
+    assert len(rows) == 6
+    assert [row.fault for row in rows if row.fault] == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("make", "ends"),
-    [(lambda: epidemic(6), [-0.1919, -0.0450]), (lambda: mixed_tables(1.0, 1), [0.6024, 0.6077, 0.6078])],
-    ids=["epidemic", "tables"],
-)
-def test_kl_steps_in_turn_never_fall(make: Callable[[], NetworkedMDP], ends: list[float]) -> None:
+@pytest.mark.parametrize("name", study.KL)
+def test_kl_steps_in_turn_never_fall(name: str) -> None:
     """60 sweeps of step size .5 over six agents: 360 block steps, and J before the last of them."""
-    env = make()
-    for kappa, end in enumerate(ends):
-        found = localized_policy_iteration(env, kappa, schedule="in_turn", eta=0.5, improvements=360, tolerance=0.0)
-        assert len(found.values) == 361
-        assert (np.diff(found.values) >= -1e-12).all()
-        assert found.values[-2] == pytest.approx(end, abs=1e-4)
+    rows = study.kl(name)
+    assert [row.iterations for row in rows[1:]] == [360] * (len(rows) - 1)
+    assert [row.fault for row in rows if row.fault] == []
 
 
 def test_kl_steps_in_turn_change_one_agent_at_a_time() -> None:

@@ -77,7 +77,7 @@ def test_a_rollout_is_centered_by_its_errors_before_advantages_are_taken() -> No
     rollout = Collector(env, trainer.policy)(trainer.noise, trainer.s, trainer.a, trainer.t, length)
     mu, values = trainer.critic.mu.clone(), trainer.critic.q(rollout.s, rollout.a).detach()
     trainer.t += length
-    estimate = trainer._estimate(rollout, rollout.r)
+    estimate = trainer._estimate(trainer._trajectories(rollout))
     error = rollout.r - mu + values[1:] - values[:-1]
     moved = C * 0.3 / (1.0 - 0.7**4) * error.mean(dim=0)
     torch.testing.assert_close(trainer.critic.mu, mu + moved, rtol=0, atol=1e-13)

@@ -97,7 +97,7 @@ def sampled(kind: type[Policy], kappa: int) -> Tensor:
     a = made.sample(s, torch.rand(s.shape, generator=draw, dtype=torch.float64))
     rollout = Collector(env, made)(trainer.noise, s, a, 0, K)
     trainer.t = 10**15 * K
-    credited = trainer._estimate(rollout, rollout.r).credited
+    credited = trainer._estimate(trainer._trajectories(rollout)).credited
     (made.log_prob(rollout.s[:-1], rollout.a[:-1]) * credited).mean(dim=0).sum().backward()
     return made.get_parameter("theta").grad
 

@@ -38,7 +38,7 @@ def test_an_improvement_in_loops(small: WirelessAccess, kappa: int, changes: dic
     rollout = Collector(small, policy)(trainer.noise, trainer.s, trainer.a, trainer.t, K)
     trainer.t += K
     with torch.no_grad():
-        worth = trainer._estimate(rollout, rollout.r).credited
+        worth = trainer._estimate(trainer._trajectories(rollout)).credited
         before = policy.log_probs(rollout.s[:-1])
         seen, mask = small.network.neighborhood(kappa)[:2]
         trainer._improve(rollout.s[:-1], rollout.a[:-1], worth, 0.7)
@@ -73,9 +73,9 @@ def test_soft_ones_earn_entropies(small: WirelessAccess) -> None:
     trainer = make(small, improvement="soft", temperature=0.5, discount=0.9, reward_rate=1.0)
     given = []
     original = trainer._estimate
-    trainer._estimate = lambda rollout, rewards: given.append((rollout, rewards.clone())) or original(rollout, rewards)
+    trainer._estimate = lambda rollout: given.append(rollout.r[:, 0].clone()) or original(rollout)
     trainer.run(K)
-    ((rollout, rewards),) = given
+    rollout, (rewards,) = trainer.buffer.rollout, given
     entropy = make(small).policy.entropy(rollout.s[1:])
     torch.testing.assert_close(rewards, rollout.r + 0.45 * entropy, rtol=0, atol=1e-12)
     assert entropy.max() > 0.5

@@ -13,7 +13,7 @@ from marl.critics import NeuralCritic, NeuralStateValue, TabularCritic
 from marl.envs import WirelessAccess
 from marl.policies import NeighborhoodNeural, NeighborhoodTable, NeuralPolicy, TabularSoftmax
 from marl.schedulers import Constant
-from marl.trainers import KappaHopPPO, LocalizedPolicyIteration, ScalableActorCritic
+from marl.trainers import CertaintyEquivalence, KappaHopPPO, LocalizedPolicyIteration, ScalableActorCritic
 from marl.trainers.actor_critic import ActorCritic
 
 SIZES: dict[str, Any] = {"critic_scheduler": Constant(0.2), "actor_scheduler": Constant(10.0)}
@@ -47,12 +47,21 @@ SETTINGS: dict[str, Setting] = {  # of the critic, of the trainer
         {"kappa": 1},
         {"improvement": "soft", "schedule": "in_turn", **SMALL},
     ),
+    "policy iteration, imagined": (
+        CertaintyEquivalence,
+        NeighborhoodTable,
+        NeuralStateValue,
+        {"kappa": 1},
+        {"planning": 2, "branches": 3, "horizon": 4, "prior": 1.0, **SMALL, "rollout": 30},
+    ),
 }
 REPLICAS = 8
 
 
 def make(env: Environment, name: str, seed: int, replicas: int, **run: Any) -> ActorCritic:
     trainer, policy, critic, options, settings = SETTINGS[name]
+    if trainer is CertaintyEquivalence:  # its tables are of joint pairs
+        env = WirelessAccess(rows=1, cols=3, access_points="corners")
     parts = policy(env, replicas=replicas, seed=seed), critic(env, replicas=replicas, seed=seed, **options)
     return trainer(env, *parts, seed=seed, **settings, **run)
 

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from marl import (
+    CertaintyEquivalence,
     Constant,
     DiscountedActorCritic,
     KappaHopPPO,
     NeighborhoodSoftmax,
+    NeighborhoodTable,
     NeuralCritic,
     RolloutActorCritic,
     ScalableActorCritic,
@@ -50,6 +52,17 @@ TRAINERS: dict[str, Callable[[WirelessAccess], Trainer]] = {
     ),
     "ppo": lambda env: KappaHopPPO(
         env, SharedPolicy(env), StateValue(env), rollout=8, actor_optimizer=Adam, critic_optimizer=Adam, **STEPS
+    ),
+    "model": lambda env: CertaintyEquivalence(
+        users := WirelessAccess(rows=1, cols=3, access_points="corners"),
+        NeighborhoodTable(users),
+        StateValue(users),
+        rollout=8,
+        planning=2,
+        branches=2,
+        horizon=3,
+        prior=1.0,
+        **STEPS,
     ),
 }
 
@@ -93,7 +106,9 @@ def test_nor_the_states_of_parts(name: str, small: WirelessAccess) -> None:
     run.run(25)
     own = nn.ModuleDict({"actor": run.policy, "judge": run.critic})
     parts = [run.policy, run.critic, run.critic.table, run.critic.objective, own]
-    parts += [part for part in (vars(run).get("buffer"), vars(run).get("episode")) if part is not None]
+    parts += [
+        part for part in (vars(run).get("buffer"), vars(run).get("episode"), vars(run).get("_counts")) if part is not None
+    ]
     states = [part.state_dict() for part in parts if part is not None]
     kept = copy.deepcopy(leaves(states))
     run.run(26)

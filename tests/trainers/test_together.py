@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from marl import (
+    CertaintyEquivalence,
     CheckpointError,
     Coloring,
     ConfigError,
@@ -74,6 +75,7 @@ TRAINERS: dict[str, Callable[..., Trainer]] = {
     "rollout": RolloutActorCritic,
     "ppo": KappaHopPPO,
     "policy iteration": LocalizedPolicyIteration,
+    "certainty equivalence": CertaintyEquivalence,
 }
 
 
@@ -83,7 +85,7 @@ def test_parts_of_two_environments_are_refused(name: str) -> None:
     made_for, used_in, what = APART[name]
     one, other = made_for(), used_in()
     for make in TRAINERS.values():
-        critic = StateValue if make in (KappaHopPPO, LocalizedPolicyIteration) else TabularCritic
+        critic = StateValue if make in (KappaHopPPO, LocalizedPolicyIteration, CertaintyEquivalence) else TabularCritic
         there = critic(one)
         objective = there.objective
         with pytest.raises(ConfigError, match=rf"this {critic.__name__} was made for another .*{what}"):
