@@ -37,6 +37,8 @@ from marl.exact import truncated_q
 from marl.exact.gradient import norm
 
 STEPS = 100_000
+ASCENT = 10_000
+"""Steps of exact ascent, after which it has long been still."""
 FRESH = 200
 """Steps for which an exact critic stays as it is."""
 STATED = ["~critic_scheduler.value", "critic_scheduler=power_law", "critic_scheduler.scale=10000"]
@@ -123,12 +125,12 @@ def climbed(ring: Ring, noise: float, seed: int, truncated: bool) -> tuple[Tabul
     with torch.no_grad():
         policy.theta += noise * torch.randn(policy.theta.shape, generator=torch.Generator().manual_seed(seed))
     t, times, scores = 0, [], []
-    while t < STEPS:
+    while t < ASCENT:
         chain = ring.chains(policy)[0]
         times.append(t)
         scores.append(float(AverageValues(chain).J.mean()))
         slope = approximate_gradient(JointPairs(chain), 1) if truncated else gradient(chain)
-        step = min(max(5, t // 8), STEPS - t)
+        step = min(max(5, t // 8), ASCENT - t)
         with torch.no_grad():
             policy.theta[0] += step * slope["theta"]
         t += step
@@ -160,7 +162,7 @@ def critic_error(ring: Ring, alpha: float, seeds: int) -> dict[str, float]:
 def studied(ring: Ring, seeds: int, short: int) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """All rows of the table, and the curves."""
     rows, curves = {}, {}
-    stops = np.unique(np.geomspace(100, STEPS, 25).astype(int)).tolist()
+    stops = np.unique(np.geomspace(10, STEPS, 30).astype(int)).tolist()
 
     def row(name: str, words: list[str], steps: list[int], first: int = 0) -> None:
         trainer, scores = trained(ring, words, seeds, steps, first)
@@ -184,9 +186,9 @@ def studied(ring: Ring, seeds: int, short: int) -> tuple[dict[str, dict[str, Any
     for name, truncated in (("exact (7)", True), ("exact gradient", False)):
         for noise, drawn in ((0.0, 1), (0.1, seeds)):
             ends = [climbed(ring, noise, seed, truncated) for seed in range(drawn)]
-            found = [ring.known(policy, STEPS) for policy, _, _ in ends]
+            found = [ring.known(policy, ASCENT) for policy, _, _ in ends]
             name_of = f"{name}, {'start disturbed' if noise else 'from uniform'}"
-            rows[name_of] = {key: [one[key][0] for one in found] for key in ("J", "H", "slope")} | {"steps": STEPS}
+            rows[name_of] = {key: [one[key][0] for one in found] for key in ("J", "H", "slope")} | {"steps": ASCENT}
             print(f"{name_of}: {np.mean(rows[name_of]['J']):.4f}", file=sys.stderr, flush=True)
             if truncated:
                 curves[name_of] = {"step": ends[0][1], "J": np.array([scores for _, _, scores in ends]).T.tolist()}
@@ -210,14 +212,14 @@ def draw(curves: dict[str, Any], levels: dict[str, float], path: Path) -> None:
     """Mean over seeds and the range, with reference lines."""
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for k, (name, curve) in enumerate(curves.items()):
-        step, j = np.maximum(curve["step"], 50), np.array(curve["J"])
+        step, j = np.maximum(curve["step"], 5), np.array(curve["J"])
         axes.fill_between(step, j.min(axis=1), j.max(axis=1), color=f"C{k}", alpha=0.15, linewidth=0)
         axes.plot(step, j.mean(axis=1), color=f"C{k}", label=name)
     for name, value in levels.items():
         axes.axhline(value, color="0.4", linestyle="--", linewidth=0.8)
-        axes.annotate(f"{name} {value:.4f}", (55, value), xytext=(0, 2), textcoords="offset points", fontsize=8, color="0.3")
+        axes.annotate(f"{name} {value:.4f}", (6, value), xytext=(0, 2), textcoords="offset points", fontsize=8, color="0.3")
     axes.set(xscale="log", xlabel="environment step (exact ascent: steps of $\\eta$ = 1)", ylabel="average reward, exact")
-    axes.legend(fontsize=8, loc="lower left")
+    axes.legend(fontsize=8, loc="lower right")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
