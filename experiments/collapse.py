@@ -137,8 +137,8 @@ def changed(ring: Ring, seeds: int, steps: int, exact: bool, all_actions: bool) 
     return policy
 
 
-def climbed(ring: Ring, policy: Any, noise: float, seed: int, truncated: bool) -> tuple[Any, list[int], list[float]]:
-    """Follows the exact (7) or gradient, in steps of eta = 1 per unit of time, from logits of some noise."""
+def climbed(ring: Ring, policy: Any, noise: float, seed: int, kappa: int | None) -> tuple[Any, list[int], list[float]]:
+    """Follows the exact (7), or the gradient (None), in steps of eta = 1 per unit of time, from logits of some noise."""
     with torch.no_grad():
         policy.theta += noise * torch.randn(policy.theta.shape, generator=torch.Generator().manual_seed(seed))
     t, times, scores = 0, [], []
@@ -146,7 +146,7 @@ def climbed(ring: Ring, policy: Any, noise: float, seed: int, truncated: bool) -
         chain = ring.chains(policy)[0]
         times.append(t)
         scores.append(float(AverageValues(chain).J.mean()))
-        slope = approximate_gradient(JointPairs(chain), 1) if truncated else gradient(chain)
+        slope = gradient(chain) if kappa is None else approximate_gradient(JointPairs(chain), kappa)
         step = min(max(5, t // 8), ASCENT - t)
         with torch.no_grad():
             policy.theta[0] += step * slope["theta"]
@@ -200,17 +200,20 @@ def studied(ring: Ring, seeds: int, short: int) -> tuple[dict[str, dict[str, Any
         name = " and ".join(["exact critic"] * exact + ["all actions"] * every)
         rows[name] = ring.known(changed(ring, seeds, short, exact, every), short)
         print(f"{name}: {np.mean(rows[name]['J']):.4f}", file=sys.stderr, flush=True)
-    for name, noise, kind, truncated in (
-        ("exact (7), from uniform", 0.0, TabularSoftmax, True),
-        ("exact (7), start disturbed", 0.1, TabularSoftmax, True),
-        ("exact gradient, from uniform", 0.0, TabularSoftmax, False),
-        ("exact (7), agents see one hop", 0.0, NeighborhoodSoftmax, True),
-    ):
-        ends = [climbed(ring, kind(ring.env), noise, seed, truncated) for seed in range(seeds if noise else 1)]
+    climbs: list[tuple[str, float, Any, int | None]] = [
+        ("exact (7), from uniform", 0.0, TabularSoftmax, 1),
+        ("exact (7), start disturbed", 0.1, TabularSoftmax, 1),
+        ("exact gradient, from uniform", 0.0, TabularSoftmax, None),
+        ("exact (7), agents see one hop", 0.0, NeighborhoodSoftmax, 1),
+        ("exact (7) of kappa = 2, agents see one hop", 0.0, NeighborhoodSoftmax, 2),
+        ("exact gradient, agents see one hop", 0.0, NeighborhoodSoftmax, None),
+    ]
+    for name, noise, kind, kappa in climbs:
+        ends = [climbed(ring, kind(ring.env), noise, seed, kappa) for seed in range(seeds if noise else 1)]
         found = [ring.known(policy, ASCENT) for policy, _, _ in ends]
         rows[name] = {key: [one[key][0] for one in found] for key in ("J", "H", "slope")} | {"steps": ASCENT}
         print(f"{name}: {np.mean(rows[name]['J']):.4f}", file=sys.stderr, flush=True)
-        if kind is TabularSoftmax and truncated:
+        if kind is TabularSoftmax and kappa is not None:
             curves[name] = {"step": ends[0][1][1:], "J": np.array([scores[1:] for _, _, scores in ends]).T.tolist()}
     for method, rollout, etas in (("pairwise", 8, (2400, 24)), ("additive", 32, (100, 1))):
         for eta in etas:
