@@ -34,7 +34,11 @@ VARIANTS = {
         "trainer.trace_decay=0.8",
     ),
     "ppo": ("trainer=kappa_hop_ppo", "critic.kappa=1", "trainer.rollout=12", "trainer.epochs=2", "trainer.minibatches=3"),
-    "pairwise": ("experiment=pairwise", "trainer.rollout=6", "trainer.entropy.steps=100"),
+    "pairwise": (
+        "experiment=pairwise",
+        "trainer.rollout=6",
+        *(f"{part}.steps=100" for part in ("trainer.entropy", "critic_scheduler", "actor_scheduler")),
+    ),
 }
 
 
