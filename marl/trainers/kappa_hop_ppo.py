@@ -84,7 +84,7 @@ class KappaHopPPO(CreditedActorCritic):
         began = self.t - self.buffer.length
         entropy = self.entropy(began) if isinstance(self.entropy, Scheduler) else self.entropy
         self._visit(rollout.s, rollout.a)
-        td_error, batch = self._batch(self._trajectories(rollout))
+        td_error, batch = self._batch(rollout)
         improve = self.fused if self.engine == "fused" else self._improve
         check = improve(batch, self._orders(), entropy, self.alpha(began), self.eta(began))
         self._learned(td_error, check)
@@ -104,6 +104,7 @@ class KappaHopPPO(CreditedActorCritic):
     @torch.no_grad()
     def _batch(self, rollout: Rollout) -> tuple[Tensor, "Batch"]:
         """Returns (the TD errors [K * copies, B, n], what the rollout teaches)."""
+        rollout = self._trajectories(rollout)
         td_error, target, credited = self._estimate(rollout)
         s, a = (x[:-1].flatten(0, 1).to(target.device) for x in (rollout.s, rollout.a))
         return td_error, Batch(s, a, self.policy.log_prob(s, a), normalized(credited), target)

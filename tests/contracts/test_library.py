@@ -57,6 +57,7 @@ from marl.policies import (
 )
 from marl.schedulers import Constant, Linear, PowerLaw, Restarting
 from marl.testing import check_critic, check_environment, check_policy, check_scheduler
+from marl.trainers.counted_model import LearnedMDP
 
 USERS: dict[str, Any] = {"incidence": [[0], [0, 1], [1, 2], [2, 3], [3]], "deadline": [2, 1, 2, 1, 2]}
 """Five users on a line, of different numbers of states and actions."""
@@ -164,6 +165,7 @@ CASES: dict[type, list[dict[str, Any]]] = {  # a class -> what its instances are
     NeuralPolicy: [{"hidden": 3}],
     RandomTable: [{}, {"distribution": "dirichlet"}],
     SharedPolicy: [{"hidden": 3}],
+    LearnedMDP: [],  # it fits what was counted: tests/trainers/test_certainty_equivalence.py runs the kit
     LocalTables: [],  # tables fit one environment: tests/exact/test_best_local.py runs the kit
     StateIndependentSoftmax: [{}],
     TabularSoftmax: [{}, {"dtype": torch.float32}],

@@ -55,7 +55,8 @@ def test_more_agents_than_a_block(kappa: int) -> None:
 @pytest.mark.parametrize("extra", [pytest.param(x, marks=[pytest.mark.slow] * (x in ("gamma", "hash"))) for x in EXTRAS])
 def test_discounted_learning_is_the_same_too(extra: str) -> None:
     env = ENVIRONMENTS["tables"]()
-    fused, autograd = (trainer(env, engine, 1, discount=0.7, **EXTRAS[extra]) for engine in ("fused", "autograd"))
+    without_mu = {name: value for name, value in EXTRAS[extra].items() if name != "centering"}
+    fused, autograd = (trainer(env, engine, 1, discount=0.7, **without_mu) for engine in ("fused", "autograd"))
     for run in (fused, autograd):
         run.run(400)
     assert_equal(fused, autograd)
