@@ -93,14 +93,20 @@ class Ring:
 
     def score(self, policy: Policy) -> list[float]:
         """J of every replica, exactly."""
-        return [float(AverageValues(chain).J.mean()) for chain in self.chains(policy)]
+        return [reward(chain) for chain in self.chains(policy)]
 
     def known(self, policy: Policy, steps: int) -> dict[str, Any]:
         """J, entropy and the norm of the gradient, of every replica."""
         chains = self.chains(policy)
         s = torch.from_numpy(chains[0].states())[:, None].expand(-1, policy.replicas, -1)
         entropy = policy.entropy(s).mean(dim=(0, 2)).tolist()
-        return {"J": self.score(policy), "H": entropy, "slope": [norm(gradient(c)) for c in chains], "steps": steps}
+        scores, slopes = [reward(chain) for chain in chains], [norm(gradient(chain)) for chain in chains]
+        return {"J": scores, "H": entropy, "slope": slopes, "steps": steps}
+
+
+def reward(chain: Chain) -> float:
+    """J, exactly."""
+    return float(AverageValues(chain).J.mean())
 
 
 def trained(ring: Ring, words: list[str], seeds: int, stops: list[int], first: int = 0) -> tuple[Any, list[list[float]]]:
@@ -145,7 +151,7 @@ def climbed(ring: Ring, policy: Any, noise: float, seed: int, kappa: int | None)
     while t < ASCENT:
         chain = ring.chains(policy)[0]
         times.append(t)
-        scores.append(float(AverageValues(chain).J.mean()))
+        scores.append(reward(chain))
         slope = gradient(chain) if kappa is None else approximate_gradient(JointPairs(chain), kappa)
         step = min(max(5, t // 8), ASCENT - t)
         with torch.no_grad():
