@@ -18,11 +18,11 @@ class FusedStep(NamedTuple):
 
 
 UNROLLED = 16
-"""Up to this many actions a loop is compiled for their very number."""
+"""Up to this length a loop is compiled for the very number of actions, or of hidden units."""
 
 
-def action_count(count: int) -> Any:
-    """Makes something whose length is `count`: a tuple, which a loop is compiled for, or an array if there are many."""
+def of_length(count: int) -> Any:
+    """Makes something whose length is `count`: a tuple, which a loop is compiled for, or an array if that is much."""
     return (0,) * count if count <= UNROLLED else np.empty(count)
 
 

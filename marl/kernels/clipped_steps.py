@@ -1,6 +1,6 @@
 """PPO takes its clipped steps agent by agent: the networks of an agent are its own, and stay in the nearest cache."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, prange
@@ -72,7 +72,7 @@ def _actor_slopes(room: np.ndarray, legal: np.ndarray, a: int, old: float, gain:
 
 
 @njit(error_model="numpy", fastmath=FAST)
-def improve_one(b: int, i: int, policy: Learner, critic: Learner, taught: Taught) -> float:
+def improve_one(b: int, i: int, width: Any, value_width: Any, policy: Learner, critic: Learner, taught: Taught) -> float:
     """Does what `improve` does for agent i of replica b alone; returns its share of the losses, summed over minibatches."""
     theta, omega = network_of(policy, b, i), network_of(critic, b, i)
     up, down = _gradient_for(theta), _gradient_for(omega)
@@ -85,16 +85,16 @@ def improve_one(b: int, i: int, policy: Learner, critic: Learner, taught: Taught
             share = 1.0 / ((end - first) * taught.s.shape[2])
             for k in range(first, end):
                 t = taught.order[epoch, k, b]
-                outputs(theta, seen[t], hidden, room[0])
+                outputs(width, theta, seen[t], hidden, room[0])
                 legal, old = taught.legal[i, taught.s[t, b, i]], taught.log_prob[t, b, i]
                 loss = _actor_slopes(room, legal, taught.a[t, b, i], old, taught.advantage[t, b, i], taught)
                 room[0] *= share
-                add_gradient(up, theta, seen[t], hidden, room[0])
-                outputs(omega, valued[t], features, error)
+                add_gradient(width, up, theta, seen[t], hidden, room[0])
+                outputs(value_width, omega, valued[t], features, error)
                 error[0] -= taught.target[t, b, i]
                 losses += share * (loss + 0.5 * error[0] * error[0])
                 error[0] *= share
-                add_gradient(down, omega, valued[t], features, error)
+                add_gradient(value_width, down, omega, valued[t], features, error)
             adam_step(critic, b, i, down, taken)
             adam_step(policy, b, i, up, taken)
             first, taken = end, taken + 1
@@ -102,17 +102,24 @@ def improve_one(b: int, i: int, policy: Learner, critic: Learner, taught: Taught
 
 
 @cached_njit(parallel=True)
-def improve(policy: Learner, critic: Learner, taught: Taught, losses: np.ndarray) -> None:
-    """Takes all steps of all epochs, and fills losses [B, n]."""
+def improve(width: Any, value_width: Any, policy: Learner, critic: Learner, taught: Taught, losses: np.ndarray) -> None:
+    """Takes all steps of all epochs, and fills losses [B, n].
+
+    width, value_width: for policy and critic anything as long as their hidden layer, see `outputs`.
+    """
     replicas, agents = losses.shape
     for cell in prange(replicas * agents):
         at = np.int64(cell)  # prange counts unsigned
-        losses[at // agents, at % agents] = improve_one(at // agents, at % agents, policy, critic, taught)
+        losses[at // agents, at % agents] = improve_one(
+            at // agents, at % agents, width, value_width, policy, critic, taught
+        )
 
 
 @cached_njit()
-def improve_in_turn(policy: Learner, critic: Learner, taught: Taught, losses: np.ndarray) -> None:
+def improve_in_turn(
+    width: Any, value_width: Any, policy: Learner, critic: Learner, taught: Taught, losses: np.ndarray
+) -> None:
     """Does what `improve` does, one agent after the other: no thread has to be woken."""
     for b in range(losses.shape[0]):
         for i in range(losses.shape[1]):
-            losses[b, i] = improve_one(b, i, policy, critic, taught)
+            losses[b, i] = improve_one(b, i, width, value_width, policy, critic, taught)

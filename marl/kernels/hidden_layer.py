@@ -3,7 +3,7 @@
 out_i = W_i tanh(sum_j E_ij[s_j]) + b_i, j over the agents that i sees; of a policy the logits, of a critic the value.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,40 +37,45 @@ class Weights(NamedTuple):
 
 
 @cached_njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def outputs(network: Weights, seen: np.ndarray, hidden: np.ndarray, out: np.ndarray) -> None:
+def outputs(width: Any, network: Weights, seen: np.ndarray, hidden: np.ndarray, out: np.ndarray) -> None:
     """Fills hidden [h], the layer after tanh, and out, whose first O entries are the outputs of one network.
 
-    seen: the states of the agents that it sees, in the order of `near`.
+    width: anything whose length is h (a tuple, if the compiler is to know it). seen: the states of the agents that it sees,
+    in the order of `near`.
     """
-    for h in range(len(hidden)):
+    for h in range(len(width)):
         hidden[h] = 0.0
     for j in range(len(seen)):
-        for h in range(len(hidden)):
-            hidden[h] += network.embedding[j, seen[j], h]
-    for h in range(len(hidden)):
+        embedded = network.embedding[j, seen[j]]
+        for h in range(len(width)):
+            hidden[h] += embedded[h]
+    for h in range(len(width)):
         e = exp(-2.0 * abs(hidden[h]))
         hidden[h] = np.copysign((1.0 - e) / (1.0 + e), hidden[h])  # tanh
     for x in range(len(network.bias)):
         out[x] = network.bias[x]
-    for h in range(len(hidden)):
+    for h in range(len(width)):
         for x in range(len(network.bias)):
             out[x] += hidden[h] * network.weight[h, x]
 
 
 @cached_njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def add_gradient(gradient: Weights, network: Weights, seen: np.ndarray, hidden: np.ndarray, slope: np.ndarray) -> None:
+def add_gradient(
+    width: Any, gradient: Weights, network: Weights, seen: np.ndarray, hidden: np.ndarray, slope: np.ndarray
+) -> None:
     """Adds slope[x] times the gradient of every output x of one network.
 
-    hidden: as `outputs` left it; it is used up.
+    width, seen: as for `outputs`; hidden: as that left it; it is used up.
     """
     for x in range(len(network.bias)):
         gradient.bias[x] += slope[x]
-    for h in range(len(hidden)):
+    for h in range(len(width)):
         back = 0.0
         for x in range(len(network.bias)):
             gradient.weight[h, x] += hidden[h] * slope[x]
             back += network.weight[h, x] * slope[x]
         hidden[h] = back * (1.0 - hidden[h] * hidden[h])
     for j in range(len(seen)):
-        for h in range(len(hidden)):
-            gradient.embedding[j, seen[j], h] += hidden[h]
+        embedded = gradient.embedding[j, seen[j]]
+        for h in range(len(width)):
+            embedded[h] += hidden[h]

@@ -61,7 +61,8 @@ def _draw_action(policy: NetworksOne, actions: Any, s: np.ndarray, i: int, row: 
     seen = policy.seen[: policy.size[i]]
     for j in range(len(seen)):
         seen[j] = s[policy.near[i, j]]
-    outputs(Weights(policy.embedding[i], policy.weight[i], policy.bias[i]), seen, policy.hidden, policy.row)
+    network = Weights(policy.embedding[i], policy.weight[i], policy.bias[i])
+    outputs(policy.hidden, network, seen, policy.hidden, policy.row)
     for x in range(len(actions)):
         if not policy.legal[i, s[i], x]:
             policy.row[x] = -np.inf

@@ -10,6 +10,7 @@ from torch.optim import Adam, Optimizer
 from marl.core.critic import Critic
 from marl.core.policy import Policy
 from marl.core.threads import spread
+from marl.kernels.arguments import of_length
 from marl.trainers.fusible import changed, not_declared
 
 _PLAIN = {"weight_decay": 0, "amsgrad": False, "maximize": False, "capturable": False, "differentiable": False}
@@ -42,8 +43,9 @@ def improve(policy: tuple[Any, Optimizer, float], critic: tuple[Any, Optimizer, 
     lesson = kernel.Taught(*taught)
     steps, losses = lesson.order.shape[0] * len(lesson.ends), np.empty(lesson.s.shape[1:])
     learners = [_learner(*part, steps) for part in (policy, critic)]
+    widths = [of_length(learner.weight.shape[2]) for learner in learners]
     with spread(losses.size) as threaded:
-        (kernel.improve if threaded else kernel.improve_in_turn)(*learners, lesson, losses)
+        (kernel.improve if threaded else kernel.improve_in_turn)(*widths, *learners, lesson, losses)
     return torch.from_numpy(losses.sum(axis=1))
 
 

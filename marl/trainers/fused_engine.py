@@ -10,7 +10,7 @@ from marl.core.errors import ConfigError
 from marl.core.indexing import last_actions
 from marl.core.scheduler import Scheduler
 from marl.core.threads import spread
-from marl.kernels.arguments import Layout, Progress, Span, action_count
+from marl.kernels.arguments import Layout, Progress, Span, of_length
 from marl.trainers.actor_critic import ActorCritic
 from marl.trainers.fusible import as_arguments, check_done, form_of
 
@@ -42,7 +42,7 @@ class FusedEngine:
         self._kernel, self._forms = actor_critic, forms
         self._workers, self._block = workers, min(env.n, BLOCK)
         self._replicas, self._unscaled = trainer.replicas, Fixed(1.0)
-        self._actions = action_count(mask.shape[2])
+        self._actions = of_length(mask.shape[2])
         self._layout = Layout(
             states=env.num_states.numpy().copy(),  # copies: torch moves what is given to other processes
             pair=env.pair_index.int().numpy(),

@@ -13,7 +13,7 @@ from marl.core.noise import Noise, Purpose
 from marl.core.policy import Policy
 from marl.core.shapes import Rewards
 from marl.core.threads import spread
-from marl.kernels.arguments import FusedStep, action_count
+from marl.kernels.arguments import FusedStep, of_length
 from marl.trainers.fusible import as_arguments, changed, check_done, form_of, not_declared
 
 CHUNK = 4096
@@ -93,7 +93,7 @@ class Collector:
         done = np.zeros(rows, dtype=np.int64)
         written = kernel.Record(record.s.numpy(), record.a.numpy(), record.r.numpy(), done)
         form = self._form()
-        given = action_count(env.action_mask.shape[2]), sizes, form, noise.keys, t, written
+        given = of_length(env.action_mask.shape[2]), sizes, form, noise.keys, t, written
         with spread(rows) as threaded:
             loop = loop_for(kernel.rollout if threaded else kernel.rollout_in_turn, form)
             loop(*as_arguments(step, env), *given)

@@ -7,7 +7,7 @@ import torch
 
 from marl import TabularSoftmax, WirelessAccess
 from marl.kernels import softmax_arithmetic
-from marl.kernels.arguments import UNROLLED, action_count
+from marl.kernels.arguments import UNROLLED, of_length
 
 
 @numba.njit
@@ -46,7 +46,7 @@ def test_rows_of_a_policy(actions: int) -> None:
     legal = draw.random((agents, states, actions)) < 0.7
     legal[..., draw.integers(actions)] = True
     policy = np.empty(2 * theta.size)
-    softmax_arithmetic.refresh(action_count(actions), theta, legal, policy)
+    softmax_arithmetic.refresh(of_length(actions), theta, legal, policy)
     shaped = policy.reshape(agents, states, 2, actions)
     logits = np.where(legal, theta, -np.inf)
     weights = np.exp(logits - logits.max(axis=2, keepdims=True))
@@ -62,7 +62,7 @@ def test_rows_of_a_policy(actions: int) -> None:
     cell = draw.integers(agents * states, size=2000)
     u = draw.random(2000)
     u[:100] = 1.0 - 2.0**-53
-    drawn = each_draw(action_count(actions), policy, (cell * 2 * actions).astype(np.uint64), last[cell], u)
+    drawn = each_draw(of_length(actions), policy, (cell * 2 * actions).astype(np.uint64), last[cell], u)
     cdf = np.cumsum(shaped[:, :, 1].reshape(-1, actions)[cell], axis=1)
     below = np.minimum(u, cdf[:, -1] * (1.0 - 2.0**-53))
     assert np.array_equal(drawn, (below[:, None] >= cdf).sum(axis=1))
@@ -90,7 +90,7 @@ def test_a_draw_is_that_of_the_policy_at_every_border(dtype: torch.dtype) -> Non
             for u in (border, torch.from_numpy(finest / 2), border * (1 - 2.0**-53), border * (1 + 2.0**-52)):
                 u = u.clamp(max=1 - 2.0**-53)
                 last = policy._last_legal[policy._row + s[0]].numpy()
-                drawn = each_draw(action_count(actions), rows, starts, last, u.numpy())
+                drawn = each_draw(of_length(actions), rows, starts, last, u.numpy())
                 assert drawn.tolist() == policy.sample(s, u[None])[0].tolist()
                 checked += 1
     assert checked == 4 * states * actions
@@ -98,4 +98,4 @@ def test_a_draw_is_that_of_the_policy_at_every_border(dtype: torch.dtype) -> Non
 
 def test_a_row_that_is_not_a_number_gives_the_last_legal_action() -> None:
     policy = np.array([0.0, 1.0, 2.0, -np.inf, np.nan, np.nan, np.nan, np.nan])
-    assert each_draw(action_count(4), policy, np.zeros(1, np.uint64), np.array([2]), np.array([0.5])).tolist() == [2]
+    assert each_draw(of_length(4), policy, np.zeros(1, np.uint64), np.array([2]), np.array([0.5])).tolist() == [2]
