@@ -10,6 +10,8 @@ The share of a run is (score - uniform) / (reference - uniform), the score being
 A performance profile says which part of all runs has at least a share; beside it the interquartile mean (IQM) of all runs,
 with a 95 % bootstrap interval that draws seeds anew for every network (Agarwal et al. 2021).
 --beside DIR: results of `examples/benchmarl_baselines.py` on some of the networks, DIR/NETWORK/*.json, are shown, too.
+References take longer than learners, so those of the networks here are kept in experiments/references, as `marl optimum`
+wrote them; they are found anew where one is missing or is of another environment.
 Writes OUT/figure.png, OUT/table.md, OUT/results.json, OUT/NETWORK/optimum.json, OUT/NETWORK/METHOD (run directories; what
 is finished is not run again).
 """
@@ -28,7 +30,8 @@ from systems import asked, referred, trained
 from marl import build
 from marl.cli.train import compose
 from marl.core.errors import MarlError
-from marl.runs.references import References
+from marl.runs.directory import digest_of_environment
+from marl.runs.references import References, read
 
 METHODS = ("recommended", "tabular")
 NETWORKS = {
@@ -59,6 +62,7 @@ NETWORKS = {
 }
 REFERRED = "steps=30000"
 """Of simulated references: rules are not compiled."""
+KEPT = Path(__file__).with_name("references")
 RESAMPLED = 2000
 """Bootstrap samples."""
 
@@ -72,6 +76,16 @@ def beside(directory: Path | None, network: str) -> dict[str, list[float]]:
         result = json.loads(file.read_text(encoding="utf-8"))
         scores.setdefault(f"BenchMARL {result['algorithm']}", []).append(result["average_reward"])
     return scores
+
+
+def references(network: str, out: Path) -> References:
+    """What is known of a network: kept, or found now."""
+    kept, overrides = KEPT / f"{folder(network)}.json", NETWORKS[network]
+    if kept.is_file():
+        found = read(kept)
+        if found.environment == digest_of_environment(build.environment(compose(overrides))):
+            return found
+    return referred([*overrides, REFERRED], (), out / folder(network))
 
 
 def folder(network: str) -> str:
@@ -157,10 +171,7 @@ def draw_figure(results: dict[str, Shares], path: Path) -> None:
 def main() -> int:
     arguments = asked(__doc__, NETWORKS, METHODS, "outputs/suite", "--beside")
     with concurrent.futures.ThreadPoolExecutor(arguments.at_a_time) as pool:
-        asked_for = {
-            network: pool.submit(referred, [*NETWORKS[network], REFERRED], (), arguments.out / folder(network))
-            for network in arguments.systems
-        }
+        asked_for = {network: pool.submit(references, network, arguments.out) for network in arguments.systems}
         runs = {
             (method, network): pool.submit(
                 trained, NETWORKS[network], method, arguments.out / folder(network) / method, arguments

@@ -243,6 +243,17 @@ def test_the_suite_in_short(tmp_path: Path) -> None:
     assert f"| {middle:.3f} (" in row
 
 
+@pytest.mark.slow
+def test_the_references_of_the_suite_are_of_its_networks() -> None:
+    """Every network has one, of the environment that its words make; another environment would be found anew."""
+    study = program("suite")
+    assert {path.stem for path in study.KEPT.iterdir()} == {study.folder(network) for network in study.NETWORKS}
+    for network, overrides in study.NETWORKS.items():
+        env = study.build.environment(study.compose(overrides))
+        assert study.read(study.KEPT / f"{study.folder(network)}.json").environment == study.digest_of_environment(env)
+        assert study.references(network, Path("nowhere")).reference[1] > study.references(network, Path("nowhere")).uniform
+
+
 def test_local_policies_are_held_against_known_answers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
