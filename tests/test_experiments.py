@@ -244,8 +244,9 @@ def test_the_suite_in_short(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_references_of_the_suite_are_of_its_networks() -> None:
+def test_the_references_of_the_suite_are_of_its_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every network has one, of the environment that its words make; another environment would be found anew."""
+    monkeypatch.syspath_prepend(REPOSITORY / "experiments")
     study = program("suite")
     assert {path.stem for path in study.KEPT.iterdir()} == {study.folder(network) for network in study.NETWORKS}
     for network, overrides in study.NETWORKS.items():
