@@ -34,6 +34,11 @@ class MemberSum(CounterfactualCritic):
         self.register_buffer("_scale", scale, persistent=False)
         self.register_buffer("_position", positions(self.neighborhood), persistent=False)
 
+    def _form(self, kind: Any) -> Any:
+        index, _, size = (x.numpy() for x in self.neighborhood)
+        scale = self._scale[:, 0].contiguous().numpy()
+        return kind(self.weight.detach().numpy(), index, size, scale, self._position.numpy())
+
 
 class AdditiveCritic(MemberSum):
     """Q_i = sum_{j in N_i^kappa} w_ij[z_j] / sqrt(|N_i^kappa|): one weight for every pair of every member.
@@ -45,6 +50,12 @@ class AdditiveCritic(MemberSum):
     """
 
     order = 1
+
+    def linear(self) -> Any:
+        """Returns the weights as compiled loops learn them, see `marl.kernels.member_sums`."""
+        from marl.kernels.member_sums import Additive  # numba takes its time: only where it is used
+
+        return self._form(Additive)
 
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
         z = self.pair_index.pairs(s, a)[..., self._neighborhood_index]
@@ -75,6 +86,12 @@ class PairwiseCritic(MemberSum):
         itself = (index == torch.arange(env.n)[:, None]) & mask
         self.register_buffer("_own", itself.long().argmax(dim=1), persistent=False)
         self.register_buffer("_others", self._scale.masked_fill(itself, 0.0), persistent=False)
+
+    def linear(self) -> Any:
+        """Returns the weights as compiled loops learn them, see `marl.kernels.member_sums`."""
+        from marl.kernels.member_sums import Pairwise  # numba takes its time: only where it is used
+
+        return self._form(Pairwise)
 
     def _q(self, s: Tensor, a: Tensor) -> Tensor:
         z = self.pair_index.pairs(s, a)

@@ -160,3 +160,40 @@ def learn(critic: Any, i: int, slot: np.ndarray, before: float, change: float) -
 
 def count_entries(form: Any, b: int, made: int) -> Any:
     """Counts entries made for replica b; False if there was no room for them."""
+
+
+# Optimizers.
+
+
+def descend(optimizer: Any, x: np.ndarray, gradient: np.ndarray, step_size: float, taken: int) -> None:
+    """Takes a step on the parameters x along minus `gradient`, which is set to zero. Shapes: x, gradient [any].
+
+    taken: how many steps were taken since the form was made.
+    """
+
+
+# Linear forms: logits or values that are linear in one array of parameters, learned in batches. In a form of one replica it
+# is `form.weight`, and a `gradient` has its shape.
+
+
+def logits_at(policy: Any, actions: Any, s: np.ndarray, i: int, out: np.ndarray, first: int) -> None:
+    """out[first + x] <- the logit of action x of agent i, -inf if it is illegal."""
+
+
+def add_logits(policy: Any, actions: Any, s: np.ndarray, i: int, slope: np.ndarray, gradient: np.ndarray) -> None:
+    """gradient += sum_x slope[x] times the gradient of the logit of action x of agent i. slope: 0 where illegal."""
+
+
+def value_at(critic: Any, z: np.ndarray, i: int) -> Any:
+    """Returns Q_i at the pairs z [n] of all agents."""
+
+
+def add_value(critic: Any, z: np.ndarray, i: int, slope: float, gradient: np.ndarray) -> None:
+    """gradient += slope times the gradient of Q_i at the pairs z."""
+
+
+def worths_at(critic: Any, actions: Any, z: np.ndarray, i: int, choice: np.ndarray, out: np.ndarray) -> None:
+    """out[x] <- sum_j Q_j over the j in N_i^kappa with choice[x] in place of z[i], up to what no choice changes.
+
+    choice [A]: the pairs of agent i with each of its actions in its state, below 0 where that is illegal (any value).
+    """

@@ -108,6 +108,13 @@ def draw(actions: Any, policy: np.ndarray, row: int, last: int, u: float) -> int
 @cached_njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def draw_from_logits(actions: Any, policy: np.ndarray, row: int, last: int, u: float) -> int:
     """Writes the probabilities of a row whose logits are there, and draws as `draw` does."""
+    write_probabilities(actions, policy, row)
+    return draw(actions, policy, row, last, u)
+
+
+@cached_njit(forceinline=True, error_model="numpy", fastmath=FAST)
+def write_probabilities(actions: Any, policy: np.ndarray, row: int) -> None:
+    """Writes the probabilities of a row whose logits are there."""
     count = len(actions)
     top, total, first = -np.inf, 0.0, row + np.uint64(count)
     for x in range(count):
@@ -118,7 +125,6 @@ def draw_from_logits(actions: Any, policy: np.ndarray, row: int, last: int, u: f
         total += p
     for x in range(count):
         policy[first + np.uint64(x)] /= total
-    return draw(actions, policy, row, last, u)
 
 
 @cached_njit(error_model="numpy", fastmath=FAST)

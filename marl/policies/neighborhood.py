@@ -52,13 +52,17 @@ class NeighborhoodSoftmax(NeighborhoodPolicy):
         self.register_buffer("_start", start, persistent=False)
         self.register_buffer("_scale", scale, persistent=False)
 
-    def sampled(self) -> Any:
-        """Returns what compiled rollouts draw from, see `marl.kernels.neighborhood_softmax`."""
+    def linear(self) -> Any:
+        """Returns the parameters as compiled loops learn them, see `marl.kernels.neighborhood_softmax`."""
         from marl.kernels.neighborhood_softmax import LogLinear  # numba takes its time: only where it is used
 
-        index, _, size = self.neighborhood
-        theta = (self.theta.detach() * self._scale[..., None, None, None]).double().cpu().numpy()
-        return LogLinear(index.cpu().numpy(), size.cpu().numpy(), self.env.action_mask.numpy(), theta)
+        index, _, size = (x.cpu().numpy() for x in self.neighborhood)
+        scale = self._scale[:, 0].double().cpu().numpy()
+        return LogLinear(self.theta.detach().double().cpu().numpy(), index, size, scale, self.env.action_mask.numpy())
+
+    def sampled(self) -> Any:
+        """Returns what compiled rollouts draw from."""
+        return self.linear()
 
     def _logits(self, s: Tensor) -> Tensor:
         states, actions = self.theta.shape[-2:]

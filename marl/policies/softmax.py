@@ -36,6 +36,12 @@ class TabularSoftmax(NaturalGradientPolicy):
 
         return SoftmaxTable(self.theta.detach().numpy(), self.env.action_mask.numpy())
 
+    def linear(self) -> Any:
+        """Returns the table as compiled loops learn it in batches, see `marl.kernels.own_softmax`."""
+        from marl.kernels.own_softmax import OwnLogits  # numba takes its time: only where it is used
+
+        return OwnLogits(self.theta.detach().numpy(), self.env.action_mask.numpy())
+
     @torch.no_grad()
     def natural_gradient(self, s: States, damping: float) -> None:
         """theta.grad <- (d diag(zeta) - d zeta zeta^T + damping I)^-1 theta.grad for every agent and state s_i.

@@ -5,15 +5,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from marl.core.critic import Critic
 from marl.core.policy import Policy
 from marl.core.threads import spread
 from marl.kernels.arguments import of_length
 from marl.trainers.fusible import changed, not_declared
-
-_PLAIN = {"weight_decay": 0, "amsgrad": False, "maximize": False, "capturable": False, "differentiable": False}
+from marl.trainers.optimizers import adam_state, not_plain_adam
 
 
 def obstacle(policy: Policy, critic: Critic, *optimizers: Optimizer) -> str | None:
@@ -23,13 +22,7 @@ def obstacle(policy: Policy, critic: Critic, *optimizers: Optimizer) -> str | No
             return reason
         if not all(x.requires_grad and x.device.type == "cpu" and x.is_contiguous() for x in part.parameters()):
             return f"{type(part).__name__} is frozen, on another device than the processor, or not laid out in order"
-    for made in optimizers:
-        one, *more = made.param_groups
-        if type(made) is not Adam or more or any(one[key] != value for key, value in _PLAIN.items()):
-            return f"{type(made).__name__}, as it is set, is not plain Adam"
-        if made._optimizer_step_pre_hooks or made._optimizer_step_post_hooks:
-            return f"an optimizer ({type(made).__name__}) has hooks"
-    return None
+    return next((reason for made in optimizers if (reason := not_plain_adam(made))), None)
 
 
 def improve(policy: tuple[Any, Optimizer, float], critic: tuple[Any, Optimizer, float], taught: list[Any]) -> Tensor:
@@ -54,7 +47,7 @@ def _learner(part: Any, optimizer: Optimizer, rate: float, steps: int) -> Any:
     from marl.kernels.adam import Learner  # numba takes its time: only where it is used
 
     networks, (group,) = part.networks(), optimizer.param_groups
-    kept = [_state(optimizer, x) for x in (part.embedding, part.weight, part.bias)]
+    kept = [adam_state(optimizer, x) for x in (part.embedding, part.weight, part.bias)]
     taken = int(kept[0]["step"])
     for state in kept:
         state["step"] += steps
@@ -64,12 +57,3 @@ def _learner(part: Any, optimizer: Optimizer, rate: float, steps: int) -> Any:
         for key in ("exp_avg", "exp_avg_sq")
     )
     return Learner._make([*networks, *means, *squares, rate, *group["betas"], group["eps"], taken])
-
-
-def _state(optimizer: Optimizer, parameter: Tensor) -> Any:
-    """Returns what Adam keeps of a parameter, as it starts it at the first step."""
-    state = optimizer.state[parameter]
-    if not state:
-        state["step"] = torch.tensor(0.0)
-        state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-    return state

@@ -1,5 +1,6 @@
 """The actor-critic takes K steps between updates, so that networks learn in batches. K = 1 is Algorithm 1."""
 
+import functools
 from typing import Any
 
 import torch
@@ -11,10 +12,14 @@ from marl.core.environment import Environment
 from marl.core.errors import ConfigError
 from marl.core.policy import NaturalGradientPolicy, Policy, entropy_of, of_actions
 from marl.core.scheduler import Scheduler
+from marl.trainers import batch_engine
+from marl.trainers.batch_engine import BatchEngine
 from marl.trainers.batched import BatchedActorCritic
+from marl.trainers.fusible import changed, not_declared
 from marl.trainers.optimizers import apply
 from marl.trainers.returns import lambda_returns
 from marl.trainers.rollout import Rollout
+from marl.trainers.two_engines import chosen_engine
 
 GRADIENTS = ("sampled", "all_actions")
 
@@ -32,6 +37,10 @@ class RolloutActorCritic(BatchedActorCritic):
     or a scheduler, asked like the others.
     natural: damping of the natural gradient, for policies that give it (`NaturalGradientPolicy`); null = the plain one.
     reward_rate: step size of mu; null = that of the critic, at most 1.
+    engine: `autograd` learns with torch autograd, `fused` takes rollouts and learns from them in one compiled loop, equal
+    up to rounding, for policies and critics that are linear in their parameters and say so (`linear()`), in float64, with
+    plain SGD for the critic, plain SGD or Adam for the actor, and environments with a compiled step; `auto` is `fused`
+    where that is possible.
     Errors: `ConfigError` if trace_decay looks beyond the rollout, or policy or critic cannot give what is asked of them.
     """
 
@@ -47,6 +56,7 @@ class RolloutActorCritic(BatchedActorCritic):
         entropy: float | Scheduler = 0.0,
         natural: float | None = None,
         reward_rate: float | None = None,
+        engine: str = "auto",
         **common: Any,
     ):
         super().__init__(env, policy, critic, rollout=rollout, **common)
@@ -65,6 +75,39 @@ class RolloutActorCritic(BatchedActorCritic):
         self._climbed = self._checked_critic() if self.all_actions else None
         self._natural = self._checked_policy() if self.natural is not None else None
         self._visit(self.s, self.a)
+        self.engine = chosen_engine(engine, self._obstacle())
+
+    def fused(self) -> BatchEngine:
+        """Returns the same algorithm compiled, for this trainer."""
+        return BatchEngine(self)
+
+    def entropy_at(self, t: int) -> float:
+        """Returns the weight of the entropy for a rollout that began at step t."""
+        return self.entropy(t) if isinstance(self.entropy, Scheduler) else self.entropy
+
+    def _advance(self, steps: int) -> None:
+        if self.engine != "fused":
+            super()._advance(steps)
+        elif reason := self._obstacle():
+            raise ConfigError(f"trainer.engine=fused cannot go on: {reason}; make the trainer with engine=autograd")
+        else:
+            self._fused.advance(self, steps)
+
+    def _obstacle(self) -> str | None:
+        """Says why rollouts and updates cannot be compiled, or None."""
+        if self.natural is not None:
+            return "trainer.natural has no compiled form"
+        if reason := not_declared(self) or changed(self):
+            return reason
+        return batch_engine.obstacle(self.env, self.policy, self.critic, self.actor_optimizer, self.critic_optimizer)
+
+    @functools.cached_property
+    def _fused(self) -> BatchEngine:
+        return self.fused()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out the engine, which is made anew when it is needed."""
+        return {name: value for name, value in vars(self).items() if name != "_fused"}
 
     def _update(self, rollout: Rollout) -> None:
         critic, began = self.critic, self.t - self.buffer.length
@@ -93,7 +136,7 @@ class RolloutActorCritic(BatchedActorCritic):
 
     def _objective(self, q: Tensor, s: Tensor, a: Tensor, began: int) -> Tensor:
         """Gives what the actor climbs; its gradient is line 7, averaged over steps. Shapes: q, s, a [K, B, n] -> [B]."""
-        weight = self.entropy(began) if isinstance(self.entropy, Scheduler) else self.entropy
+        weight = self.entropy_at(began)
         log_probs = self.policy.log_probs(s)
         if self._climbed is not None:
             objective = (log_probs.exp() * self._climbed.counterfactual(s, a)).sum(dim=(-2, -1))
