@@ -78,14 +78,12 @@ def beside(directory: Path | None, network: str) -> dict[str, list[float]]:
     return scores
 
 
-def references(network: str, out: Path) -> References:
-    """What is known of a network: kept, or found now."""
-    kept, overrides = KEPT / f"{folder(network)}.json", NETWORKS[network]
-    if kept.is_file():
-        found = read(kept)
-        if found.environment == digest_of_environment(build.environment(compose(overrides))):
-            return found
-    return referred([*overrides, REFERRED], (), out / folder(network))
+def kept(network: str) -> References | None:
+    """What is kept of a network, if it is of the environment that its words make."""
+    file = KEPT / f"{folder(network)}.json"
+    found = read(file) if file.is_file() else None
+    same = found and found.environment == digest_of_environment(build.environment(compose(NETWORKS[network])))
+    return found if same else None
 
 
 def folder(network: str) -> str:
@@ -170,8 +168,13 @@ def draw_figure(results: dict[str, Shares], path: Path) -> None:
 
 def main() -> int:
     arguments = asked(__doc__, NETWORKS, METHODS, "outputs/suite", "--beside")
+    known = {network: kept(network) for network in arguments.systems}
     with concurrent.futures.ThreadPoolExecutor(arguments.at_a_time) as pool:
-        asked_for = {network: pool.submit(references, network, arguments.out) for network in arguments.systems}
+        asked_for = {
+            network: pool.submit(referred, [*NETWORKS[network], REFERRED], (), arguments.out / folder(network))
+            for network, found in known.items()
+            if found is None
+        }
         runs = {
             (method, network): pool.submit(
                 trained, NETWORKS[network], method, arguments.out / folder(network) / method, arguments
@@ -179,7 +182,7 @@ def main() -> int:
             for method in arguments.methods
             for network in arguments.systems
         }
-        known = {network: found.result() for network, found in asked_for.items()}
+        known |= {network: found.result() for network, found in asked_for.items()}
         summaries = {key: run.result() for key, run in runs.items()}
     rewards: dict[str, dict] = {}
     rates: dict[str, dict] = {}
