@@ -63,6 +63,7 @@ NETWORKS = {
 REFERRED = "steps=30000"
 """Of simulated references: rules are not compiled."""
 KEPT = Path(__file__).with_name("references")
+"""What `marl optimum` found on these networks."""
 RESAMPLED = 2000
 """Bootstrap samples."""
 

@@ -7,29 +7,26 @@ import torch
 from torch.optim import Adam, Optimizer
 
 from marl.core.critic import Critic
-from marl.core.environment import FiniteEnvironment, finite_environment
+from marl.core.environment import Environment, finite_environment
 from marl.core.indexing import last_actions
 from marl.core.policy import Policy
 from marl.core.threads import spread
 from marl.kernels.arguments import of_length
+from marl.trainers import fusible
 from marl.trainers.fused_engine import CALL, step_sizes
-from marl.trainers.fusible import as_arguments, changed, check_done, form_of, not_declared
+from marl.trainers.fusible import as_arguments, changed, check_done, form_of, not_declared, not_in_place
 from marl.trainers.optimizers import adam_state, is_plain_sgd, not_plain_adam
 
 
-def obstacle(env: Any, policy: Policy, critic: Critic, actor: Optimizer, teacher: Optimizer) -> str | None:
+def obstacle(env: Environment, policy: Policy, critic: Critic, actor: Optimizer, teacher: Optimizer) -> str | None:
     """Says why rollouts and updates with these parts cannot be compiled, or None."""
-    if not isinstance(env, FiniteEnvironment):
-        return f"{type(env).__name__} has no states to count"
-    if reason := not_declared(env) or changed(env):
+    if reason := fusible.obstacle(env):
         return reason
     for part in (policy, critic):
-        if reason := not_declared(part, "linear") or changed(part):
+        if reason := not_declared(part, "linear") or changed(part) or not_in_place(part):
             return reason
-        if part.dtype != torch.float64 or not all(
-            x.requires_grad and x.device.type == "cpu" and x.is_contiguous() for x in part.parameters()
-        ):
-            return f"{type(part).__name__} is frozen, of another precision than float64, or not on the processor, in order"
+        if part.dtype != torch.float64:
+            return f"{type(part).__name__} is of another precision than float64"
     if not is_plain_sgd(teacher) or (reason := changed(teacher)):
         return f"the optimizer of the critic ({type(teacher).__name__}) is not plain SGD"
     if type(actor) is Adam:

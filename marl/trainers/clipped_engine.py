@@ -11,17 +11,15 @@ from marl.core.critic import Critic
 from marl.core.policy import Policy
 from marl.core.threads import spread
 from marl.kernels.arguments import of_length
-from marl.trainers.fusible import changed, not_declared
+from marl.trainers.fusible import changed, not_declared, not_in_place
 from marl.trainers.optimizers import adam_state, not_plain_adam
 
 
 def obstacle(policy: Policy, critic: Critic, *optimizers: Optimizer) -> str | None:
     """Says why the steps of these cannot be compiled, or None."""
     for part in (policy, critic):
-        if reason := not_declared(part, "networks") or changed(part):
+        if reason := not_declared(part, "networks") or changed(part) or not_in_place(part):
             return reason
-        if not all(x.requires_grad and x.device.type == "cpu" and x.is_contiguous() for x in part.parameters()):
-            return f"{type(part).__name__} is frozen, on another device than the processor, or not laid out in order"
     return next((reason for made in optimizers if (reason := not_plain_adam(made))), None)
 
 

@@ -87,6 +87,13 @@ def changed(part: Any) -> str | None:
     return None
 
 
+def not_in_place(part: nn.Module) -> str | None:
+    """Says why compiled loops cannot learn the parameters of `part` where they are, or None."""
+    if all(x.requires_grad and x.device.type == "cpu" and x.is_contiguous() for x in part.parameters()):
+        return None
+    return f"{type(part).__name__} is frozen, on another device than the processor, or not laid out in order"
+
+
 @functools.cache
 def _methods(kind: type) -> frozenset[str]:
     """Names what an object of this class can be asked to do."""
