@@ -21,7 +21,9 @@ from marl.critics.storage import DenseStorage, Storage
 from marl.critics.sup_norm import BlockMaxima
 
 AUTO_DENSE = 2**22
-"""`storage=auto` is dense up to this many entries over all replicas."""
+"""`storage=auto` is dense up to this many entries over all replicas,"""
+DENSE_EACH = 32
+"""or up to so many per agent and replica: cells for half of them take as much memory, and lie anywhere in it."""
 MAX_DENSE = 2**28
 """`storage=dense` is refused beyond this many entries."""
 
@@ -191,7 +193,8 @@ class Entries(Table):
 def _made(kind: str, agents: int, replicas: int, dtype: torch.dtype, total: float, kappa: int) -> Storage:
     """Makes the storage that was asked for. Errors: `ConfigError`, `NotEnoughMemoryError` if a dense one does not fit."""
     entries = replicas * total
-    if kind == "hash" or (kind == "auto" and entries > AUTO_DENSE):
+    few = min(MAX_DENSE, max(AUTO_DENSE, replicas * agents * DENSE_EACH))
+    if kind == "hash" or (kind == "auto" and entries > few):
         return HashStorage(replicas, dtype, agents)
     if entries > MAX_DENSE:
         raise ConfigError(

@@ -66,10 +66,16 @@ def refuse_idle(incidence: Incidence, words: Words, hint: str = "") -> None:
             raise ConfigError(f"{words.agent} {i} has no {words.thing} in reach{hint}")
 
 
+def flattened(incidence: Incidence) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how many things every agent reaches, [n], and those of all agents in one row."""
+    reach = np.fromiter(map(len, incidence), dtype=np.int64, count=len(incidence))
+    return reach, np.fromiter(itertools.chain.from_iterable(incidence), dtype=np.int64, count=int(reach.sum()))
+
+
 def sharing_edges(incidence: Incidence, words: Words) -> np.ndarray:
-    """Lists the pairs [E, 2] of agents that share a thing, each once, the smaller first."""
-    agent = np.repeat(np.arange(len(incidence)), [len(things) for things in incidence])
-    thing = np.fromiter(itertools.chain.from_iterable(incidence), dtype=np.int64, count=len(agent))
+    """Lists the pairs [E, 2] of agents that share a thing, once for every thing that they share, the smaller first."""
+    reach, thing = flattened(incidence)
+    agent = np.repeat(np.arange(len(incidence)), reach)
     count = np.bincount(thing)
     if (pairs := int((count * (count - 1) // 2).sum())) > MAX_PAIRS:
         raise ConfigError(
@@ -82,4 +88,4 @@ def sharing_edges(incidence: Incidence, words: Words) -> np.ndarray:
     for apart in range(1, int(count.max(initial=1))):  # agents of one thing stand together, increasing
         shared = thing[apart:] == thing[:-apart]
         found.append(np.stack([agent[:-apart][shared], agent[apart:][shared]], axis=1))
-    return np.unique(np.concatenate(found), axis=0)
+    return np.concatenate(found)

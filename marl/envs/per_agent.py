@@ -39,5 +39,7 @@ def numbers(name: str, value: Any, length: int, of_what: str, low: float, high: 
 
 def integers(name: str, value: Any, length: int, of_what: str, low: int) -> np.ndarray:
     """Returns an int64 array of `length` whole numbers, from one for all or a list with one per `of_what`."""
+    if np.isscalar(value):
+        return np.full(length, integer(f"{name}[0]", value, low), dtype=np.int64)
     listed = _listed(name, value, length, of_what)
     return np.array([integer(f"{name}[{k}]", v, low) for k, v in enumerate(listed)], dtype=np.int64)

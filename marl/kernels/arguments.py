@@ -27,7 +27,7 @@ def of_length(count: int) -> Any:
 
 
 class Layout(NamedTuple):
-    """A layout is what stays as it is. Shapes: states [n], pair [n, S, A], last, choice [n, S], near [n, m], size [n].
+    """A layout is what stays as it is. Shapes: states [n], pair [n S A], last, choice [n S], near [n, m], size [n].
 
     states: how many an agent has, at most S; pair: its number, -1 if illegal; last: the last legal action; choice: 1 where
     there are several, else 0; near, size: the neighborhoods of the critic.
@@ -68,6 +68,26 @@ class Progress(NamedTuple):
     loss: np.ndarray
     finite: np.ndarray
     done: np.ndarray
+
+
+class Room(NamedTuple):
+    """These are arrays for every worker to work in, made once: they hold nothing between calls.
+
+    Shapes: s, next_s, a, next_a, z, slot, learns, q, r [W, n], drawn [W, n, U + 1], scratch [W, work].
+    z: pair numbers; slot, learns: where Q_i stands, and whether it is learned; q: its value, of the critic's precision.
+    """
+
+    s: np.ndarray
+    next_s: np.ndarray
+    a: np.ndarray
+    next_a: np.ndarray
+    z: np.ndarray
+    slot: np.ndarray
+    learns: np.ndarray
+    q: np.ndarray
+    r: np.ndarray
+    drawn: np.ndarray
+    scratch: np.ndarray
 
 
 NO_STATE, NO_ROOM = -1, -2

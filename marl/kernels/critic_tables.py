@@ -82,76 +82,77 @@ def _hash_of_replica(form: HashTable, b: int) -> HashRow:
     return HashRow(form.stride, form.base, form.dummy, form.keep, form.values[b], spacing, words)
 
 
-def _mark(critic: Any, near: np.ndarray, size: np.ndarray, z: np.ndarray, key: np.ndarray) -> None:
-    for i in range(len(z)):
+def _mark(critic: Any, near: np.ndarray, size: np.ndarray, z: np.ndarray, first: int, agents: int, key: np.ndarray) -> None:
+    for c in range(agents):
+        i = first + c
         total = critic.base[i]
         for j in range(size[i]):
             total += critic.stride[i, j] * z[near[i, j]]
-        key[i] = total & critic.keep
+        key[c] = total & critic.keep
 
 
 def _is_learned(critic: Any, i: int, key: int) -> bool:
     return key != critic.dummy[i]
 
 
-def _room_for_values(critic: Any, agents: int) -> np.ndarray:
-    return np.empty(agents, critic.values.dtype)
+def _fetch_value(critic: Any, slot: int) -> None:
+    prefetch(critic.values, slot)  # type: ignore[call-arg]
 
 
-def _learn(critic: Any, i: int, slot: np.ndarray, before: float, change: float) -> None:
-    critic.values[slot[i]] = before + change
+def _learn(critic: Any, i: int, slot: int, before: float, change: float) -> None:
+    critic.values[slot] = before + change
 
 
-def _value(critic: Any, i: int, slot: np.ndarray) -> Any:
-    return critic.values[slot[i]]  # that of a dummy is 0
+def _value(critic: Any, i: int, slot: int) -> Any:
+    return critic.values[slot]  # that of a dummy is 0
 
 
 for _row in (DenseRow, HashRow):
     implements(forms.mark, _row)(_mark)
     implements(forms.is_learned, _row)(_is_learned)
-    implements(forms.room_for_values, _row)(_room_for_values)
+    implements(forms.fetch_value, _row)(_fetch_value)
     implements(forms.value, _row)(_value)
     implements(forms.learn, _row)(_learn)
 
 
 @implements(forms.fetch, DenseRow)
-def _dense_fetch(critic: DenseRow, key: np.ndarray, slot: np.ndarray) -> None:
-    for i in range(len(key)):
-        slot[i] = key[i]
-        prefetch(critic.values, key[i])  # type: ignore[call-arg]
+def _dense_fetch(critic: DenseRow, agents: int, key: np.ndarray, slot: np.ndarray) -> None:
+    for c in range(agents):
+        slot[c] = key[c]
+        prefetch(critic.values, key[c])  # type: ignore[call-arg]
 
 
 @implements(forms.fetch, HashRow)
-def _hash_fetch(critic: HashRow, key: np.ndarray, slot: np.ndarray) -> None:
+def _hash_fetch(critic: HashRow, agents: int, key: np.ndarray, slot: np.ndarray) -> None:
     last = len(critic.words) // 2 - 1
-    for i in range(len(key)):
-        slot[i] = np.uint64(home(key[i], last)) << np.uint64(1)
-        prefetch(critic.words, slot[i])  # type: ignore[call-arg]
+    for c in range(agents):
+        slot[c] = np.uint64(home(key[c], last)) << np.uint64(1)
+        prefetch(critic.words, slot[c])  # type: ignore[call-arg]
 
 
 @implements(forms.settle, DenseRow)
-def _dense_settle(critic: DenseRow, key: np.ndarray, slot: np.ndarray) -> int:
+def _dense_settle(critic: DenseRow, agents: int, key: np.ndarray, slot: np.ndarray) -> int:
     return 0
 
 
 @implements(forms.settle, HashRow)
-def _hash_settle(critic: HashRow, key: np.ndarray, slot: np.ndarray) -> int:
+def _hash_settle(critic: HashRow, agents: int, key: np.ndarray, slot: np.ndarray) -> int:
     """In a table without a gap, which callers never let it come to, it makes none and counts as many as it has cells."""
     made, words = 0, critic.words
     last, spacing = np.uint64(len(words) - 1), np.uint64(critic.spacing)
-    for i in range(len(key)):
-        at, tries = slot[i], 0
+    for c in range(agents):
+        at, tries = slot[c], 0
         found = words[at]
-        while found != key[i] and found != EMPTY and tries < len(words):
+        while found != key[c] and found != EMPTY and tries < len(words):
             at = (at + np.uint64(2)) & last
             found = words[at]
             tries += 1
         if found == EMPTY:
-            words[at] = key[i]
+            words[at] = key[c]
             made += 1
-        elif found != key[i]:
+        elif found != key[c]:
             made += len(words)
-        slot[i] = (at + np.uint64(1)) * spacing >> np.uint64(1)
+        slot[c] = (at + np.uint64(1)) * spacing >> np.uint64(1)
     return made
 
 

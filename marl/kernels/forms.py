@@ -4,8 +4,8 @@ A form is a `NamedTuple` of arrays and numbers, not nested, one class for each k
 functions below are empty: the file of a form fills them in with `@implements(function, Form)`, and numba picks the one for
 the class of the form when it compiles a loop. So a new form is one new file, and no loop knows any of them.
 
-Names in all of them: i an agent, s, a [n] states and actions, `row` [n] and `slot` [n] (uint64) numbers that a form may
-keep for every agent between two calls, `actions` anything whose length is A (a tuple, if the compiler is to know it).
+Names in all of them: i an agent, s, a [n] states and actions, `row` and `slot` numbers (uint64) that say where the policy
+and the value of an agent stand, `actions` anything whose length is A (a tuple, if the compiler is to know it).
 """
 
 import functools
@@ -115,6 +115,7 @@ def climb(
 ) -> Any:
     """Line 8: theta_i += ascent[c] grad log zeta_i(a_i | s), i = chooser[c], for the c < choosing agents with a choice.
 
+    row[c]: that of agent i; at most `BLOCK` of `marl.kernels.softmax_arithmetic` agents come at a time.
     Returns a number that is finite iff all of it is.
     """
 
@@ -127,34 +128,34 @@ def renew(policy: Any, actions: Any, s: np.ndarray, row: np.ndarray, room: Any) 
     """Makes the probabilities of all agents in s those of theta."""
 
 
-# Critic forms.
+# Critic forms. Agents are asked for by the block, first .. first + agents - 1, and `key` and `slot` are those of the block.
 
 
-def mark(critic: Any, near: np.ndarray, size: np.ndarray, z: np.ndarray, key: np.ndarray) -> None:
-    """key[i] <- a number for the joint pair z that agent i's neighborhood sees; near, size: N_i^kappa."""
+def mark(critic: Any, near: np.ndarray, size: np.ndarray, z: np.ndarray, first: int, agents: int, key: np.ndarray) -> None:
+    """key[c] <- a number for the joint pair z that the neighborhood of agent first + c sees; near, size: N_i^kappa."""
 
 
-def fetch(critic: Any, key: np.ndarray, slot: np.ndarray) -> None:
-    """slot[i] <- where the search for key[i] starts; all cache lines are asked for, to be there when `settle` comes."""
+def fetch(critic: Any, agents: int, key: np.ndarray, slot: np.ndarray) -> None:
+    """slot[c] <- where the search for key[c] starts; all cache lines are asked for, to be there when `settle` comes."""
 
 
-def settle(critic: Any, key: np.ndarray, slot: np.ndarray) -> Any:
-    """slot[i] <- where Q_i of key[i] stands, from where `fetch` said; makes entries, and returns how many."""
+def settle(critic: Any, agents: int, key: np.ndarray, slot: np.ndarray) -> Any:
+    """slot[c] <- where Q_i of key[c] stands, from where `fetch` said; makes entries, and returns how many."""
+
+
+def fetch_value(critic: Any, slot: int) -> None:
+    """Asks for the cache line of a value."""
 
 
 def is_learned(critic: Any, i: int, key: int) -> Any:
     """Says whether line 6 changes Q_i there."""
 
 
-def room_for_values(critic: Any, agents: int) -> Any:
-    """Makes an array for one number per agent, of the precision of the critic."""
+def value(critic: Any, i: int, slot: int) -> Any:
+    """Returns Q_i from where it stands."""
 
 
-def value(critic: Any, i: int, slot: np.ndarray) -> Any:
-    """Returns Q_i."""
-
-
-def learn(critic: Any, i: int, slot: np.ndarray, before: float, change: float) -> None:
+def learn(critic: Any, i: int, slot: int, before: float, change: float) -> None:
     """Line 6: the parameters of Q_i, which is `before`, move by `change` times their gradient."""
 
 

@@ -149,20 +149,30 @@ def workspace(agents: int, count: int, dtype: Any) -> Work:
 
 @cached_njit(error_model="numpy", fastmath=FAST)
 def refresh(actions: Any, theta: np.ndarray, legal: np.ndarray, policy: np.ndarray) -> None:
-    """Lays out policy from theta. Shapes: theta [n, S, A], legal [n, S, A], policy [n S 2 A]."""
+    """Lays out policy from theta, but for rows whose logits are those of theta: what is beside them was made from them.
+
+    Shapes: theta [n, S, A], legal [n, S, A], policy [n S 2 A], NaN where nothing was laid out before.
+    """
     agents, states, count = theta.shape
-    work = workspace(agents, count, theta.dtype)
-    lanes = len(work.top)
-    for s in range(states):
-        for i in range(agents):
-            for x in range(count):
-                work.logits[x * lanes + i] = theta[i, s, x] if legal[i, s, x] else -np.inf
-        normalize(actions, lanes, work)
-        for i in range(agents):
-            row = (i * states + s) * 2 * count
-            for x in range(count):
-                policy[row + x] = work.logits[x * lanes + i]
-                policy[row + count + x] = work.p[x * lanes + i] * work.total[i]
+    work = workspace(min(agents, BLOCK), count, theta.dtype)
+    for first in range(0, agents, BLOCK):
+        block = min(agents - first, BLOCK)
+        lanes = -(-block // LANES) * LANES
+        for s in range(states):
+            new = 0
+            for c in range(block):
+                row = ((first + c) * states + s) * 2 * count
+                for x in range(count):
+                    logit = theta[first + c, s, x] if legal[first + c, s, x] else -np.inf
+                    new += policy[row + x] != logit
+                    work.logits[x * lanes + c] = logit
+            if new:
+                normalize(actions, lanes, work)
+                for c in range(block):
+                    row = ((first + c) * states + s) * 2 * count
+                    for x in range(count):
+                        policy[row + x] = work.logits[x * lanes + c]
+                        policy[row + count + x] = work.p[x * lanes + c] * work.total[c]
 
 
 @cached_njit()

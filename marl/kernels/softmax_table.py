@@ -17,9 +17,9 @@ class SoftmaxTable(NamedTuple):
     legal: np.ndarray
 
     def laid_out(self) -> "SoftmaxRows":
-        """Makes arrays for the rows of these policies, with anything in them."""
+        """Makes arrays for the rows of these policies, in which nothing is laid out yet."""
         replicas, agents, states, actions = self.theta.shape
-        return SoftmaxRows(np.empty((replicas, agents * states * 2 * actions), self.theta.dtype))
+        return SoftmaxRows(np.full((replicas, agents * states * 2 * actions), np.nan, self.theta.dtype))
 
 
 class SoftmaxRows(NamedTuple):
@@ -88,31 +88,29 @@ def _climb(
     ascent: np.ndarray,
     work: Any,
 ) -> float:
-    """Takes agents by the block, in work arrays that stay in the nearest cache."""
+    """Works in arrays that stay in the nearest cache."""
     count, check = len(actions), 0.0
-    for first in range(0, choosing, BLOCK):
-        agents = min(choosing - first, BLOCK)
-        lanes = -(-agents // LANES) * LANES
-        for c in range(agents):
-            start, g = row[chooser[first + c]], policy.rows.dtype.type(ascent[first + c])
-            if len(a) > BLOCK:
-                soon = row[chooser[first + min(c + AHEAD, agents - 1)]]
-                prefetch(policy.rows, soon)  # type: ignore[call-arg]
-                prefetch(policy.rows, soon + np.uint64(2 * count - 1))
-            for x in range(len(actions)):
-                at = start + np.uint64(x)
-                work.logits[x * lanes + c] = policy.rows[at] - g * policy.rows[at + np.uint64(count)]
-        for c in range(agents):
-            x, g = a[chooser[first + c]], policy.rows.dtype.type(ascent[first + c])
-            check += g * policy.rows[row[chooser[first + c]] + np.uint64(count + x)]
-            work.logits[x * lanes + c] += g
-        normalize(actions, lanes, work)
-        for c in range(agents):
-            start, inverse = row[chooser[first + c]], work.total[c]
-            for x in range(len(actions)):
-                at = start + np.uint64(x)
-                policy.rows[at] = work.logits[x * lanes + c]
-                policy.rows[at + np.uint64(count)] = work.p[x * lanes + c] * inverse
+    lanes = -(-choosing // LANES) * LANES
+    for c in range(choosing):
+        start, g = row[c], policy.rows.dtype.type(ascent[c])
+        if len(a) > BLOCK:
+            soon = row[min(c + AHEAD, choosing - 1)]
+            prefetch(policy.rows, soon)  # type: ignore[call-arg]
+            prefetch(policy.rows, soon + np.uint64(2 * count - 1))
+        for x in range(len(actions)):
+            at = start + np.uint64(x)
+            work.logits[x * lanes + c] = policy.rows[at] - g * policy.rows[at + np.uint64(count)]
+    for c in range(choosing):
+        x, g = a[chooser[c]], policy.rows.dtype.type(ascent[c])
+        check += g * policy.rows[row[c] + np.uint64(count + x)]
+        work.logits[x * lanes + c] += g
+    normalize(actions, lanes, work)
+    for c in range(choosing):
+        start, inverse = row[c], work.total[c]
+        for x in range(len(actions)):
+            at = start + np.uint64(x)
+            policy.rows[at] = work.logits[x * lanes + c]
+            policy.rows[at + np.uint64(count)] = work.p[x * lanes + c] * inverse
     return check
 
 

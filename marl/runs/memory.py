@@ -3,7 +3,7 @@
 import contextlib
 import ctypes
 import sys
-from types import ModuleType
+from types import ModuleType, NoneType
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from marl.core import memory
 from marl.core.checks import gib, size
+
+_NUMBERS = frozenset((NoneType, bool, int, float, complex))
 
 
 def bytes_held(*parts: object) -> int:
@@ -38,6 +40,10 @@ def bytes_held(*parts: object) -> int:
             if address not in seen:
                 seen.add(address)
                 total += owner.nbytes
+        elif isinstance(part, (list, tuple)) and _NUMBERS.issuperset(map(type, part)):  # a million lists are looked at so
+            numbers = {id(x): x for x in part if id(x) not in seen}
+            seen.update(numbers)
+            total += sys.getsizeof(part) + sum(map(sys.getsizeof, numbers.values()))
         else:
             total += sys.getsizeof(part) - getattr(part, "never_written", 0)
             waiting += _inside(part)

@@ -27,7 +27,7 @@ from marl.schedulers import TwoTimescale
 from marl.trainers.evaluation import Evaluation
 from marl.trainers.trainer import Trainer
 
-PIECE = 0.5
+PIECE = 1.0
 """Seconds of training between two looks at whether someone wants the run to stop."""
 _SMALLER = "use fewer replicas, a smaller critic.kappa or a smaller network"
 
@@ -52,7 +52,7 @@ def train(config: dict[str, Any], directory: Path, provenance: Mapping[str, str]
         log.info("%s is finished already; force=true runs it again, marl evaluate measures its policy", directory)
         return before
     saved = None if settings.force else folder.saved(config, settings, depends)
-    log_every = settings.log_every if saved is None or settings.log_every_is_given else saved["log_every"]
+    log_every = settings.log_every_of(env.n) if saved is None or settings.log_every_is_given else saved["log_every"]
     known = references.of_run(settings.references, directory, depends["environment"])
     lines = {} if known is None else known.lines
     board = build.logger(config, env, directory / "tb", saved["trainer"]["t"] if saved else 0, lines)
@@ -134,7 +134,7 @@ class _Run:
         return summary
 
     def _train(self) -> None:
-        """Trains in pieces of half a second, after each of which Ctrl-C and SIGTERM leave a checkpoint."""
+        """Trains in pieces of a second, after each of which Ctrl-C and SIGTERM leave a checkpoint."""
         trainer, piece = self.trainer, 1
         steps, every = self.settings.steps, self.settings.checkpoint_every or math.inf
         with postponed() as request:
@@ -173,9 +173,10 @@ class _Run:
             self.folder.save(self.config, state)
 
     def _evaluate(self) -> Evaluation | None:
-        if not self.settings.eval_steps:
+        steps = self.settings.eval_steps_of(self.trainer.env.n)
+        if not steps:
             return None
-        evaluation = self.trainer.evaluate(self.settings.eval_steps, self.settings.eval_burn_in)
+        evaluation = self.trainer.evaluate(steps, self.settings.eval_burn_in)
         for logger in self.board:
             logger.log(self.trainer.t, {"eval/average_reward": evaluation.average_reward.numpy()})
         return evaluation

@@ -20,7 +20,13 @@ LATER = ("references",)
 _NESTED = {"eval": ("steps", "burn_in"), "checkpoint": ("every",)}
 MAX_THREADS = 1024
 LOG_POINTS = 200
-"""So many, or a few fewer, unless `log_every` is given."""
+"""So many, or a few fewer, unless `log_every` is given;"""
+AGENTS_A_STEP = 2**17
+"""and as many steps as this goes into the agents of all replicas lie between two: a log point takes as long as several."""
+EVALUATED = 2000
+"""So many steps are evaluated unless `eval.steps` is given,"""
+MOST_EVALUATED = 2**27
+"""or those of about so many steps of agents, if that is fewer."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,8 @@ class Settings:
     """This records what a configuration asks of a run; which parts the run consists of is read by `marl.build`.
 
     log_every_is_given: if not, `log_every` is a share of `steps`, and a run that is continued keeps what it had.
-    threads: None = one for tensors and all cores for compiled replicas. eval_burn_in: None = a share of eval_steps.
+    threads: None = one for tensors and all cores for compiled replicas. eval_steps: None = by the number of agents.
+    eval_burn_in: None = a share of eval_steps.
     checkpoint_every: None = by the clock, see `marl.runs.pace`.
     references: an optimum.json, or its directory, to show the curve beside.
     resume: whether there has to be a checkpoint. force: whether what is in the directory is replaced.
@@ -39,12 +46,22 @@ class Settings:
     log_every: int
     log_every_is_given: bool
     threads: int | None
-    eval_steps: int
+    eval_steps: int | None
     eval_burn_in: int | None
     checkpoint_every: int | None
     resume: bool
     force: bool
     references: str | None = None
+
+    def log_every_of(self, agents: int) -> int:
+        """Returns how many steps lie between two log points of a network of so many agents."""
+        rare = -(-agents * self.replicas.count // AGENTS_A_STEP)
+        return self.log_every if self.log_every_is_given else min(-(-rare // self.log_every) * self.log_every, self.steps)
+
+    def eval_steps_of(self, agents: int) -> int:
+        """Returns how many steps of a network of so many agents are evaluated at the end; 0 = none."""
+        fewer = max(BATCHES, MOST_EVALUATED // agents)
+        return min(EVALUATED, fewer) if self.eval_steps is None else self.eval_steps
 
 
 def parse(config: Mapping[str, Any]) -> Settings:
@@ -62,7 +79,7 @@ def parse(config: Mapping[str, Any]) -> Settings:
         log_every=_log_every(config, steps),
         log_every_is_given=config["log_every"] is not None,
         threads=threads,
-        eval_steps=integer("eval.steps", eval_steps, 0 if eval_steps == 0 else BATCHES),
+        eval_steps=None if eval_steps is None else integer("eval.steps", eval_steps, 0 if eval_steps == 0 else BATCHES),
         eval_burn_in=None if eval_burn_in is None else integer("eval.burn_in", eval_burn_in, 0),
         checkpoint_every=None if checkpoint_every is None else integer("checkpoint.every", checkpoint_every, 1),
         resume=bool(config["resume"]),

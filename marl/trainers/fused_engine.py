@@ -10,18 +10,20 @@ from marl.core.errors import ConfigError
 from marl.core.indexing import last_actions
 from marl.core.scheduler import Scheduler
 from marl.core.threads import spread
-from marl.kernels.arguments import Layout, Progress, Span, of_length
+from marl.kernels.arguments import Layout, Progress, Room, Span, of_length
 from marl.trainers.actor_critic import ActorCritic
 from marl.trainers.fusible import as_arguments, check_done, form_of
 
 CHUNK = 4096
 """Most steps for which a growing table makes room at a time; a power of two."""
-CALL = 2**20
-"""About how many agent-steps one call takes: Ctrl-C is heard between calls."""
+CALL = 2**23
+"""About how many agent-steps of a replica one call takes, a second or less: Ctrl-C is heard between calls."""
 SHORTEST = 64
 """A growing table makes room for at least so many steps at a time, if `ENTRIES` allows."""
 ENTRIES = 2**17
-"""Most entries that a growing table makes room for at a time."""
+"""Most entries that a growing table makes room for at a time,"""
+FEWEST = 8
+"""or those of so many steps of a large network."""
 
 
 class FusedEngine:
@@ -39,29 +41,43 @@ class FusedEngine:
 
         env, critic = finite_environment(trainer.env, type(trainer).__name__), trainer.critic
         mask = env.action_mask
+        small = torch.int16 if int(env.index.num_pairs.max()) < 2**15 else torch.int32
         self._kernel, self._forms = actor_critic, forms
         self._workers, self._block = workers, min(env.n, BLOCK)
         self._replicas, self._unscaled = trainer.replicas, Fixed(1.0)
         self._actions = of_length(mask.shape[2])
         self._layout = Layout(
             states=env.num_states.numpy().copy(),  # copies: torch moves what is given to other processes
-            pair=env.pair_index.int().numpy(),
-            last=last_actions(mask).numpy(),
-            choice=(mask.sum(dim=2) > 1).to(torch.int8).numpy(),
+            pair=env.pair_index.to(small).flatten().numpy(),
+            last=last_actions(mask).to(small).flatten().numpy(),
+            choice=(mask.sum(dim=2) > 1).to(torch.int8).flatten().numpy(),
             near=critic.neighborhood.index.numpy().copy().view(np.uint64),
             size=critic.neighborhood.size.numpy().copy(),
         )
         self._uniforms, self._step_work = env.num_uniforms, form_of(env).work
+        self._dtype = torch.empty(0, dtype=critic.dtype).numpy().dtype
+        self._room = self._rooms(0)
         self._laid_out = _unfrozen(form_of(trainer.policy)).laid_out()
-        self._longest = 1 << (max(1, min(CHUNK, ENTRIES // env.n)).bit_length() - 1)
+        self._longest = 1 << (max(FEWEST, min(CHUNK, ENTRIES // env.n)).bit_length() - 1)
         self._longest_call = max(1, CALL // env.n)
 
     @property
     def workspace(self) -> int:
-        """Counts the bytes that the threads need at work: 17 numbers and U + 1 uniforms per agent, and a block of rows."""
-        n, _, actions = self._layout.pair.shape
-        each = n * (17 + self._uniforms + 1) + self._block * (2 * actions + 2) + self._step_work
-        return 8 * self._workers.working(self._replicas) * each
+        """Counts the bytes that the threads need at work: 8 numbers, a truth and U + 1 uniforms per agent, and blocks."""
+        n, actions = len(self._layout.states), len(self._actions)
+        each = 8 * (n * (8 + self._uniforms + 1) + self._block * (2 * actions + 9) + self._step_work) + n
+        return self._workers.working(self._replicas) * each
+
+    def _rooms(self, workers: int) -> Room:
+        """Makes room for so many workers, with anything in it."""
+        n = len(self._layout.states)
+        s, next_s, a, next_a, z = (np.empty((workers, n), dtype=np.int64) for _ in range(5))
+        slot, learns = np.empty((workers, n), dtype=np.uint64), np.empty((workers, n), dtype=np.bool_)
+        q, r = np.empty((workers, n), self._dtype), np.empty((workers, n))
+        drawn = np.empty((workers, n, self._uniforms + 1))
+        return Room(
+            s, next_s, a, next_a, z, slot, learns, q, r, drawn, np.empty((workers, self._step_work), dtype=np.int64)
+        )
 
     def advance(self, trainer: ActorCritic, steps: int) -> None:
         """Moves `trainer`, the one it was made for, `steps` steps ahead, in calls of a bounded number of steps."""
@@ -69,6 +85,9 @@ class FusedEngine:
         given = *as_arguments(form_of(trainer.env), trainer.env), self._actions, self._layout
         goal = trainer.critic.objective.fused()
         with spread(self._replicas) as threaded:
+            workers = self._workers.working(self._replicas) if threaded else 1
+            if len(self._room.s) != workers:
+                self._room = self._rooms(workers)
             self._forms.loop_for(self._kernel.lay_out, policy)(policy, self._actions, self._laid_out)
             try:
                 end = trainer.t + steps
@@ -125,7 +144,7 @@ class FusedEngine:
         scales = self._unscaled if table is None else table.fused_sup_norm() or self._unscaled
         span = Span(trainer.t, trainer.interval.steps, *sizes)
         advance = self._kernel.advance if threaded else self._kernel.advance_in_turn
-        self._forms.loop_for(advance, *forms)(*given, *forms, scales, progress, span)
+        self._forms.loop_for(advance, *forms)(*given, *forms, scales, self._room, progress, span)
 
 
 def _unfrozen(form: Any) -> Any:

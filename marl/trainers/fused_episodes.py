@@ -23,7 +23,7 @@ class FusedEpisodes(FusedEngine):
     @property
     def workspace(self) -> int:
         """Counts that of every engine, 5 numbers per pair of an episode, rows of all agents, and a call's fresh starts."""
-        n, _, actions = self._layout.pair.shape
+        n, actions = len(self._layout.states), len(self._actions)
         pairs = self._workers.working(self._replicas) * (5 * (self._horizon + 1) + 2 * actions + 2)
         starts = self._replicas * (self._uniforms + 2) * (self._longest_call // self._horizon + 1)
         return super().workspace + 8 * n * (pairs + starts)
@@ -37,4 +37,4 @@ class FusedEpisodes(FusedEngine):
         arrays = (part.numpy() for part in (episode.weight, episode.s, episode.a, episode.running, episode.ended))
         episodes = self._episodes.Episodes(*arrays, fresh_s.numpy(), fresh_u.contiguous().numpy())
         advance = self._episodes.advance if threaded else self._episodes.advance_in_turn
-        self._forms.loop_for(advance, *forms)(*given, *forms, progress, span, episodes)
+        self._forms.loop_for(advance, *forms)(*given, *forms, self._room, progress, span, episodes)

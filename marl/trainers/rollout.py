@@ -38,11 +38,13 @@ class Collector:
     It is compiled where the environment has a compiled step, and the policy draws actions as every policy does and either
     gives its probabilities as a table of own states, or says how they follow from those of its neighbors (`sampled()`).
     copies: trajectories of every replica; row c * B + b of states and actions [copies * B, n] is copy c of replica b.
+    frozen: whether both stay as they are between calls, so that what loops read of them is laid out once.
     longest: the most steps to ask for at a time.
     """
 
-    def __init__(self, env: Environment, policy: Policy, copies: int = 1):
-        self.env, self.policy = env, policy
+    def __init__(self, env: Environment, policy: Policy, copies: int = 1, *, frozen: bool = False):
+        self.env, self.policy, self.frozen = env, policy, frozen
+        self._kept: tuple[Any, ...] | None = None
         self.longest = max(1, min(CHUNK, _BYTES // (24 * copies * policy.replicas * env.n)))
 
     @torch.no_grad()
@@ -57,11 +59,13 @@ class Collector:
             r=torch.empty(steps, *s.shape[:2], dtype=torch.float64),
         )
         record.s[0], record.a[0] = s, a
-        step = self.compiled_step()
-        if step is None:
-            self._eager(noise, t, record)
+        laid_out = self._kept or self._lay_out()
+        if self.frozen:
+            self._kept = laid_out
+        if laid_out:
+            self._compiled(laid_out, noise, t, record)
         else:
-            self._compiled(step, noise, t, record)
+            self._eager(noise, t, record)
         return record
 
     def compiled_step(self) -> FusedStep | None:
@@ -84,20 +88,28 @@ class Collector:
             record.s[k + 1], record.r[k] = self.env.step(record.s[k], record.a[k], u[..., :-1])
             record.a[k + 1] = drawn(self.policy, record.s[k + 1], u[..., -1])
 
-    def _compiled(self, step: FusedStep, noise: Noise, t: int, record: Rollout) -> None:
+    def _lay_out(self) -> tuple[Any, ...]:
+        """Returns what compiled rollouts read of environment and policy as they are now; nothing if eager ones follow."""
+        step = self.compiled_step()
+        if step is None:
+            return ()
+        from marl.kernels.rollout import Sizes  # numba takes its time: only where it is used
+
+        env = finite_environment(self.env, "a compiled rollout")
+        sizes = Sizes(env.num_states.numpy(), last_actions(env.action_mask).numpy(), self.policy.replicas)
+        return *as_arguments(step, env), of_length(env.action_mask.shape[2]), sizes, self._form()
+
+    def _compiled(self, laid_out: tuple[Any, ...], noise: Noise, t: int, record: Rollout) -> None:
         from marl.kernels import rollout as kernel  # numba takes its time: only where it is used
         from marl.kernels.forms import loop_for
 
-        env, rows = finite_environment(self.env, "a compiled rollout"), len(noise.keys)
-        sizes = kernel.Sizes(env.num_states.numpy(), last_actions(env.action_mask).numpy(), self.policy.replicas)
-        done = np.zeros(rows, dtype=np.int64)
+        *given, form = laid_out
+        done = np.zeros(len(noise.keys), dtype=np.int64)
         written = kernel.Record(record.s.numpy(), record.a.numpy(), record.r.numpy(), done)
-        form = self._form()
-        given = of_length(env.action_mask.shape[2]), sizes, form, noise.keys, t, written
-        with spread(rows) as threaded:
+        with spread(len(noise.keys)) as threaded:
             loop = loop_for(kernel.rollout if threaded else kernel.rollout_in_turn, form)
-            loop(*as_arguments(step, env), *given)
-        check_done(env, done)
+            loop(*given, form, noise.keys, t, written)
+        check_done(self.env, done)
 
     def _form(self) -> Any:
         """Returns the policy as compiled loops draw from it: its own form, or probabilities beside logits never read."""
@@ -128,7 +140,7 @@ def from_a_fresh_start(env: Environment, policy: Policy, steps: int, seed: int) 
     u = noise(0)
     s = env.reset(u[..., :-1])
     a = policy.sample(s, u[..., -1])
-    collect, t = Collector(env, policy), 0
+    collect, t = Collector(env, policy, frozen=True), 0
     while t < steps:
         rolled = collect(noise, s, a, t, min(collect.longest, steps - t))
         yield rolled

@@ -90,7 +90,10 @@ def _climb(
 
 
 class Additive(NamedTuple):
-    """Q_i = sum_j scale_ij w_ij[z_j]. Shapes: weight [B, n, m, Z], scale, near [n, m], size [n]."""
+    """Q_i = sum_j scale_ij w_ij[z_j]. Shapes: weight [B, n, m, Z], scale, near [n, m], size [n].
+
+    A slot is the pairs of a neighborhood, z_j the digit number j in base Z.
+    """
 
     weight: np.ndarray
     scale: np.ndarray
@@ -119,20 +122,28 @@ def _additive_of_replica(form: Any, b: int) -> AdditiveOne:
 
 
 @implements(forms.mark, AdditiveOne)
-def _mark(critic: Any, near: Any, size: Any, z: np.ndarray, key: np.ndarray) -> None:
-    for i in range(len(z)):
-        key[i] = z[i]
+def _mark(critic: Any, near: Any, size: Any, z: np.ndarray, first: int, agents: int, key: np.ndarray) -> None:
+    base = critic.weight.shape[2]
+    for c in range(agents):
+        key[c] = 0
+        for j in range(size[first + c]):
+            key[c] += z[near[first + c, j]] * base**j
 
 
 @implements(forms.fetch, AdditiveOne)
-def _fetch(critic: Any, key: np.ndarray, slot: np.ndarray) -> None:
-    for i in range(len(key)):
-        slot[i] = key[i]
+def _fetch(critic: Any, agents: int, key: np.ndarray, slot: np.ndarray) -> None:
+    for c in range(agents):
+        slot[c] = key[c]
 
 
 @implements(forms.settle, AdditiveOne)
-def _settle(critic: Any, key: np.ndarray, slot: np.ndarray) -> int:
+def _settle(critic: Any, agents: int, key: np.ndarray, slot: np.ndarray) -> int:
     return 0
+
+
+@implements(forms.fetch_value, AdditiveOne)
+def _fetch_value(critic: Any, slot: int) -> None:
+    pass
 
 
 @implements(forms.is_learned, AdditiveOne)
@@ -140,23 +151,21 @@ def _is_learned(critic: Any, i: int, key: int) -> bool:
     return True
 
 
-@implements(forms.room_for_values, AdditiveOne)
-def _room_for_values(critic: Any, agents: int) -> np.ndarray:
-    return np.empty(agents)
-
-
 @implements(forms.value, AdditiveOne)
-def _value(critic: Any, i: int, slot: np.ndarray) -> float:
-    total = 0.0
+def _value(critic: Any, i: int, slot: int) -> float:
+    total, rest, base = 0.0, np.int64(slot), critic.weight.shape[2]
     for j in range(critic.size[i]):
-        total += critic.scale[i, j] * critic.weight[i, j, slot[critic.near[i, j]]]
+        total += critic.scale[i, j] * critic.weight[i, j, rest % base]
+        rest //= base
     return total
 
 
 @implements(forms.learn, AdditiveOne)
-def _learn(critic: Any, i: int, slot: np.ndarray, before: float, change: float) -> None:
+def _learn(critic: Any, i: int, slot: int, before: float, change: float) -> None:
+    rest, base = np.int64(slot), critic.weight.shape[2]
     for j in range(critic.size[i]):
-        critic.weight[i, j, slot[critic.near[i, j]]] += change * critic.scale[i, j]
+        critic.weight[i, j, rest % base] += change * critic.scale[i, j]
+        rest //= base
 
 
 @implements(forms.count_entries, Additive)

@@ -215,5 +215,5 @@ def searched(row: np.ndarray, keys: np.ndarray) -> tuple[int, np.ndarray]:
 @numba.njit
 def _search_all(table, keys, slot):
     row = forms.of_replica(table, 0)
-    forms.fetch(row, keys, slot)
-    return forms.settle(row, keys, slot)
+    forms.fetch(row, len(keys), keys, slot)
+    return forms.settle(row, len(keys), keys, slot)

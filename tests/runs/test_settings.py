@@ -48,6 +48,21 @@ def test_a_default_log_point_comes_after_whole_rollouts(rollout: Any, log_every:
     assert read(steps=1000, log_every=2, trainer=trainer).log_every == 2
 
 
+@pytest.mark.parametrize(("agents", "log_every", "eval_steps"), [(25, 5, 2000), (10**5, 5, 1342), (10**6, 20, 134)])
+def test_a_large_network_is_looked_at_less_often_unless_it_is_asked_for(
+    agents: int, log_every: int, eval_steps: int
+) -> None:
+    by_itself = {"log_every": None, "replicas": 2, "eval": {"steps": None, "burn_in": None}}
+    found = read(steps=1000, **by_itself)
+    assert (found.log_every_of(agents), found.eval_steps_of(agents)) == (log_every, eval_steps)
+    given = read(steps=1000, log_every=5, eval={"steps": 2000, "burn_in": None})
+    assert (given.log_every_of(agents), given.eval_steps_of(agents)) == (5, 2000)
+
+
+def test_a_log_point_of_a_large_network_comes_at_the_end_at_the_latest() -> None:
+    assert read(steps=10, log_every=None).log_every_of(10**8) == 10
+
+
 def test_a_record_stays_as_it_is() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         read().steps = 3  # type: ignore[misc]

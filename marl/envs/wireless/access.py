@@ -1,5 +1,6 @@
 """Users reach access points by one of the two grid placements of the paper, or by lists of one's own."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,11 @@ def grid_access(rows: int, cols: int, inside: bool, users_per_cell: int) -> Acce
     if rows * cols * users_per_cell > MAX_THINGS:
         raise ConfigError(f"env.rows={rows} x env.cols={cols} x env.users_per_cell={users_per_cell} users are too many")
     height, width = (rows - 1, cols - 1) if inside else (rows + 1, cols + 1)
-    shift = 1 if inside else 0
-    cells = []
-    for row in range(rows):
-        for col in range(cols):
-            corners = [(row + down - shift, col + right - shift) for down in (0, 1) for right in (0, 1)]
-            cells.append([y * width + x for y, x in corners if 0 <= y < height and 0 <= x < width])
-    access = [points for points in cells for _ in range(users_per_cell)]
+    row, col = np.divmod(np.arange(rows * cols).repeat(users_per_cell)[:, None], cols)
+    y, x = row + np.array([0, 0, 1, 1]) - inside, col + np.array([0, 1, 0, 1]) - inside
+    there = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    points, ends = (y * width + x)[there].tolist(), there.sum(axis=1).cumsum().tolist()
+    access = [points[start:end] for start, end in itertools.pairwise([0, *ends])]
     refuse_idle(access, WORDS, "; access_points=corners gives every cell four" if inside else "")
     return access
 

@@ -10,6 +10,7 @@ from marl.core.checks import choice, integer
 from marl.core.environment import MAX_MASK, NetworkedMDP
 from marl.core.errors import ConfigError
 from marl.core.network import Network
+from marl.envs.incidence import flattened
 from marl.envs.per_agent import integers, probabilities
 from marl.envs.wireless.access import Access, conflict_edges, grid_access, grid_positions, listed_access
 from marl.kernels.arguments import FusedStep
@@ -72,7 +73,7 @@ class WirelessAccess(NetworkedMDP):
         self.arrival, self.success = torch.from_numpy(p), torch.from_numpy(q)
 
         slots = deadlines if self.any_slot else np.ones(n, dtype=np.int64)
-        reach = np.array([len(points) for points in access])
+        reach, _ = flattened(access)
         num_actions = 1 + slots * reach
         if int(deadlines.max()) > 30 or n * 2 ** int(deadlines.max()) * int(num_actions.max()) > MAX_MASK:
             raise ConfigError(
@@ -166,9 +167,9 @@ class WirelessAccess(NetworkedMDP):
 
 def _actions(access: Access, slots: np.ndarray, silent: int) -> tuple[Tensor, Tensor]:
     """Gives, per user and action [n, A], the point it occupies (`silent` = none) and the bit of the slot it sends."""
-    reach = np.array([len(points) for points in access])
+    reach, points = flattened(access)
     padded = np.full((len(access), reach.max()), silent, dtype=np.int64)
-    padded[np.arange(reach.max()) < reach[:, None]] = np.concatenate(access)
+    padded[np.arange(reach.max()) < reach[:, None]] = points
     send = np.arange((slots * reach).max())
     slot, point = np.divmod(send, reach[:, None])
     real = slot < slots[:, None]
