@@ -13,7 +13,7 @@ from torch import Tensor
 
 from marl.core.errors import ConfigError
 from marl.core.snapshot import in_place
-from marl.critics import TabularCritic, hash_storage
+from marl.critics import TabularCritic, entries, hash_storage
 from marl.critics.hash_storage import HashStorage
 from marl.critics.storage import DenseStorage
 from marl.envs import WirelessAccess
@@ -86,6 +86,14 @@ def test_rows_grow_each_at_its_own_time(tiny_rows: None, small: WirelessAccess) 
     assert critic.table.storage.width[0] > 32 * critic.table.storage.width[1]
     assert len(strides) > 1
     assert critic.table.metrics()["bytes"] == (critic.table.storage.width.sum() + 1) * 16
+
+
+@pytest.mark.parametrize(("each", "kind"), [(1, DenseStorage), (32, DenseStorage), (33, HashStorage)])
+def test_a_large_network_has_a_dense_table_while_agents_have_few_entries(each: int, kind: type) -> None:
+    agents = 2**18
+    assert type(entries._made("auto", agents, 1, torch.float64, float(agents * each), 0)) is kind
+    assert type(entries._made("auto", 4, 1, torch.float64, 2.0**22, 1)) is DenseStorage
+    assert type(entries._made("auto", 4, 1, torch.float64, 2.0**22 + 1, 1)) is HashStorage
 
 
 def test_what_was_never_written_is_neither_held_nor_saved(small: WirelessAccess) -> None:

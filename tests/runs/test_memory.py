@@ -1,5 +1,7 @@
 """What a run holds is counted, and what it will take is foretold."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,13 @@ def test_arrays_are_counted_once() -> None:
     part = Part()
     assert 10_100 <= bytes_held(part, part) <= 11_500
     assert bytes_held(part, np.zeros(10**6)) >= bytes_held(part) + 8 * 10**6
+
+
+def test_lists_of_numbers_are_counted_once_with_what_is_in_them() -> None:
+    numbers = [float(k) for k in range(1000)]
+    rows = [numbers, numbers[:500], (1.5, 2.5)]
+    lists = sys.getsizeof(rows) + sum(map(sys.getsizeof, rows))
+    assert bytes_held(rows, numbers) == lists + 1002 * sys.getsizeof(0.5)
 
 
 @pytest.mark.parametrize(

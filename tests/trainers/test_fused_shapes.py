@@ -41,6 +41,19 @@ def test_dense_tables(name: str, kappa: int) -> None:
     assert not torch.allclose(fused.policy.theta, other.policy.theta, atol=1e-3)
 
 
+def test_what_was_written_to_a_policy_between_two_runs_is_what_acts() -> None:
+    """Of rows that nobody wrote to, the probabilities that are laid out already are kept."""
+    env = ENVIRONMENTS["interior"]()
+    fused, autograd, other = (trainer(env, engine, 0) for engine in ("fused", "autograd", "fused"))
+    for run in (fused, autograd, other):
+        run.run(50)
+        if run is not other:
+            run.policy.theta.data[0, 3, :, 1] += 5.0  # torch does not count it as a change
+        run.run(100)
+    assert_equal(fused, autograd)
+    assert not torch.equal(fused.interval.reward, other.interval.reward)
+
+
 @pytest.mark.parametrize("kappa", [0, 1])
 def test_more_agents_than_a_block(kappa: int) -> None:
     env = WirelessAccess(rows=20, cols=45)
