@@ -10,7 +10,7 @@ than any setting holds, are touched before every run is set up. Ctrl-C ends it w
 
 engines: engine x kappa x replicas x dtype on the 5x5 network with interior points; `--beside` times programs of your own in
 the same rounds (a JSON line with "steps_per_s" is read from what they print).
-growth: agents from 25 to 100,000 and kappa from 0 to 2, with a hashed table.
+growth: agents from 25 to a million and kappa from 0 to 2.
 length: the rate of 10^4 to 10^6 steps of one run at kappa = 1, while the table grows.
 """
 
@@ -42,7 +42,7 @@ STEPS = {"fused": 1_000_000, "autograd": 1_000}
 
 
 def training(
-    engine: str, kappa: int, replicas: int, dtype: str, steps: int, side: int = 5, log_every: int = 5_000, **critic: Any
+    engine: str, kappa: int, replicas: int, dtype: str, steps: int, side: int = 5, log_every: int = 5_000
 ) -> Measure:
     """A whole run from step 0, with a log point every so many steps, at least one."""
 
@@ -54,7 +54,7 @@ def training(
             trainer = ScalableActorCritic(
                 env,
                 TabularSoftmax(env, replicas=replicas, dtype=kind),
-                TabularCritic(env, kappa=kappa, replicas=replicas, dtype=kind, **critic),
+                TabularCritic(env, kappa=kappa, replicas=replicas, dtype=kind),
                 critic_scheduler=PowerLaw(0.5, 0.4),
                 actor_scheduler=PowerLaw(20.0, 0.5),
                 engine=engine,
@@ -100,11 +100,11 @@ def setting(engine: str, kappa: int, replicas: int, dtype: str) -> tuple[dict[st
 
 def growth() -> Iterator[tuple[dict[str, Any], Measure]]:
     """The same number of agent-steps on ever larger networks."""
-    for kappa, sides in {0: (5, 16, 50, 100, 316), 1: (5, 16, 50, 100, 316), 2: (5, 50, 100)}.items():
+    for kappa, sides in {0: (5, 16, 50, 100, 316, 1000), 1: (5, 16, 50, 100, 316, 1000), 2: (5, 50, 100)}.items():
         for side in sides:
-            steps = 100 if kappa else max(20, 10_000_000 // side**2)
+            steps = 40 if kappa else max(20, 10_000_000 // side**2)
             said = {"engine": "fused", "kappa": kappa, "replicas": 1, "steps": steps, "agents": side**2}
-            yield said, training("fused", kappa, 1, "float64", steps, side, steps // 5, storage="hash")
+            yield said, training("fused", kappa, 1, "float64", steps, side, steps // 5)
 
 
 def length() -> Iterator[tuple[dict[str, Any], Measure]]:

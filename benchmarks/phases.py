@@ -20,15 +20,15 @@ from pathlib import Path
 
 import marl
 
-LOOP = "        for c in range(agents):\n            "
+LOOP = "    for c in range(choosing):\n        "
 STEPS, ROWS = "actor_critic.py", "softmax_table.py"
 PHASES = {  # name -> (file of marl/kernels, first statement, first statement after it)
     "noise": (STEPS, "        fill(progress", "        step(numbers"),
     "environment": (STEPS, "        step(numbers", "        for i in range(n):\n            if next_s"),
-    "draw of actions": (STEPS, "        next_choosing = 0", "        mark(critic"),
-    "sum over neighbors": (STEPS, "        for c in range(choosing)", "        check = climb"),
+    "draw of actions": (STEPS, "        for i in range(n):  # line 4", "        for i in range(n):  # before line 6"),
+    "sum over neighbors": (STEPS, "            for c in range(choosing):  # line 7", "            check += climb"),
     "read policy rows": (ROWS, f"{LOOP}start, g", f"{LOOP}x, g"),
-    "softmax": (ROWS, "        normalize(actions", f"{LOOP}start, inverse"),
+    "softmax": (ROWS, "    normalize(actions", f"{LOOP}start, inverse"),
     "write policy rows": (ROWS, f"{LOOP}start, inverse", "    return check"),
 }
 TIMED = """

@@ -286,6 +286,19 @@ def test_local_policies_are_held_against_known_answers(
     assert capsys.readouterr().err == "local_policies: epidemic, kappa = 0: J fell in 1 of 12 block steps\n"
 
 
+def test_the_phases_that_are_timed_are_those_of_the_kernel() -> None:
+    """Each is one piece of the code, the first of it, and none overlaps another."""
+    phases, kernels = program("phases", "benchmarks"), REPOSITORY / "marl" / "kernels"
+    twice: dict[str, str] = {}
+    for file, start, end in phases.PHASES.values():
+        source = (kernels / file).read_text(encoding="utf-8")
+        longer = phases.repeated(source, start, end)
+        twice[file] = phases.repeated(twice.get(file, source), start, end)
+        assert 0 < len(longer) - len(source) < len(source) // 10
+    for file, source in twice.items():
+        compile(source, file, "exec")
+
+
 @pytest.mark.slow
 def test_start_tells_what_follows_what(tmp_path: Path) -> None:
     done = script(str(REPOSITORY / "benchmarks" / "start.py"), "--repeats", "1", cwd=tmp_path)
