@@ -62,8 +62,8 @@ class Entries(Table):
         super().__init__()
         self.env, self.kappa, self.replicas = env, kappa, replicas  # it does not move: a table lives in main memory
         self.keys = NeighborhoodKeys(neighborhood, env.index.num_pairs)
-        kind = choice("critic.storage", storage, ("auto", "dense", "hash"))
-        self.storage = _made(kind, env.n, replicas, dtype, self.keys.total, kappa)
+        self._kind, self._dtype = choice("critic.storage", storage, ("auto", "dense", "hash")), dtype
+        self.storage = self._made(self._kind)
         self._has_dummy = dummy is not None
         self._dummy = torch.full((env.n,), -1) if dummy is None else self.keys.of(_joint_dummy(env, neighborhood, dummy))
         self.values = _Values(self.storage.values())
@@ -144,13 +144,20 @@ class Entries(Table):
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Takes over a saved table. Errors: ValueError if it is another one."""
+        """Takes over a saved table, of either storage where that was left to the size.
+
+        Errors: ValueError if it is another table.
+        """
         kept = dict(state)
         if (kept.pop("kappa"), kept.pop("value_bytes")) != (self.kappa, self.values.element_size()):
             raise ValueError("the saved table has another kappa or dtype")
-        if kept.keys() != self.storage.parts:
+        storage = self.storage
+        if kept.keys() != storage.parts and self._kind == "auto":
+            storage = self._made("dense" if storage.grows else "hash")
+        if kept.keys() != storage.parts:
             raise ValueError("the saved table is of another kind of storage")
-        self.storage.load(**kept)
+        storage.load(**kept)
+        self.storage = storage
         self._renew()
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
@@ -165,6 +172,25 @@ class Entries(Table):
         """Makes a copy hold each number once, too: in its storage."""
         super().__setstate__(state)
         self._renew()
+
+    def _made(self, kind: str) -> Storage:
+        """Makes the storage that was asked for.
+
+        Errors: `ConfigError`, `NotEnoughMemoryError` if a dense one does not fit.
+        """
+        replicas, dtype, total = self.replicas, self._dtype, self.keys.total
+        entries = replicas * total
+        few = min(MAX_DENSE, max(AUTO_DENSE, replicas * self.env.n * DENSE_EACH))
+        if kind == "hash" or (kind == "auto" and entries > few):
+            return HashStorage(replicas, dtype, self.env.n)
+        if entries > MAX_DENSE:
+            raise ConfigError(
+                f"critic.storage=dense at kappa={self.kappa} would need {entries:.3g} entries "
+                f"({entries * dtype.itemsize:.3g} bytes) for {replicas} replicas; use critic.storage=auto or a smaller "
+                "kappa"
+            )
+        require(int(entries) * dtype.itemsize, f"critic.storage=dense at kappa={self.kappa}")
+        return DenseStorage(replicas, dtype, int(total))
 
     def _block_maxima(self) -> BlockMaxima:
         """Returns those that are kept, or new ones, which are kept if every step will ask for them."""
@@ -188,21 +214,6 @@ class Entries(Table):
         """Makes `values` a view of the storage after it has changed."""
         self.values.data = self.storage.values()
         self._maxima = None
-
-
-def _made(kind: str, agents: int, replicas: int, dtype: torch.dtype, total: float, kappa: int) -> Storage:
-    """Makes the storage that was asked for. Errors: `ConfigError`, `NotEnoughMemoryError` if a dense one does not fit."""
-    entries = replicas * total
-    few = min(MAX_DENSE, max(AUTO_DENSE, replicas * agents * DENSE_EACH))
-    if kind == "hash" or (kind == "auto" and entries > few):
-        return HashStorage(replicas, dtype, agents)
-    if entries > MAX_DENSE:
-        raise ConfigError(
-            f"critic.storage=dense at kappa={kappa} would need {entries:.3g} entries "
-            f"({entries * dtype.itemsize:.3g} bytes) for {replicas} replicas; use critic.storage=auto or a smaller kappa"
-        )
-    require(int(entries) * dtype.itemsize, f"critic.storage=dense at kappa={kappa}")
-    return DenseStorage(replicas, dtype, int(total))
 
 
 def _joint_dummy(env: FiniteEnvironment, neighborhood: Neighborhood, dummy: int | Sequence[Any]) -> Tensor:

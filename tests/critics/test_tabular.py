@@ -88,12 +88,28 @@ def test_rows_grow_each_at_its_own_time(tiny_rows: None, small: WirelessAccess) 
     assert critic.table.metrics()["bytes"] == (critic.table.storage.width.sum() + 1) * 16
 
 
-@pytest.mark.parametrize(("each", "kind"), [(1, DenseStorage), (32, DenseStorage), (33, HashStorage)])
-def test_a_large_network_has_a_dense_table_while_agents_have_few_entries(each: int, kind: type) -> None:
-    agents = 2**18
-    assert type(entries._made("auto", agents, 1, torch.float64, float(agents * each), 0)) is kind
-    assert type(entries._made("auto", 4, 1, torch.float64, 2.0**22, 1)) is DenseStorage
-    assert type(entries._made("auto", 4, 1, torch.float64, 2.0**22 + 1, 1)) is HashStorage
+@pytest.mark.parametrize(("few", "each", "kind"), [(0, 20, DenseStorage), (0, 4, HashStorage), (100, 4, DenseStorage)])
+def test_a_table_is_dense_while_it_is_small_or_agents_have_few_entries(
+    few: int, each: int, kind: type, small: WirelessAccess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "AUTO_DENSE", few)
+    monkeypatch.setattr(entries, "DENSE_EACH", each)
+    critic = TabularCritic(small, kappa=0)
+    assert 4 * small.n < critic.table.keys.total <= min(100, 20 * small.n)
+    assert type(critic.table.storage) is kind
+
+
+def test_a_table_that_chose_its_storage_goes_on_with_the_one_that_was_saved(small: WirelessAccess) -> None:
+    """Rules by which it is chosen may change from one version to the next."""
+    saved, loaded = (TabularCritic(small, kappa=0, storage=kind, replicas=B) for kind in ("hash", "auto"))
+    for transition in experience(small, 3):
+        learn(saved, transition)
+    assert not loaded.table.grows
+    loaded.load_state_dict(saved.state_dict())
+    assert loaded.table.grows
+    assert [table_of(loaded, b) for b in range(B)] == [table_of(saved, b) for b in range(B)]
+    with pytest.raises(ValueError, match="another kind of storage"):
+        TabularCritic(small, kappa=0, storage="dense", replicas=B).load_state_dict(saved.state_dict())
 
 
 def test_what_was_never_written_is_neither_held_nor_saved(small: WirelessAccess) -> None:
