@@ -58,7 +58,7 @@ class FusedEngine:
         self._dtype = torch.empty(0, dtype=critic.dtype).numpy().dtype
         self._room = self._rooms(0)
         self._laid_out = _unfrozen(form_of(trainer.policy)).laid_out()
-        self._longest = 1 << (max(FEWEST, min(CHUNK, ENTRIES // env.n)).bit_length() - 1)
+        self._longest = 1 << (min(CHUNK, max(FEWEST, ENTRIES // env.n)).bit_length() - 1)
         self._longest_call = max(1, CALL // env.n)
 
     @property

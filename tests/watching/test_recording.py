@@ -1,5 +1,7 @@
 """What is watched is what an evaluation sees."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -27,8 +29,8 @@ def test_the_steps_are_those_of_a_plain_loop(small: WirelessAccess, monkeypatch:
     policy = NeighborhoodSoftmax(small)
     begin = Collector.__init__
 
-    def cut(self: Collector, *given: object) -> None:
-        begin(self, *given)  # type: ignore[arg-type]
+    def cut(self: Collector, *given: Any, **more: Any) -> None:
+        begin(self, *given, **more)
         self.longest = longest
 
     monkeypatch.setattr(Collector, "__init__", cut)
