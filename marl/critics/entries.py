@@ -62,8 +62,8 @@ class Entries(Table):
         super().__init__()
         self.env, self.kappa, self.replicas = env, kappa, replicas  # it does not move: a table lives in main memory
         self.keys = NeighborhoodKeys(neighborhood, env.index.num_pairs)
-        self._kind, self._dtype = choice("critic.storage", storage, ("auto", "dense", "hash")), dtype
-        self.storage = self._made(self._kind)
+        self._kind = choice("critic.storage", storage, ("auto", "dense", "hash"))
+        self.storage = self._made(self._kind, dtype)
         self._has_dummy = dummy is not None
         self._dummy = torch.full((env.n,), -1) if dummy is None else self.keys.of(_joint_dummy(env, neighborhood, dummy))
         self.values = _Values(self.storage.values())
@@ -153,7 +153,7 @@ class Entries(Table):
             raise ValueError("the saved table has another kappa or dtype")
         storage = self.storage
         if kept.keys() != storage.parts and self._kind == "auto":
-            storage = self._made("dense" if storage.grows else "hash")
+            storage = self._made("dense" if storage.grows else "hash", storage.dtype)
         if kept.keys() != storage.parts:
             raise ValueError("the saved table is of another kind of storage")
         storage.load(**kept)
@@ -173,12 +173,12 @@ class Entries(Table):
         super().__setstate__(state)
         self._renew()
 
-    def _made(self, kind: str) -> Storage:
+    def _made(self, kind: str, dtype: torch.dtype) -> Storage:
         """Makes the storage that was asked for.
 
         Errors: `ConfigError`, `NotEnoughMemoryError` if a dense one does not fit.
         """
-        replicas, dtype, total = self.replicas, self._dtype, self.keys.total
+        replicas, total = self.replicas, self.keys.total
         entries = replicas * total
         few = min(MAX_DENSE, max(AUTO_DENSE, replicas * self.env.n * DENSE_EACH))
         if kind == "hash" or (kind == "auto" and entries > few):

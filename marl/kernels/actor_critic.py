@@ -56,7 +56,10 @@ def advance_one(
     progress: Progress,
     span: Span,
 ) -> None:
-    """Does what `advance` does for replica b alone, in the arrays of worker w."""
+    """Does what `advance` does for replica b alone, in the arrays of worker w.
+
+    Split into functions a step of 25 agents takes a third longer.
+    """
     n, count, block = len(layout.states), len(actions), min(len(layout.states), BLOCK)
     states, pair, last, choice = len(layout.last) // n, layout.pair, layout.last, layout.choice
     policy, critic = of_replica(policies, b), of_replica(critics, b)

@@ -16,14 +16,14 @@ from marl.trainers.fusible import as_arguments, check_done, form_of
 
 CHUNK = 4096
 """Most steps for which a growing table makes room at a time; a power of two."""
-CALL = 2**23
-"""About how many agent-steps of a replica one call takes, a second or less: Ctrl-C is heard between calls."""
+CALL = 2**20
+"""About how many agent-steps of a replica one call takes, or more in large networks: Ctrl-C is heard between calls."""
 SHORTEST = 64
 """A growing table makes room for at least so many steps at a time, if `ENTRIES` allows."""
 ENTRIES = 2**17
 """Most entries that a growing table makes room for at a time,"""
 FEWEST = 8
-"""or those of so many steps of a large network."""
+"""or those of so many steps of a large network, which a call then takes at least."""
 
 
 class FusedEngine:
@@ -59,7 +59,7 @@ class FusedEngine:
         self._room = self._rooms(0)
         self._laid_out = _unfrozen(form_of(trainer.policy)).laid_out()
         self._longest = 1 << (min(CHUNK, max(FEWEST, ENTRIES // env.n)).bit_length() - 1)
-        self._longest_call = max(1, CALL // env.n)
+        self._longest_call = max(self._longest, CALL // env.n)  # a shorter call would never get past a cell
 
     @property
     def workspace(self) -> int:

@@ -152,6 +152,18 @@ def test_pieces_and_replicas(kappa: int, chunk: int, monkeypatch: pytest.MonkeyP
     assert torch.equal(solo.policy.theta[0], whole.policy.theta[0])
 
 
+def test_calls_of_a_large_network_get_past_the_room_that_its_table_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a call would be shorter than the steps that room is made for."""
+    env = ENVIRONMENTS["interior"]()
+    whole = trainer(env, "fused", 1)
+    whole.run(300)
+    monkeypatch.setattr("marl.trainers.fused_engine.CALL", env.n)
+    cut = trainer(env, "fused", 1)
+    assert cut._fused._longest_call >= cut._fused._longest > 1
+    cut.run(300)
+    assert torch.equal(whole.policy.theta, cut.policy.theta)
+
+
 def test_how_a_run_is_cut_is_not_seen_in_its_table() -> None:
     """The clock cuts a run into calls: a hash table grows at the same steps, and every slot is the same."""
     env = WirelessAccess(rows=2, cols=3)

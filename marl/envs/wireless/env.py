@@ -12,7 +12,7 @@ from marl.core.errors import ConfigError
 from marl.core.network import Network
 from marl.envs.incidence import flattened
 from marl.envs.per_agent import integers, probabilities
-from marl.envs.wireless.access import Access, conflict_edges, grid_access, grid_positions, listed_access
+from marl.envs.wireless.access import conflict_edges, grid_access, grid_positions, listed_access
 from marl.kernels.arguments import FusedStep
 
 
@@ -59,7 +59,8 @@ class WirelessAccess(NetworkedMDP):
         inside = choice("env.access_points", access_points, ("interior", "corners")) == "interior"
         grid = incidence is None
         access = grid_access(rows, cols, inside, users_per_cell) if grid else listed_access(incidence)
-        n, self.num_points = len(access), 1 + max(max(points) for points in access)
+        reach, points = flattened(access)
+        n, self.num_points = len(access), 1 + int(points.max())
         if grid:
             self.num_points = (rows - 1) * (cols - 1) if inside else (rows + 1) * (cols + 1)
             self.positions = grid_positions(rows, cols, users_per_cell)
@@ -73,14 +74,13 @@ class WirelessAccess(NetworkedMDP):
         self.arrival, self.success = torch.from_numpy(p), torch.from_numpy(q)
 
         slots = deadlines if self.any_slot else np.ones(n, dtype=np.int64)
-        reach, _ = flattened(access)
         num_actions = 1 + slots * reach
         if int(deadlines.max()) > 30 or n * 2 ** int(deadlines.max()) * int(num_actions.max()) > MAX_MASK:
             raise ConfigError(
                 f"env.deadline={int(deadlines.max())} gives {n} users 2^{int(deadlines.max())} states and up to "
                 f"{int(num_actions.max())} actions each: too many to list; choose shorter deadlines"
             )
-        self.target, self.slot_bit = _actions(access, slots, self.num_points)
+        self.target, self.slot_bit = _actions(reach, points, slots, self.num_points)
         self._row = torch.arange(n) * self.target.shape[1]
         self.deadline = torch.from_numpy(deadlines)
         self._success_or_none = torch.cat([self.success, torch.zeros(1, dtype=torch.float64)])
@@ -165,15 +165,17 @@ class WirelessAccess(NetworkedMDP):
         return self._attempt(s, a)[1]
 
 
-def _actions(access: Access, slots: np.ndarray, silent: int) -> tuple[Tensor, Tensor]:
-    """Gives, per user and action [n, A], the point it occupies (`silent` = none) and the bit of the slot it sends."""
-    reach, points = flattened(access)
-    padded = np.full((len(access), reach.max()), silent, dtype=np.int64)
+def _actions(reach: np.ndarray, points: np.ndarray, slots: np.ndarray, silent: int) -> tuple[Tensor, Tensor]:
+    """Gives, per user and action [n, A], the point it occupies (`silent` = none) and the bit of the slot it sends.
+
+    reach, points: how many points each user reaches, and those of all users in one row.
+    """
+    padded = np.full((len(reach), reach.max()), silent, dtype=np.int64)
     padded[np.arange(reach.max()) < reach[:, None]] = points
     send = np.arange((slots * reach).max())
     slot, point = np.divmod(send, reach[:, None])
     real = slot < slots[:, None]
     target = np.where(real, np.take_along_axis(padded, point, axis=1), silent)
     bit = np.where(real, 1 << np.minimum(slot, slots[:, None]), 0)
-    null = np.zeros((len(access), 1), dtype=np.int64)
+    null = np.zeros((len(reach), 1), dtype=np.int64)
     return torch.from_numpy(np.hstack([null + silent, target])), torch.from_numpy(np.hstack([null, bit]))
